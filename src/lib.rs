@@ -1,0 +1,10 @@
+//! Headcount answers which users are in which segment, and how many, now.
+//!
+//! The product is the binary: this library has no stable API.
+
+pub mod clock;
+pub mod codec;
+pub mod model;
+pub mod proto;
+#[cfg(feature = "testing")]
+pub mod testing;

@@ -1,0 +1,3 @@
+//! The program `headcount`.
+
+fn main() {}

@@ -1,0 +1,82 @@
+//! What the log records and `apply` executes.
+
+use super::limits::StoreLimits;
+use super::name::{PopulationName, PropertyName, UserId};
+use super::non_empty::NonEmpty;
+use super::time::Timestamp;
+use super::value::{Number, Text, Value, ValueType};
+
+/// What one request asks, atomically.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Something done to one population.
+    Population {
+        /// The population. It is created by the first command that names it and is accepted.
+        name: PopulationName,
+        /// What to do.
+        action: Action,
+    },
+    /// Sets the limits by which later commands are judged.
+    SetLimits(StoreLimits),
+}
+
+/// Something done to a population: all of it or nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Changes users, in this order.
+    Write(NonEmpty<UserUpdate>),
+    /// Erases a user; nothing happens if there is none.
+    Erase(UserId),
+    /// Declares a property.
+    CreateProperty(PropertyDeclaration),
+    /// Deletes a property with all its values.
+    DeleteProperty(PropertyName),
+}
+
+/// What is fixed about a property when it is declared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PropertyDeclaration {
+    /// The name.
+    pub name: PropertyName,
+    /// The type of its values.
+    pub value_type: ValueType,
+    /// Whether texts match without regard to case. Only for strings and string sets.
+    pub case_insensitive: bool,
+}
+
+/// The changes of one user, in this order. A user appears with the first update, even an empty one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UserUpdate {
+    /// The user.
+    pub user: UserId,
+    /// The time of the values, if the caller gave one. Then all changes are `Set` or `Unset`.
+    pub value_time: Option<Timestamp>,
+    /// The changes. No property is named twice.
+    pub changes: Vec<Change>,
+}
+
+/// One change of one property.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// The property.
+    pub property: PropertyName,
+    /// What to do with its value.
+    pub operation: Operation,
+}
+
+/// What to do with a value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Operation {
+    /// Replaces it. An empty set unsets it.
+    Set(Value),
+    /// Sets it if there is none.
+    SetOnce(Value),
+    /// Takes it away.
+    Unset,
+    /// Adds to it; a missing value counts as 0.
+    Increment(Number),
+    /// Adds elements to the set; a missing set counts as empty.
+    AddToSet(NonEmpty<Text>),
+    /// Removes elements from the set. A set without elements is not set.
+    RemoveFromSet(NonEmpty<Text>),
+}

@@ -1,0 +1,132 @@
+//! Every limit: its name, its default, its unit, and the one error that says it was exceeded.
+
+/// A limit with the name that errors and configuration call it by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// The name, as in configuration: lower case with underscores.
+    pub name: &'static str,
+    /// What is allowed where nothing else is configured.
+    pub default: u64,
+    /// What is counted, such as `bytes`.
+    pub unit: &'static str,
+}
+
+impl Limit {
+    /// Accepts `given` up to the default.
+    ///
+    /// # Errors
+    /// [`LimitExceeded`] if `given` is more than the default.
+    pub fn check(&self, given: u64) -> Result<(), LimitExceeded> {
+        self.check_against(self.default, given)
+    }
+
+    /// Accepts `given` up to `allowed`.
+    ///
+    /// # Errors
+    /// [`LimitExceeded`] if `given` is more than `allowed`.
+    pub fn check_against(&self, allowed: u64, given: u64) -> Result<(), LimitExceeded> {
+        if given <= allowed {
+            Ok(())
+        } else {
+            Err(LimitExceeded {
+                limit: *self,
+                allowed,
+                given,
+            })
+        }
+    }
+}
+
+/// More was asked for than a limit allows.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{given} {unit} are more than the limit {name} allows ({allowed})", unit = limit.unit, name = limit.name)]
+pub struct LimitExceeded {
+    /// The limit.
+    pub limit: Limit,
+    /// What it allows.
+    pub allowed: u64,
+    /// What was given; where counting stopped at the limit, one more than allowed.
+    pub given: u64,
+}
+
+/// The limits by name.
+pub mod limit {
+    use super::Limit;
+
+    macro_rules! limits {
+        ($($(#[$doc:meta])* $constant:ident = $name:literal, $default:literal, $unit:literal;)*) => {
+            $($(#[$doc])* pub const $constant: Limit = Limit {
+                name: $name,
+                default: $default,
+                unit: $unit,
+            };)*
+        };
+    }
+
+    limits! {
+        /// Length of a user id.
+        USER_ID_BYTES = "user_id_bytes", 256, "bytes";
+        /// Length of a property's name.
+        PROPERTY_NAME_BYTES = "property_name_bytes", 128, "bytes";
+        /// Length of a population's name.
+        POPULATION_NAME_BYTES = "population_name_bytes", 64, "bytes";
+        /// Length of one text: a string value, or an element of a set.
+        TEXT_BYTES = "text_bytes", 1_024, "bytes";
+        /// Length of a version number as text.
+        VERSION_BYTES = "version_bytes", 128, "bytes";
+        /// Length of a filter text.
+        FILTER_BYTES = "filter_bytes", 65_536, "bytes";
+        /// Levels of an expression tree, and of parentheses in a filter text.
+        EXPRESSION_DEPTH = "expression_depth", 16, "levels";
+        /// Nodes of an expression tree: predicates and combinations.
+        EXPRESSION_NODES = "expression_nodes", 256, "nodes";
+        /// Values of one list in an expression.
+        LIST_VALUES = "list_values", 10_000, "values";
+        /// Updates of one write request.
+        UPDATES_PER_REQUEST = "updates_per_request", 10_000, "updates";
+        /// Selections of one request.
+        SELECTIONS_PER_REQUEST = "selections_per_request", 1_000, "selections";
+        /// Users of one batch check.
+        USERS_PER_REQUEST = "users_per_request", 10_000, "users";
+        /// Users times selections of one batch check.
+        CHECKS_PER_REQUEST = "checks_per_request", 1_000_000, "checks";
+        /// Populations of a store.
+        POPULATIONS = "populations", 100, "populations";
+        /// Users of one population.
+        USERS = "users_per_population", 100_000_000, "users";
+        /// Properties of one population.
+        PROPERTIES = "properties_per_population", 1_000, "properties";
+        /// Different values that one property has ever had.
+        DISTINCT_VALUES = "distinct_values_per_property", 2_000_000, "values";
+        /// Elements of one set.
+        SET_ELEMENTS = "elements_per_set", 1_000, "elements";
+    }
+}
+
+/// The limits by which commands are judged. They are recorded in the log when they change, so that
+/// a changed configuration never changes how an old command was judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreLimits {
+    /// See [`limit::POPULATIONS`].
+    pub populations: u64,
+    /// See [`limit::USERS`].
+    pub users: u64,
+    /// See [`limit::PROPERTIES`].
+    pub properties: u64,
+    /// See [`limit::DISTINCT_VALUES`].
+    pub distinct_values: u64,
+    /// See [`limit::SET_ELEMENTS`].
+    pub set_elements: u64,
+}
+
+impl Default for StoreLimits {
+    fn default() -> Self {
+        Self {
+            populations: limit::POPULATIONS.default,
+            users: limit::USERS.default,
+            properties: limit::PROPERTIES.default,
+            distinct_values: limit::DISTINCT_VALUES.default,
+            set_elements: limit::SET_ELEMENTS.default,
+        }
+    }
+}

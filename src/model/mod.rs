@@ -1,0 +1,29 @@
+//! The words of Headcount: what every other room speaks in.
+//!
+//! Invariant: a value of one of these types is well-formed from the moment it exists, so that no
+//! later step has to check it again. Nothing here does I/O, reads a clock, or knows of any other
+//! room.
+
+mod command;
+mod expression;
+mod limits;
+mod name;
+mod non_empty;
+mod reason;
+mod revision;
+mod time;
+mod value;
+mod version;
+
+pub use command::{Action, Change, Command, Operation, PropertyDeclaration, UserUpdate};
+pub use expression::{
+    Comparison, Expression, ExpressionBudget, Operand, Predicate, Quantifier, RESERVED_WORDS, Test,
+};
+pub use limits::{Limit, LimitExceeded, StoreLimits, limit};
+pub use name::{NameError, PopulationName, PropertyName, UserId};
+pub use non_empty::NonEmpty;
+pub use reason::Reason;
+pub use revision::Revision;
+pub use time::{Span, SpanError, Timestamp, TimestampError};
+pub use value::{CoercionError, Finite, Number, Text, Value, ValueType};
+pub use version::{Version, VersionError};

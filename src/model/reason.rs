@@ -1,0 +1,44 @@
+//! Stable causes of errors. The protocol's `ErrorReason` lists the same, with an example each.
+
+/// Why a request failed, in the words that clients can rely on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// A field of the request is malformed.
+    InvalidField,
+    /// The filter text does not follow the grammar.
+    FilterSyntax,
+    /// An expression names a property that does not exist.
+    UnknownProperty,
+    /// An expression uses a property against its type.
+    PredicateType,
+    /// A write gives a property a value of another type.
+    PropertyTypeConflict,
+    /// A number would leave its range.
+    NumberOutOfRange,
+    /// One request is larger than allowed.
+    RequestLimitExceeded,
+    /// The store would become larger than allowed.
+    StoreLimitExceeded,
+    /// The population does not exist.
+    PopulationNotFound,
+    /// The user does not exist.
+    UserNotFound,
+    /// The property does not exist.
+    PropertyNotFound,
+    /// The property exists already.
+    PropertyExists,
+    /// The page token is damaged or belongs to another request.
+    PageTokenInvalid,
+    /// The revision is no revision of this store.
+    RevisionInvalid,
+    /// The client's time ran out.
+    DeadlineExceeded,
+    /// The service is starting or stopping.
+    NotServing,
+    /// The disk failed; writes are refused until a restart.
+    StorageReadOnly,
+    /// Too many requests wait already.
+    Overloaded,
+    /// A fault of the service itself.
+    Internal,
+}

@@ -1,0 +1,3 @@
+//! Test equipment: never part of the product.
+
+pub mod clock;
