@@ -2,8 +2,10 @@
 //!
 //! The product is the binary: this library has no stable API.
 
+pub mod bits;
 pub mod clock;
 pub mod codec;
+pub mod index;
 pub mod model;
 pub mod proto;
 #[cfg(feature = "testing")]

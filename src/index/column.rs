@@ -1,0 +1,427 @@
+//! The forward direction of a property: from a user of a shard to its value, in the narrowest
+//! width that holds all values of the shard.
+//!
+//! Invariant: reading back gives what was written, whatever the order of writes; the width only
+//! decides the memory.
+
+use crate::bits::Block;
+
+/// Unsigned numbers, one per user, 1 to 8 bytes wide.
+#[derive(Clone, Debug)]
+enum Narrow {
+    W1(Vec<u8>),
+    W2(Vec<u16>),
+    W4(Vec<u32>),
+    W8(Vec<u64>),
+}
+
+macro_rules! each_width {
+    ($narrow:expr, $values:ident => $body:expr) => {
+        match $narrow {
+            Narrow::W1($values) => $body,
+            Narrow::W2($values) => $body,
+            Narrow::W4($values) => $body,
+            Narrow::W8($values) => $body,
+        }
+    };
+}
+
+impl Narrow {
+    fn with_room_for(largest: u64, length: usize) -> Self {
+        if u8::try_from(largest).is_ok() {
+            Self::W1(vec![0; length])
+        } else if u16::try_from(largest).is_ok() {
+            Self::W2(vec![0; length])
+        } else if u32::try_from(largest).is_ok() {
+            Self::W4(vec![0; length])
+        } else {
+            Self::W8(vec![0; length])
+        }
+    }
+
+    fn largest(&self) -> u64 {
+        match self {
+            Self::W1(_) => u64::from(u8::MAX),
+            Self::W2(_) => u64::from(u16::MAX),
+            Self::W4(_) => u64::from(u32::MAX),
+            Self::W8(_) => u64::MAX,
+        }
+    }
+
+    fn len(&self) -> usize {
+        each_width!(self, values => values.len())
+    }
+
+    /// The number at a position; 0 beyond the end.
+    #[expect(
+        clippy::unnecessary_cast,
+        clippy::cast_lossless,
+        reason = "one body for four widths"
+    )]
+    fn get(&self, position: usize) -> u64 {
+        each_width!(self, values => values.get(position).map_or(0, |&value| value as u64))
+    }
+
+    /// Writes a number that is within `largest`.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the caller chose the width by the value"
+    )]
+    fn set(&mut self, position: usize, value: u64) {
+        debug_assert!(value <= self.largest(), "{value} does not fit its column");
+        each_width!(self, values => {
+            if position >= values.len() {
+                values.resize(position + 1, 0);
+            }
+            values[position] = value as _;
+        });
+    }
+
+    fn heap_bytes(&self) -> usize {
+        each_width!(self, values => values.capacity() * size_of_val(&values[..0].first().copied().unwrap_or(0)))
+    }
+}
+
+/// A dictionary code for each user, or none.
+#[derive(Clone, Debug)]
+pub struct CodeColumn {
+    /// The code plus one; 0 stands for none.
+    values: Narrow,
+}
+
+impl Default for CodeColumn {
+    fn default() -> Self {
+        Self {
+            values: Narrow::W1(Vec::new()),
+        }
+    }
+}
+
+impl CodeColumn {
+    /// The code of a user.
+    #[must_use]
+    pub fn get(&self, user: u16) -> Option<u32> {
+        let code_plus_one = self.values.get(usize::from(user));
+        #[expect(clippy::cast_possible_truncation, reason = "made from a u32 below")]
+        code_plus_one.checked_sub(1).map(|code| code as u32)
+    }
+
+    /// Gives a user a code, or none.
+    pub fn set(&mut self, user: u16, code: Option<u32>) {
+        let code_plus_one = code.map_or(0, |code| u64::from(code) + 1);
+        let position = usize::from(user);
+        if code_plus_one == 0 && position >= self.values.len() {
+            return;
+        }
+        if code_plus_one > self.values.largest() {
+            let mut wider = Narrow::with_room_for(code_plus_one, self.values.len());
+            for position in 0..self.values.len() {
+                wider.set(position, self.values.get(position));
+            }
+            self.values = wider;
+        }
+        self.values.set(position, code_plus_one);
+    }
+
+    /// Bytes of memory on the heap.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        self.values.heap_bytes()
+    }
+}
+
+/// A signed number for each user who has one.
+///
+/// What is kept per user is how many units the number lies above a base. Both fit the numbers of
+/// the shard: ages take a byte, days in microseconds take two.
+#[derive(Clone, Debug)]
+pub struct NumberColumn {
+    base: i64,
+    unit: u64,
+    values: Narrow,
+    present: Block,
+    count: u32,
+    /// No number is below or above these; they only ever move apart while there are numbers.
+    bounds: Option<(i64, i64)>,
+}
+
+impl Default for NumberColumn {
+    fn default() -> Self {
+        Self {
+            base: 0,
+            unit: 1,
+            values: Narrow::W1(Vec::new()),
+            present: Block::new(),
+            count: 0,
+            bounds: None,
+        }
+    }
+}
+
+impl NumberColumn {
+    /// The number of a user.
+    #[must_use]
+    pub fn get(&self, user: u16) -> Option<i64> {
+        self.present
+            .contains(user)
+            .then(|| self.widened(self.values.get(usize::from(user))))
+    }
+
+    fn widened(&self, value: u64) -> i64 {
+        // What was encoded from an i64 comes back as one, so that wrapping is exact.
+        self.base
+            .wrapping_add_unsigned(value.wrapping_mul(self.unit))
+    }
+
+    fn narrowed(&self, number: i64) -> Option<u64> {
+        if number < self.base {
+            return None;
+        }
+        let above = number.abs_diff(self.base);
+        let value = above / self.unit;
+        (above.is_multiple_of(self.unit) && value <= self.values.largest()).then_some(value)
+    }
+
+    /// Gives a user a number, or none.
+    pub fn set(&mut self, user: u16, number: Option<i64>) {
+        let Some(number) = number else {
+            self.count -= u32::from(self.present.remove(user));
+            if self.count == 0 {
+                self.bounds = None;
+            }
+            return;
+        };
+        let value = self.narrowed(number).unwrap_or_else(|| {
+            self.rebuild_for(number);
+            self.narrowed(number).unwrap_or_default()
+        });
+        self.values.set(usize::from(user), value);
+        self.count += u32::from(self.present.insert(user));
+        let (least, greatest) = self.bounds.unwrap_or((number, number));
+        self.bounds = Some((least.min(number), greatest.max(number)));
+    }
+
+    /// Chooses base, unit and width anew so that `number` fits beside all others.
+    fn rebuild_for(&mut self, number: i64) {
+        let held: Vec<(u16, i64)> = self
+            .present
+            .ones()
+            .map(|user| (user, self.widened(self.values.get(usize::from(user)))))
+            .collect();
+        let (mut least, mut greatest) = (number, number);
+        for &(_, other) in &held {
+            least = least.min(other);
+            greatest = greatest.max(other);
+        }
+        let differences = held.iter().map(|&(_, other)| other.abs_diff(least));
+        let unit = differences
+            .chain([number.abs_diff(least)])
+            .fold(0, greatest_common_divisor)
+            .max(1);
+        let span = greatest.abs_diff(least) / unit;
+        // A quarter of the width stays free, half of it on each side, so that numbers that move on
+        // steadily do not rebuild the column at every step.
+        self.values = Narrow::with_room_for(span.saturating_add(span / 3), self.values.len());
+        let free_below = (self.values.largest() - span) / 2;
+        let reach_below = least.abs_diff(i64::MIN) / unit;
+        let below = free_below.min(reach_below).min(u64::MAX / unit);
+        self.unit = unit;
+        self.base = least.wrapping_sub_unsigned(below * unit);
+        for (user, other) in held {
+            let value = self.narrowed(other).unwrap_or_default();
+            self.values.set(usize::from(user), value);
+        }
+    }
+
+    /// The users who have a number.
+    #[must_use]
+    pub fn present(&self) -> &Block {
+        &self.present
+    }
+
+    /// How many users have a number.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Bounds of all numbers: none is below the first or above the second. `None` without numbers.
+    #[must_use]
+    pub fn bounds(&self) -> Option<(i64, i64)> {
+        self.bounds
+    }
+
+    /// Makes a block hold the users whose number is in `least..=greatest`.
+    pub fn fill_between(&self, least: i64, greatest: i64, target: &mut Block) {
+        let Some((lowest, highest)) = self.bounds else {
+            return target.clear();
+        };
+        if greatest < lowest || highest < least || greatest < least {
+            return target.clear();
+        }
+        if least <= lowest && highest <= greatest {
+            return target.copy_from(&self.present);
+        }
+        // Both ends now lie within the base's reach once they are cut to the bounds.
+        let (least, greatest) = (least.max(lowest), greatest.min(highest));
+        let from = least.abs_diff(self.base).div_ceil(self.unit);
+        let to = greatest.abs_diff(self.base) / self.unit;
+        target.clear();
+        if from > to {
+            return;
+        }
+        #[expect(
+            clippy::cast_lossless,
+            clippy::unnecessary_cast,
+            reason = "one body for four widths"
+        )]
+        each_width!(&self.values, values => {
+            // Whatever the bounds are, they fit the width that the values have.
+            fill(values, target, |value| (from..=to).contains(&(value as u64)));
+        });
+        target.and(&self.present);
+    }
+
+    /// Holds these numbers.
+    pub(super) fn from_numbers(numbers: &[(u16, i64)]) -> Self {
+        let mut column = Self::default();
+        // The extremes first, so that base, unit and width are right from the start.
+        let extremes = [
+            numbers.iter().min_by_key(|(_, number)| number),
+            numbers.iter().max_by_key(|(_, number)| number),
+        ];
+        for &(user, number) in extremes.into_iter().flatten().chain(numbers) {
+            column.set(user, Some(number));
+        }
+        column
+    }
+
+    /// Bytes of memory on the heap.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        self.values.heap_bytes() + size_of::<[u64; crate::bits::WORDS]>()
+    }
+}
+
+fn fill<T: Copy>(values: &[T], target: &mut Block, is_in: impl Fn(T) -> bool) {
+    for (word, chunk) in target.words_mut().iter_mut().zip(values.chunks(64)) {
+        for (bit, &value) in chunk.iter().enumerate() {
+            *word |= u64::from(is_in(value)) << bit;
+        }
+    }
+}
+
+pub(super) fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_widen_and_come_back() {
+        let mut column = CodeColumn::default();
+        let codes = [
+            0,
+            253,
+            254,
+            255,
+            65_533,
+            65_534,
+            65_535,
+            u32::MAX - 1,
+            u32::MAX,
+        ];
+        for (user, &code) in (0_u16..).zip(&codes) {
+            column.set(user * 5_000, Some(code));
+            for (user, &code) in (0_u16..=user).zip(&codes) {
+                assert_eq!(column.get(user * 5_000), Some(code));
+            }
+        }
+        assert_eq!(column.get(1), None);
+        assert_eq!(column.get(65_535), None);
+        column.set(65_535, None);
+        column.set(0, None);
+        assert_eq!(column.get(0), None);
+    }
+
+    #[test]
+    fn numbers_come_back_whatever_the_order() {
+        let day = 86_400_000_000_i64;
+        let sequences: [Vec<i64>; 7] = [
+            vec![13, 90, 14, 255, 256, 12, -1, 0],
+            (0..400).map(|n| n * day).collect(),
+            (0..400).map(|n| -n * day).collect(),
+            vec![i64::MIN, i64::MAX, 0, -1, 1],
+            vec![i64::MAX, i64::MIN],
+            vec![i64::MIN, i64::MIN + 1, i64::MIN + 70_000],
+            vec![5 * day, 6 * day, 6 * day + 1, i64::MAX - 1],
+        ];
+        for numbers in &sequences {
+            let mut column = NumberColumn::default();
+            for (user, &number) in (0_u16..).zip(numbers) {
+                column.set(user, Some(number));
+                for (user, &number) in (0_u16..=user).zip(numbers) {
+                    assert_eq!(column.get(user), Some(number), "user {user} of {numbers:?}");
+                }
+            }
+            assert_eq!(column.count() as usize, numbers.len());
+        }
+    }
+
+    #[test]
+    fn ranges_agree_with_a_scan() {
+        let sequences: [&[i64]; 4] = [
+            &[10, 20, 30, 40, 255, 300],
+            &[-5, -1, 0, 1, 5],
+            &[i64::MIN, -1, 0, i64::MAX],
+            &[-86_400_000_000, 0, 86_400_000_000, 864_000_000_000],
+        ];
+        for numbers in sequences {
+            let mut column = NumberColumn::default();
+            for (user, &number) in (0_u16..).step_by(9_999).zip(numbers) {
+                column.set(user, Some(number));
+            }
+            column.set(3, Some(7));
+            column.set(3, None);
+            let ends: Vec<i64> = numbers
+                .iter()
+                .flat_map(|&n| [n.saturating_sub(1), n, n.saturating_add(1)])
+                .chain([i64::MIN, 0, 17, i64::MAX])
+                .collect();
+            for &least in &ends {
+                for &greatest in &ends {
+                    let mut block = Block::new();
+                    block.insert(1);
+                    column.fill_between(least, greatest, &mut block);
+                    let expected = (0_u16..).step_by(9_999).zip(numbers);
+                    let expected = expected
+                        .filter(|&(_, number)| (least..=greatest).contains(number))
+                        .map(|(user, _)| user);
+                    assert!(
+                        block.ones().eq(expected),
+                        "{least}..={greatest} of {numbers:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_take_the_narrowest_width() {
+        let mut column = NumberColumn::default();
+        for user in 0..=u16::MAX {
+            column.set(user, Some(i64::from(user % 78) + 13));
+        }
+        assert!(matches!(column.values, Narrow::W1(_)));
+        let mut column = NumberColumn::default();
+        for user in 0..=u16::MAX {
+            column.set(user, Some((i64::from(user) * 7 % 1_826) * 86_400_000_000));
+        }
+        assert!(matches!(column.values, Narrow::W2(_)));
+    }
+}

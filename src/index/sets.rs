@@ -1,0 +1,133 @@
+//! A property with a set of dictionary codes per user: string sets.
+//!
+//! Invariant: a user is in the posting of a code exactly if its set has the code; sets are sorted
+//! and without repetition, and the empty set is no value.
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use super::codes::{fill_any, heap_bytes, remove_from, sorted};
+use super::posting::Posting;
+use crate::bits::Block;
+
+/// The sets of one shard's users, in both directions.
+#[derive(Clone, Debug, Default)]
+pub struct SetIndex {
+    /// Sorted codes by user; empty for none.
+    column: Vec<Box<[u32]>>,
+    postings: HashMap<u32, Posting, FixedState>,
+    present: Posting,
+}
+
+impl SetIndex {
+    /// Builds the index of postings that are not empty, in the order of their codes.
+    pub(super) fn from_postings(postings: Vec<(u32, Posting)>) -> Self {
+        let mut sets: Vec<Vec<u32>> = Vec::new();
+        let mut index = Self::default();
+        for (code, posting) in postings {
+            posting.for_each(|user| {
+                index.present.insert(user);
+                let position = usize::from(user);
+                if position >= sets.len() {
+                    sets.resize_with(position + 1, Vec::new);
+                }
+                sets[position].push(code);
+            });
+            index.postings.insert(code, posting);
+        }
+        index.column = sets.into_iter().map(Vec::into_boxed_slice).collect();
+        index
+    }
+
+    /// The set of a user, sorted; empty for none.
+    #[must_use]
+    pub fn get(&self, user: u16) -> &[u32] {
+        self.column
+            .get(usize::from(user))
+            .map_or(&[], |codes| codes)
+    }
+
+    /// Gives a user a set, sorted and without repetition; returns the one before.
+    pub fn set(&mut self, user: u16, codes: Box<[u32]>) -> Box<[u32]> {
+        let position = usize::from(user);
+        if position >= self.column.len() {
+            if codes.is_empty() {
+                return codes;
+            }
+            self.column.resize_with(position + 1, Box::default);
+        }
+        if codes.is_empty() {
+            self.present.remove(user);
+        } else {
+            self.present.insert(user);
+        }
+        let before = std::mem::replace(&mut self.column[position], codes);
+        let after = &self.column[position];
+        for code in before
+            .iter()
+            .filter(|code| after.binary_search(code).is_err())
+        {
+            remove_from(&mut self.postings, *code, user);
+        }
+        for code in after
+            .iter()
+            .filter(|code| before.binary_search(code).is_err())
+        {
+            self.postings.entry(*code).or_default().insert(user);
+        }
+        before
+    }
+
+    /// The users whose set has a code.
+    #[must_use]
+    pub fn posting(&self, code: u32) -> Option<&Posting> {
+        self.postings.get(&code)
+    }
+
+    /// The users with any set.
+    #[must_use]
+    pub fn present(&self) -> &Posting {
+        &self.present
+    }
+
+    /// Makes a block hold the users whose set has one of the codes.
+    pub fn fill_any(&self, codes: &[u32], target: &mut Block) {
+        fill_any(&self.postings, codes, target);
+    }
+
+    /// Makes a block hold the users whose set has all of the codes.
+    pub fn fill_all(&self, codes: &[u32], target: &mut Block, scratch: &mut Block) {
+        let postings: Option<Vec<_>> = codes.iter().map(|code| self.posting(*code)).collect();
+        target.clear();
+        let Some(mut postings) = postings else {
+            return;
+        };
+        postings.sort_unstable_by_key(|posting| posting.count());
+        if let Some((first, rest)) = postings.split_first() {
+            first.or_into(target);
+            for posting in rest {
+                posting.and_into(target, scratch);
+            }
+        }
+    }
+
+    /// The postings in the order of their codes.
+    #[must_use]
+    pub fn sorted_postings(&self) -> Vec<(u32, &Posting)> {
+        sorted(&self.postings)
+    }
+
+    /// Bytes of memory on the heap: column, then postings.
+    #[must_use]
+    pub fn heap_bytes(&self) -> (usize, usize) {
+        let sets = self
+            .column
+            .iter()
+            .map(|codes| size_of_val(&**codes))
+            .sum::<usize>();
+        (
+            self.column.capacity() * size_of::<Box<[u32]>>() + sets,
+            heap_bytes(&self.postings) + self.present.heap_bytes(),
+        )
+    }
+}

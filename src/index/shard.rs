@@ -1,0 +1,212 @@
+//! One shard: its live users and what is known of them, by property number.
+//!
+//! Invariant: only live users have values.
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use super::codes::CodeIndex;
+use super::number::NumberIndex;
+use super::posting::Posting;
+use super::sets::SetIndex;
+
+/// Which kind of index a property needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IndexKind {
+    /// One dictionary code per user.
+    Codes,
+    /// A set of dictionary codes per user.
+    Sets,
+    /// One number per user.
+    Numbers,
+}
+
+/// A value as the index holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// A dictionary code.
+    Code(u32),
+    /// Dictionary codes: at least one, sorted, without repetition.
+    Codes(Box<[u32]>),
+    /// A number, or the key of a double.
+    Number(i64),
+}
+
+/// The index of one property in one shard.
+#[derive(Clone, Debug)]
+pub enum PropertyIndex {
+    /// One dictionary code per user.
+    Codes(CodeIndex),
+    /// A set of dictionary codes per user.
+    Sets(SetIndex),
+    /// One number per user.
+    Numbers(NumberIndex),
+}
+
+impl PropertyIndex {
+    fn new(kind: IndexKind) -> Self {
+        match kind {
+            IndexKind::Codes => Self::Codes(CodeIndex::default()),
+            IndexKind::Sets => Self::Sets(SetIndex::default()),
+            IndexKind::Numbers => Self::Numbers(NumberIndex::default()),
+        }
+    }
+
+    /// The value of a user.
+    #[must_use]
+    pub fn get(&self, user: u16) -> Option<Stored> {
+        match self {
+            Self::Codes(index) => index.get(user).map(Stored::Code),
+            Self::Sets(index) => match index.get(user) {
+                [] => None,
+                codes => Some(Stored::Codes(codes.into())),
+            },
+            Self::Numbers(index) => index.get(user).map(Stored::Number),
+        }
+    }
+
+    fn set(&mut self, user: u16, value: Option<Stored>) -> Option<Stored> {
+        match (self, value) {
+            (Self::Codes(index), Some(Stored::Code(code))) => {
+                index.set(user, Some(code)).map(Stored::Code)
+            }
+            (Self::Sets(index), Some(Stored::Codes(codes))) => not_empty(index.set(user, codes)),
+            (Self::Numbers(index), Some(Stored::Number(number))) => {
+                index.set(user, Some(number)).map(Stored::Number)
+            }
+            (Self::Codes(index), _) => index.set(user, None).map(Stored::Code),
+            (Self::Sets(index), _) => not_empty(index.set(user, Box::default())),
+            (Self::Numbers(index), _) => index.set(user, None).map(Stored::Number),
+        }
+    }
+
+    /// How many users have a value.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        match self {
+            Self::Codes(index) => index.present().count(),
+            Self::Sets(index) => index.present().count(),
+            Self::Numbers(index) => index.count(),
+        }
+    }
+}
+
+fn not_empty(codes: Box<[u32]>) -> Option<Stored> {
+    (!codes.is_empty()).then_some(Stored::Codes(codes))
+}
+
+/// What a shard holds of one property.
+#[derive(Clone, Debug)]
+pub struct PropertySlot {
+    pub(super) index: PropertyIndex,
+    /// The times that callers gave to values, in microseconds since 1970. They outlive the value,
+    /// so that an older value does not come back.
+    pub(super) times: HashMap<u16, i64, FixedState>,
+}
+
+impl PropertySlot {
+    pub(super) fn new(index: PropertyIndex) -> Self {
+        Self {
+            index,
+            times: HashMap::default(),
+        }
+    }
+
+    /// The index.
+    #[must_use]
+    pub fn index(&self) -> &PropertyIndex {
+        &self.index
+    }
+}
+
+/// One shard.
+#[derive(Clone, Debug, Default)]
+pub struct Shard {
+    pub(super) live: Posting,
+    pub(super) slots: Vec<Option<Box<PropertySlot>>>,
+}
+
+impl Shard {
+    /// The users that exist.
+    #[must_use]
+    pub fn live(&self) -> &Posting {
+        &self.live
+    }
+
+    /// Adds a user without values; returns whether it was missing.
+    pub fn insert_user(&mut self, user: u16) -> bool {
+        self.live.insert(user)
+    }
+
+    /// Removes a user; returns its values by property number.
+    pub fn remove_user(&mut self, user: u16) -> Vec<(u32, Stored)> {
+        self.live.remove(user);
+        let mut values = Vec::new();
+        for (number, slot) in (0..).zip(&mut self.slots) {
+            if let Some(slot) = slot {
+                slot.times.remove(&user);
+                values.extend(slot.index.set(user, None).map(|value| (number, value)));
+            }
+        }
+        values
+    }
+
+    /// What is held of a property; `None` if no user of the shard ever had it.
+    #[must_use]
+    pub fn slot(&self, property: u32) -> Option<&PropertySlot> {
+        self.slots.get(property as usize)?.as_deref()
+    }
+
+    /// The index of a property; `None` if no user of the shard ever had it.
+    #[must_use]
+    pub fn index(&self, property: u32) -> Option<&PropertyIndex> {
+        self.slot(property).map(PropertySlot::index)
+    }
+
+    /// The value of a user.
+    #[must_use]
+    pub fn get(&self, property: u32, user: u16) -> Option<Stored> {
+        self.index(property)?.get(user)
+    }
+
+    /// Gives a live user a value of the property's kind, or none; returns the one before.
+    pub fn set(
+        &mut self,
+        property: u32,
+        kind: IndexKind,
+        user: u16,
+        value: Option<Stored>,
+    ) -> Option<Stored> {
+        if value.is_none() && self.slot(property).is_none() {
+            return None;
+        }
+        self.slot_mut(property, kind).index.set(user, value)
+    }
+
+    /// The time that a caller gave to a user's value, in microseconds since 1970.
+    #[must_use]
+    pub fn value_time(&self, property: u32, user: u16) -> Option<i64> {
+        self.slot(property)?.times.get(&user).copied()
+    }
+
+    /// Records the time of a live user's value.
+    pub fn set_value_time(&mut self, property: u32, kind: IndexKind, user: u16, time: i64) {
+        self.slot_mut(property, kind).times.insert(user, time);
+    }
+
+    /// Forgets a property.
+    pub fn remove_property(&mut self, property: u32) {
+        if let Some(slot) = self.slots.get_mut(property as usize) {
+            *slot = None;
+        }
+    }
+
+    fn slot_mut(&mut self, property: u32, kind: IndexKind) -> &mut PropertySlot {
+        let position = property as usize;
+        if position >= self.slots.len() {
+            self.slots.resize_with(position + 1, || None);
+        }
+        self.slots[position]
+            .get_or_insert_with(|| Box::new(PropertySlot::new(PropertyIndex::new(kind))))
+    }
+}
