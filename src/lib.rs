@@ -7,6 +7,7 @@ pub mod clock;
 pub mod codec;
 pub mod index;
 pub mod model;
+pub mod population;
 pub mod proto;
 #[cfg(feature = "testing")]
 pub mod testing;

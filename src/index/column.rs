@@ -252,6 +252,11 @@ impl NumberColumn {
     }
 
     /// Makes a block hold the users whose number is in `least..=greatest`.
+    #[expect(
+        clippy::cast_lossless,
+        clippy::unnecessary_cast,
+        reason = "one body for four widths"
+    )]
     pub fn fill_between(&self, least: i64, greatest: i64, target: &mut Block) {
         let Some((lowest, highest)) = self.bounds else {
             return target.clear();
@@ -270,11 +275,6 @@ impl NumberColumn {
         if from > to {
             return;
         }
-        #[expect(
-            clippy::cast_lossless,
-            clippy::unnecessary_cast,
-            reason = "one body for four widths"
-        )]
         each_width!(&self.values, values => {
             // Whatever the bounds are, they fit the width that the values have.
             fill(values, target, |value| (from..=to).contains(&(value as u64)));

@@ -163,6 +163,12 @@ impl Shard {
         self.slot(property).map(PropertySlot::index)
     }
 
+    /// How many properties the shard holds anything of.
+    #[must_use]
+    pub fn properties(&self) -> usize {
+        self.slots.iter().flatten().count()
+    }
+
     /// The value of a user.
     #[must_use]
     pub fn get(&self, property: u32, user: u16) -> Option<Stored> {

@@ -1,0 +1,373 @@
+//! A population as bytes, as it was at one moment, while writes go on; and back.
+//!
+//! Invariant: all parts of a capture show the moment at which it began.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::catalog::{Catalog, Property};
+use super::cell::{Cell, Epoch};
+use super::users::Ids;
+use super::{Population, ShardCell, ShardState};
+use crate::codec::{DecodeError, Decoder, Encoder};
+use crate::index::{
+    Dictionary, IndexKind, PropertyIndex, SHARD_USERS, decode_dictionary, decode_shard,
+    encode_dictionary, encode_shard,
+};
+use crate::model::{PropertyDeclaration, PropertyName, Revision, StoreLimits, UserId, ValueType};
+
+/// The name of a part: `catalog`, `dictionary-<property number>` or `shard-<number>`.
+pub type SectionName = String;
+
+const CATALOG: &str = "catalog";
+
+/// A population at the moment when the capture began.
+#[derive(Debug)]
+pub struct Capture {
+    population: Arc<Population>,
+    epoch: Epoch,
+    catalog: Vec<u8>,
+    properties: Vec<Arc<Property>>,
+    shards: Vec<Arc<ShardCell>>,
+    users: u64,
+}
+
+/// One part of a capture, not encoded yet.
+#[derive(Debug)]
+pub struct Part<'a> {
+    capture: &'a Capture,
+    kind: PartKind<'a>,
+}
+
+#[derive(Debug)]
+enum PartKind<'a> {
+    Catalog,
+    Dictionary(u32, &'a Cell<Dictionary>),
+    Shard(usize, &'a ShardCell),
+}
+
+impl Capture {
+    /// How many users there were.
+    #[must_use]
+    pub fn users(&self) -> u64 {
+        self.users
+    }
+
+    /// The parts, to be taken once each.
+    pub fn parts(&self) -> impl Iterator<Item = Part<'_>> {
+        let dictionaries = self.properties.iter().filter_map(|property| {
+            let dictionary = property.dictionary.as_ref()?;
+            Some(PartKind::Dictionary(property.number, dictionary))
+        });
+        let shards = self.shards.iter().enumerate();
+        let shards = shards.map(|(number, cell)| PartKind::Shard(number, cell));
+        std::iter::once(PartKind::Catalog)
+            .chain(dictionaries)
+            .chain(shards)
+            .map(|kind| Part {
+                capture: self,
+                kind,
+            })
+    }
+}
+
+impl Part<'_> {
+    /// The name of the part, unique within the capture.
+    #[must_use]
+    pub fn name(&self) -> SectionName {
+        match &self.kind {
+            PartKind::Catalog => CATALOG.into(),
+            PartKind::Dictionary(number, _) => format!("dictionary-{number}"),
+            PartKind::Shard(number, _) => format!("shard-{number}"),
+        }
+    }
+
+    /// Returns the bytes of the part; `None` if it had not changed after `unchanged_since`. Holds the
+    /// lock of the part while it is encoded: readers go on, a writer waits.
+    #[must_use]
+    pub fn take(self, unchanged_since: Option<Revision>) -> Option<Vec<u8>> {
+        let epoch = self.capture.epoch;
+        match self.kind {
+            PartKind::Catalog => Some(self.capture.catalog.clone()),
+            PartKind::Dictionary(_, cell) => {
+                cell.capture(epoch, unchanged_since, encode_dictionary)
+            }
+            PartKind::Shard(_, cell) => cell.capture(epoch, unchanged_since, encode_state),
+        }
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        self.population.capturing.store(0, Ordering::Release);
+        for property in &self.properties {
+            if let Some(cell) = &property.dictionary {
+                cell.forget_capture();
+            }
+        }
+        for cell in &self.shards {
+            cell.forget_capture();
+        }
+    }
+}
+
+impl Population {
+    /// Begins to capture the population as it is now. To be called by whoever calls `apply`,
+    /// between two commands, and not while an earlier capture is alive. Takes no longer than it
+    /// takes to list the shards.
+    #[must_use]
+    pub fn begin_capture(self: &Arc<Self>) -> Capture {
+        let mut writer = self.writer();
+        writer.captures_begun += 1;
+        let epoch = writer.captures_begun;
+        self.capturing.store(epoch, Ordering::Release);
+        let catalog = self.catalog();
+        Capture {
+            population: Arc::clone(self),
+            epoch,
+            catalog: encode_catalog(&catalog, writer.next_ordinal),
+            properties: catalog.iter().cloned().collect(),
+            shards: self.shards.load().to_vec(),
+            users: self.user_count(),
+        }
+    }
+
+    /// Builds the population of a capture.
+    ///
+    /// # Errors
+    /// [`RestoreError`] if a part is missing or damaged, or the parts do not fit each other.
+    pub fn restore(
+        limits: StoreLimits,
+        revision: Revision,
+        mut section: impl FnMut(&str) -> Option<Vec<u8>>,
+    ) -> Result<Self, RestoreError> {
+        let mut read = |name: &str| {
+            section(name).ok_or_else(|| RestoreError::Missing {
+                section: name.into(),
+            })
+        };
+        let damaged = |name: &str| {
+            let section = name.to_owned();
+            move |error| RestoreError::Damaged { section, error }
+        };
+        let bytes = read(CATALOG)?;
+        let (declarations, next_number, next_ordinal) =
+            decode_catalog(&bytes).map_err(damaged(CATALOG))?;
+
+        let mut catalog = Catalog::default();
+        for (number, declaration) in declarations {
+            let dictionary = if Property::needs_dictionary(declaration.value_type) {
+                let name = format!("dictionary-{number}");
+                let dictionary = decode_dictionary(&read(&name)?, declaration.case_insensitive)
+                    .map_err(damaged(&name))?;
+                Some(Cell::new(dictionary, revision, 0))
+            } else {
+                None
+            };
+            catalog.insert(Property::new(number, declaration, dictionary));
+        }
+        catalog.next_number = next_number;
+
+        let population = Self::new(limits);
+        let mut shards = Vec::new();
+        for number in 0..next_ordinal.div_ceil(SHARD_USERS) {
+            let name = format!("shard-{number}");
+            let state = decode_state(&read(&name)?).map_err(damaged(&name))?;
+            population
+                .count_in(&catalog, &state)
+                .map_err(|fault| RestoreError::Mismatch {
+                    section: name.clone(),
+                    fault,
+                })?;
+            let live = state.shard.live().to_block();
+            let base = number * SHARD_USERS;
+            let mut free = Vec::new();
+            for user in 0..=u16::MAX {
+                let ordinal = base + u32::from(user);
+                match state.ids.get(user) {
+                    Some(id) if live.contains(user) && ordinal < next_ordinal => {
+                        population.table.insert(&id, ordinal);
+                    }
+                    None if !live.contains(user) => {
+                        if ordinal < next_ordinal {
+                            free.push(std::cmp::Reverse(ordinal));
+                        }
+                    }
+                    Some(_) | None => {
+                        return Err(RestoreError::Mismatch {
+                            section: name,
+                            fault: "a user has no id, or an id no user",
+                        });
+                    }
+                }
+            }
+            population.writer().free.extend(free);
+            shards.push(Arc::new(Cell::new(state, revision, 0)));
+        }
+        population.writer().next_ordinal = next_ordinal;
+        population.catalog.store(Arc::new(catalog));
+        population.shards.store(Arc::new(shards));
+        Ok(population)
+    }
+
+    /// Adds the users of a shard to the kept counts, and makes sure that the shard speaks of
+    /// properties and codes that exist.
+    fn count_in(&self, catalog: &Catalog, state: &ShardState) -> Result<(), &'static str> {
+        let mut kept = self
+            .kept
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        kept.add_users(u64::from(state.shard.live().count()));
+        let mut known = 0;
+        for property in catalog.iter() {
+            let number = property.number();
+            let Some(index) = state.shard.index(number) else {
+                continue;
+            };
+            known += 1;
+            let (kind, postings) = match index {
+                PropertyIndex::Codes(index) => (IndexKind::Codes, index.sorted_postings()),
+                PropertyIndex::Sets(index) => (IndexKind::Sets, index.sorted_postings()),
+                PropertyIndex::Numbers(_) => (IndexKind::Numbers, Vec::new()),
+            };
+            if kind != property.kind() {
+                return Err("a property has an index of another kind");
+            }
+            kept.add_having(number, u64::from(index.count()));
+            for (code, posting) in postings {
+                let in_use = property
+                    .with_dictionary(|dictionary| dictionary.text(code).is_some())
+                    .unwrap_or(code <= 1);
+                if !in_use {
+                    return Err("a code has no text");
+                }
+                kept.add_code(number, code, u64::from(posting.count()));
+            }
+        }
+        if known == state.shard.properties() {
+            Ok(())
+        } else {
+            Err("a property is not in the catalog")
+        }
+    }
+}
+
+/// Why a population can't be built from its parts.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RestoreError {
+    /// A part is missing.
+    #[error("section {section} is missing")]
+    Missing {
+        /// The part.
+        section: SectionName,
+    },
+    /// A part can't be read.
+    #[error("section {section} is damaged: {error}")]
+    Damaged {
+        /// The part.
+        section: SectionName,
+        /// What is wrong with it.
+        error: DecodeError,
+    },
+    /// A part does not fit the others.
+    #[error("section {section} does not fit the others: {fault}")]
+    Mismatch {
+        /// The part.
+        section: SectionName,
+        /// What does not fit.
+        fault: &'static str,
+    },
+}
+
+pub(super) fn encode_state(state: &ShardState) -> Vec<u8> {
+    let mut encoder = Encoder::new();
+    encoder.count(u64::from(state.shard.live().count()));
+    state.shard.live().for_each(|user| {
+        encoder.count(u64::from(user));
+        encoder.text(&state.ids.get(user).unwrap_or_default());
+    });
+    encoder.raw(&encode_shard(&state.shard));
+    encoder.into_bytes()
+}
+
+fn decode_state(bytes: &[u8]) -> Result<ShardState, DecodeError> {
+    let mut decoder = Decoder::new(bytes);
+    let mut ids = Ids::default();
+    for _ in 0..decoder.length(3)? {
+        let user = decoder.count()?;
+        let text = decoder.text()?;
+        match (u16::try_from(user), UserId::new(text)) {
+            (Ok(user), Ok(id)) => ids.set(user, id.as_str()),
+            (Err(_), _) | (_, Err(_)) => return Err(decoder.bad_value("a user with an id", user)),
+        }
+    }
+    let shard = decode_shard(decoder.raw(decoder.remaining())?)?;
+    Ok(ShardState { ids, shard })
+}
+
+fn encode_catalog(catalog: &Catalog, next_ordinal: u32) -> Vec<u8> {
+    let mut encoder = Encoder::new();
+    encoder.u32(next_ordinal);
+    encoder.u32(catalog.next_number);
+    encoder.count(catalog.len() as u64);
+    for property in catalog.iter() {
+        let declaration = property.declaration();
+        encoder.u32(property.number());
+        encoder.text(declaration.name.as_str());
+        encoder.u8(type_code(declaration.value_type));
+        encoder.u8(u8::from(declaration.case_insensitive));
+    }
+    encoder.into_bytes()
+}
+
+type DecodedCatalog = (Vec<(u32, PropertyDeclaration)>, u32, u32);
+
+fn decode_catalog(bytes: &[u8]) -> Result<DecodedCatalog, DecodeError> {
+    let mut decoder = Decoder::new(bytes);
+    let next_ordinal = decoder.u32()?;
+    let next_number = decoder.u32()?;
+    let mut declarations: Vec<(u32, PropertyDeclaration)> = Vec::new();
+    for _ in 0..decoder.length(8)? {
+        let number = decoder.u32()?;
+        let name = PropertyName::new(decoder.text()?)
+            .map_err(|_| decoder.bad_value("the number of a property with a name", number))?;
+        let code = decoder.u8()?;
+        let value_type = ValueType::ALL
+            .into_iter()
+            .find(|value_type| type_code(*value_type) == code)
+            .ok_or_else(|| decoder.bad_value("the type of a property", code))?;
+        let case_insensitive = match decoder.u8()? {
+            0 => false,
+            1 => true,
+            other => return Err(decoder.bad_value("whether case matters", other)),
+        };
+        let known = declarations
+            .iter()
+            .any(|(other, declaration)| *other == number || declaration.name == name);
+        if known || number >= next_number {
+            return Err(decoder.bad_value("the number of a property", number));
+        }
+        declarations.push((
+            number,
+            PropertyDeclaration {
+                name,
+                value_type,
+                case_insensitive,
+            },
+        ));
+    }
+    decoder.finish()?;
+    Ok((declarations, next_number, next_ordinal))
+}
+
+fn type_code(value_type: ValueType) -> u8 {
+    match value_type {
+        ValueType::Bool => 1,
+        ValueType::String => 2,
+        ValueType::StringSet => 3,
+        ValueType::Int64 => 4,
+        ValueType::Double => 5,
+        ValueType::Timestamp => 6,
+        ValueType::Version => 7,
+    }
+}

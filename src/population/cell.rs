@@ -1,0 +1,164 @@
+//! A value behind a lock that can be captured as it was at one moment while it goes on changing.
+//!
+//! Invariant: once a capture has begun, the value is encoded as it was at that moment exactly
+//! once: by the capture when it gets there or, if the writer is first, by the writer before its
+//! first change.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::model::Revision;
+
+/// A number for each capture, 0 for none.
+pub(super) type Epoch = u64;
+
+/// A value that readers share and one writer changes.
+#[derive(Debug)]
+pub(super) struct Cell<T> {
+    value: RwLock<Versioned<T>>,
+    /// The last capture that has this value, or that began before it existed.
+    captured_in: AtomicU64,
+    /// What the writer encoded for a capture that has not come here yet.
+    set_aside: Mutex<Option<Vec<u8>>>,
+}
+
+#[derive(Debug)]
+struct Versioned<T> {
+    value: T,
+    last_changed: Revision,
+}
+
+/// Read access to the value.
+pub(super) struct Reading<'a, T>(RwLockReadGuard<'a, Versioned<T>>);
+
+impl<T> std::ops::Deref for Reading<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0.value
+    }
+}
+
+/// Write access to the value.
+pub(super) struct Writing<'a, T>(RwLockWriteGuard<'a, Versioned<T>>);
+
+impl<T> std::ops::Deref for Writing<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0.value
+    }
+}
+
+impl<T> std::ops::DerefMut for Writing<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0.value
+    }
+}
+
+impl<T> Cell<T> {
+    /// A value that did not exist when the capture `epoch` began.
+    pub(super) fn new(value: T, last_changed: Revision, epoch: Epoch) -> Self {
+        Self {
+            value: RwLock::new(Versioned {
+                value,
+                last_changed,
+            }),
+            captured_in: AtomicU64::new(epoch),
+            set_aside: Mutex::new(None),
+        }
+    }
+
+    // A panic while a lock is held ends the process (the writer) or only read (everyone else), so
+    // that a poisoned value is whole.
+    pub(super) fn read(&self) -> Reading<'_, T> {
+        Reading(self.value.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Gives the one writer access, after `encode` if the capture `epoch` still needs the value as
+    /// it is.
+    pub(super) fn write(
+        &self,
+        revision: Revision,
+        epoch: Epoch,
+        encode: impl FnOnce(&T) -> Vec<u8>,
+    ) -> Writing<'_, T> {
+        if epoch > self.captured_in.load(Ordering::Acquire) {
+            // Readers go on while this takes its time; there is no second writer to fear.
+            let reading = self.value.read().unwrap_or_else(PoisonError::into_inner);
+            if epoch > self.captured_in.load(Ordering::Acquire) {
+                *self.set_aside() = Some(encode(&reading.value));
+                self.captured_in.store(epoch, Ordering::Release);
+            }
+        }
+        let mut writing = self.value.write().unwrap_or_else(PoisonError::into_inner);
+        writing.last_changed = revision;
+        Writing(writing)
+    }
+
+    /// Returns the value as it was when the capture `epoch` began, encoded; `None` if it had not
+    /// changed after `unchanged_since`.
+    pub(super) fn capture(
+        &self,
+        epoch: Epoch,
+        unchanged_since: Option<Revision>,
+        encode: impl FnOnce(&T) -> Vec<u8>,
+    ) -> Option<Vec<u8>> {
+        let reading = self.value.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(captured) = self.set_aside().take() {
+            return Some(captured);
+        }
+        let unchanged = unchanged_since.is_some_and(|since| reading.last_changed <= since);
+        let bytes = (!unchanged).then(|| encode(&reading.value));
+        self.captured_in.store(epoch, Ordering::Release);
+        bytes
+    }
+
+    /// Drops what was encoded for a capture that will not come.
+    pub(super) fn forget_capture(&self) {
+        *self.set_aside() = None;
+    }
+
+    fn set_aside(&self) -> std::sync::MutexGuard<'_, Option<Vec<u8>>> {
+        self.set_aside
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "the shape that cells need"
+    )]
+    fn encode(value: &u8) -> Vec<u8> {
+        vec![*value]
+    }
+
+    #[test]
+    fn a_capture_has_the_value_from_before_later_changes() {
+        let cell = Cell::new(1, Revision::new(1), 0);
+        *cell.write(Revision::new(5), 1, encode) = 2;
+        *cell.write(Revision::new(6), 1, encode) = 3;
+        assert_eq!(cell.capture(1, None, encode), Some(vec![1]));
+        assert_eq!(*cell.read(), 3);
+        assert_eq!(cell.capture(2, None, encode), Some(vec![3]));
+        *cell.write(Revision::new(7), 2, |_| panic!("captured already")) = 4;
+    }
+
+    #[test]
+    fn what_did_not_change_is_not_encoded() {
+        let cell = Cell::new(1, Revision::new(3), 0);
+        assert_eq!(
+            cell.capture(1, Some(Revision::new(3)), |_| panic!("unchanged")),
+            None
+        );
+        assert_eq!(
+            cell.capture(2, Some(Revision::new(2)), encode),
+            Some(vec![1])
+        );
+    }
+}

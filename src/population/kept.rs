@@ -1,0 +1,98 @@
+//! How many users have each value, kept up to date by every change.
+//!
+//! Invariant: the counts are those of the postings once a command has been applied, and all that
+//! one command changes of a user changes here at once. A question about one value, its complement
+//! or a list of values of one property is answered from here.
+
+/// The counts of a population.
+#[derive(Clone, Debug, Default)]
+pub struct KeptCounts {
+    users: u64,
+    properties: Vec<PropertyCounts>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct PropertyCounts {
+    having: u64,
+    by_code: Vec<u64>,
+}
+
+impl KeptCounts {
+    /// How many users there are.
+    #[must_use]
+    pub fn users(&self) -> u64 {
+        self.users
+    }
+
+    /// How many users have a value of a property.
+    #[must_use]
+    pub fn having(&self, property: u32) -> u64 {
+        self.properties
+            .get(property as usize)
+            .map_or(0, |counts| counts.having)
+    }
+
+    /// How many users have a code of a property.
+    #[must_use]
+    pub fn with_code(&self, property: u32, code: u32) -> u64 {
+        let counts = self.properties.get(property as usize);
+        counts
+            .and_then(|counts| counts.by_code.get(code as usize))
+            .copied()
+            .unwrap_or(0)
+    }
+
+    /// How many codes of a property some user has.
+    #[must_use]
+    pub fn codes_in_use(&self, property: u32) -> u64 {
+        let counts = self.properties.get(property as usize);
+        counts.map_or(0, |counts| {
+            counts.by_code.iter().filter(|&&count| count > 0).count() as u64
+        })
+    }
+
+    pub(super) fn add_users(&mut self, users: u64) {
+        self.users += users;
+    }
+
+    pub(super) fn remove_user(&mut self) {
+        self.users -= 1;
+    }
+
+    pub(super) fn add_having(&mut self, property: u32, users: u64) {
+        self.property(property).having += users;
+    }
+
+    pub(super) fn remove_having(&mut self, property: u32) {
+        self.property(property).having -= 1;
+    }
+
+    pub(super) fn add_code(&mut self, property: u32, code: u32, users: u64) {
+        let by_code = &mut self.property(property).by_code;
+        let position = code as usize;
+        if position >= by_code.len() {
+            by_code.resize(position + 1, 0);
+        }
+        by_code[position] += users;
+    }
+
+    /// Returns whether nobody is left.
+    pub(super) fn remove_code(&mut self, property: u32, code: u32) -> bool {
+        let count = &mut self.property(property).by_code[code as usize];
+        *count -= 1;
+        *count == 0
+    }
+
+    pub(super) fn forget_property(&mut self, property: u32) {
+        *self.property(property) = PropertyCounts::default();
+    }
+
+    fn property(&mut self, property: u32) -> &mut PropertyCounts {
+        let position = property as usize;
+        if position >= self.properties.len() {
+            self.properties
+                .resize_with(position + 1, PropertyCounts::default);
+        }
+        &mut self.properties[position]
+    }
+}

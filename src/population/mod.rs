@@ -1,0 +1,280 @@
+//! One population: names on top of shards.
+//!
+//! Invariants: [`Population::apply`] is the only way in, and its outcome follows from the commands
+//! before it alone. All that one command changes of a user becomes visible at once. Locks are
+//! taken in the order shard, dictionary, kept counts, and none is held across I/O; ordinals that
+//! were read without a shard's lock are checked again under it.
+
+mod apply;
+mod capture;
+mod catalog;
+mod cell;
+mod kept;
+mod refusal;
+mod users;
+mod values;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use arc_swap::ArcSwap;
+
+pub use capture::{Capture, Part, RestoreError, SectionName};
+pub use catalog::{Catalog, Property};
+pub use kept::KeptCounts;
+pub use refusal::Refusal;
+pub use values::{ValueCount, ValuesError};
+
+use crate::index::{SHARD_USERS, Shard};
+use crate::model::{PropertyDeclaration, PropertyName, StoreLimits, UserId, Value};
+use cell::{Cell, Reading};
+use users::{Ids, Ordinal, UserTable};
+
+/// One population.
+#[derive(Debug)]
+pub struct Population {
+    catalog: ArcSwap<Catalog>,
+    shards: ArcSwap<Vec<Arc<ShardCell>>>,
+    table: UserTable,
+    kept: RwLock<KeptCounts>,
+    writer: Mutex<Writer>,
+    /// The capture that is under way, 0 for none.
+    capturing: AtomicU64,
+}
+
+type ShardCell = Cell<ShardState>;
+
+/// A shard with the ids of its users.
+#[derive(Debug, Default)]
+pub(crate) struct ShardState {
+    ids: Ids,
+    shard: Shard,
+}
+
+/// What only the writer needs.
+#[derive(Debug)]
+struct Writer {
+    limits: StoreLimits,
+    next_ordinal: Ordinal,
+    /// Ordinals of erased users. The smallest is used first, whatever the order of erasure.
+    free: BinaryHeap<Reverse<Ordinal>>,
+    captures_begun: u64,
+}
+
+/// What is known of a property.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PropertyInfo {
+    /// What was declared.
+    pub declaration: PropertyDeclaration,
+    /// How many users have a value.
+    pub users: u64,
+    /// How many different values are in use; 0 for numbers and timestamps, which are not listed.
+    pub distinct_values: u64,
+}
+
+/// What an accepted action did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Changes that lost against a newer value time: the position of the update, the property.
+    pub stale: Vec<(usize, PropertyName)>,
+    /// Whether the user to be erased existed.
+    pub erased: bool,
+}
+
+/// A shard as a reader sees it, while its lock is held.
+pub struct ShardReader<'a> {
+    number: u32,
+    state: Reading<'a, ShardState>,
+}
+
+impl ShardReader<'_> {
+    /// The index of the shard.
+    #[must_use]
+    pub fn shard(&self) -> &Shard {
+        &self.state.shard
+    }
+
+    /// The number of the shard.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// The id of a live user of the shard.
+    #[must_use]
+    pub fn user_id(&self, user: u16) -> Option<UserId> {
+        UserId::new(self.state.ids.get(user)?).ok()
+    }
+}
+
+impl Population {
+    /// A population without users, to be judged by these limits.
+    #[must_use]
+    pub fn new(limits: StoreLimits) -> Self {
+        Self {
+            catalog: ArcSwap::default(),
+            shards: ArcSwap::default(),
+            table: UserTable::default(),
+            kept: RwLock::default(),
+            writer: Mutex::new(Writer {
+                limits,
+                next_ordinal: 0,
+                free: BinaryHeap::new(),
+                captures_begun: 0,
+            }),
+            capturing: AtomicU64::new(0),
+        }
+    }
+
+    /// Judges later actions by these limits.
+    pub fn set_limits(&self, limits: StoreLimits) {
+        self.writer().limits = limits;
+    }
+
+    /// How many users there are.
+    #[must_use]
+    pub fn user_count(&self) -> u64 {
+        self.kept(KeptCounts::users)
+    }
+
+    /// The properties as they are now.
+    #[must_use]
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.load_full()
+    }
+
+    /// All properties, in the order of their names.
+    #[must_use]
+    pub fn properties(&self) -> Vec<PropertyInfo> {
+        self.catalog()
+            .iter()
+            .map(|property| self.info(property))
+            .collect()
+    }
+
+    /// The property of a name.
+    #[must_use]
+    pub fn property(&self, name: &PropertyName) -> Option<PropertyInfo> {
+        Some(self.info(self.catalog().get(name)?))
+    }
+
+    fn info(&self, property: &Property) -> PropertyInfo {
+        let in_dictionary = property.with_dictionary(|dictionary| dictionary.len() as u64);
+        self.kept(|kept| PropertyInfo {
+            declaration: property.declaration.clone(),
+            users: kept.having(property.number),
+            distinct_values: in_dictionary.unwrap_or_else(|| kept.codes_in_use(property.number)),
+        })
+    }
+
+    /// All properties of a user that are set; `None` if there is no such user.
+    #[must_use]
+    pub fn user(&self, id: &UserId) -> Option<BTreeMap<PropertyName, Value>> {
+        self.with_user(id, |reader, user| {
+            let catalog = self.catalog();
+            let values = catalog.iter().filter_map(|property| {
+                let stored = reader.shard().get(property.number, user)?;
+                Some((
+                    property.declaration.name.clone(),
+                    property.value_of(&stored)?,
+                ))
+            });
+            values.collect()
+        })
+    }
+
+    /// Reads what the kept counts say.
+    pub fn kept<T>(&self, read: impl FnOnce(&KeptCounts) -> T) -> T {
+        read(&self.kept.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How many shards there are.
+    #[must_use]
+    pub fn shard_count(&self) -> u32 {
+        #[expect(clippy::cast_possible_truncation, reason = "ordinals are u32")]
+        let count = self.shards.load().len() as u32;
+        count
+    }
+
+    /// Reads a shard under its lock; `None` if there is no such shard.
+    pub fn with_shard<T>(
+        &self,
+        number: u32,
+        read: impl FnOnce(&ShardReader<'_>) -> T,
+    ) -> Option<T> {
+        let shards = self.shards.load();
+        let state = shards.get(number as usize)?.read();
+        Some(read(&ShardReader { number, state }))
+    }
+
+    /// Reads the shard of a user, and the user's place in it, under the shard's lock; `None` if
+    /// there is no such user.
+    pub fn with_user<T>(
+        &self,
+        id: &UserId,
+        read: impl Fn(&ShardReader<'_>, u16) -> T,
+    ) -> Option<T> {
+        let found = self.table.find(id.as_str(), |ordinal| {
+            let (number, user) = split(ordinal);
+            self.with_shard(number, |reader| {
+                let is_user = reader.state.ids.is(user, id.as_str());
+                is_user.then(|| read(reader, user))
+            })?
+        });
+        found.map(|(_, result)| result)
+    }
+
+    fn writer(&self) -> std::sync::MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn epoch(&self) -> u64 {
+        self.capturing.load(Ordering::Acquire)
+    }
+
+    /// Bytes of memory on the heap by part: ids, columns, postings, numbers.
+    #[must_use]
+    pub fn memory(&self) -> Vec<(&'static str, usize)> {
+        use crate::index::PropertyIndex;
+        let (mut ids, mut columns, mut postings, mut numbers) = (self.table.heap_bytes(), 0, 0, 0);
+        for cell in self.shards.load().iter() {
+            let state = cell.read();
+            ids += state.ids.heap_bytes();
+            postings += state.shard.live().heap_bytes();
+            for property in self.catalog().iter() {
+                match state.shard.index(property.number) {
+                    None => {}
+                    Some(PropertyIndex::Codes(index)) => {
+                        let (column, posting) = index.heap_bytes();
+                        columns += column;
+                        postings += posting;
+                    }
+                    Some(PropertyIndex::Sets(index)) => {
+                        let (column, posting) = index.heap_bytes();
+                        columns += column;
+                        postings += posting;
+                    }
+                    Some(PropertyIndex::Numbers(index)) => numbers += index.heap_bytes(),
+                }
+            }
+        }
+        vec![
+            ("ids", ids),
+            ("columns", columns),
+            ("postings", postings),
+            ("numbers", numbers),
+        ]
+    }
+}
+
+/// The shard of an ordinal, and the place in it.
+fn split(ordinal: Ordinal) -> (u32, u16) {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the rest of a division by 2^16"
+    )]
+    let user = (ordinal % SHARD_USERS) as u16;
+    (ordinal / SHARD_USERS, user)
+}

@@ -1,0 +1,145 @@
+//! Why a command was refused. Nothing was changed.
+
+use crate::model::{LimitExceeded, PropertyName, Reason, ValueType};
+
+/// Why a command was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A value or an operation does not fit the property's type.
+    #[error("property {property:?} is of type {expected}, so it can't take a {given}")]
+    TypeConflict {
+        /// The position of the update.
+        update: usize,
+        /// The property.
+        property: PropertyName,
+        /// The property's type.
+        expected: ValueType,
+        /// The type given, or the one that the operation needs.
+        given: ValueType,
+    },
+    /// A whole number can't be held exactly by a property of type double.
+    #[error(
+        "property {property:?} is of type double, which can't hold {number} exactly; write a double"
+    )]
+    Inexact {
+        /// The position of the update.
+        update: usize,
+        /// The property.
+        property: PropertyName,
+        /// The number.
+        number: i64,
+    },
+    /// An increment would leave the range of the type.
+    #[error("the increment would take property {property:?} out of the range of {value_type}")]
+    OutOfRange {
+        /// The position of the update.
+        update: usize,
+        /// The property.
+        property: PropertyName,
+        /// Its type.
+        value_type: ValueType,
+    },
+    /// A set would have too many elements.
+    #[error("property {property:?}: {exceeded}")]
+    SetTooLarge {
+        /// The position of the update.
+        update: usize,
+        /// The property.
+        property: PropertyName,
+        /// The limit.
+        exceeded: LimitExceeded,
+    },
+    /// The property would have too many different values.
+    #[error("property {property:?}: {exceeded}")]
+    TooManyValues {
+        /// The property.
+        property: PropertyName,
+        /// The limit.
+        exceeded: LimitExceeded,
+    },
+    /// The population would have too many properties.
+    #[error("property {property:?} would be one too many: {exceeded}")]
+    TooManyProperties {
+        /// The first property that is too many.
+        property: PropertyName,
+        /// The limit.
+        exceeded: LimitExceeded,
+    },
+    /// The population would have too many users.
+    #[error(transparent)]
+    TooManyUsers {
+        /// The limit.
+        exceeded: LimitExceeded,
+    },
+    /// The store would have too many populations.
+    #[error(transparent)]
+    TooManyPopulations {
+        /// The limit.
+        exceeded: LimitExceeded,
+    },
+    /// The property to declare exists.
+    #[error("property {property:?} exists already, with type {value_type}")]
+    PropertyExists {
+        /// The property.
+        property: PropertyName,
+        /// Its type.
+        value_type: ValueType,
+    },
+    /// The property to delete does not exist.
+    #[error("property {property:?} does not exist")]
+    PropertyNotFound {
+        /// The property.
+        property: PropertyName,
+    },
+}
+
+impl Refusal {
+    /// The stable cause.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::TypeConflict { .. } => Reason::PropertyTypeConflict,
+            Self::Inexact { .. } | Self::OutOfRange { .. } => Reason::NumberOutOfRange,
+            Self::SetTooLarge { .. } => Reason::RequestLimitExceeded,
+            Self::TooManyValues { .. }
+            | Self::TooManyProperties { .. }
+            | Self::TooManyUsers { .. }
+            | Self::TooManyPopulations { .. } => Reason::StoreLimitExceeded,
+            Self::PropertyExists { .. } => Reason::PropertyExists,
+            Self::PropertyNotFound { .. } => Reason::PropertyNotFound,
+        }
+    }
+
+    /// The position of the update at fault, if it is one.
+    #[must_use]
+    pub fn update(&self) -> Option<usize> {
+        match self {
+            Self::TypeConflict { update, .. }
+            | Self::Inexact { update, .. }
+            | Self::OutOfRange { update, .. }
+            | Self::SetTooLarge { update, .. } => Some(*update),
+            Self::TooManyValues { .. }
+            | Self::TooManyProperties { .. }
+            | Self::TooManyUsers { .. }
+            | Self::TooManyPopulations { .. }
+            | Self::PropertyExists { .. }
+            | Self::PropertyNotFound { .. } => None,
+        }
+    }
+
+    /// The property at fault, if it is one.
+    #[must_use]
+    pub fn property(&self) -> Option<&PropertyName> {
+        match self {
+            Self::TypeConflict { property, .. }
+            | Self::Inexact { property, .. }
+            | Self::OutOfRange { property, .. }
+            | Self::SetTooLarge { property, .. }
+            | Self::TooManyValues { property, .. }
+            | Self::TooManyProperties { property, .. }
+            | Self::PropertyExists { property, .. }
+            | Self::PropertyNotFound { property, .. } => Some(property),
+            Self::TooManyUsers { .. } | Self::TooManyPopulations { .. } => None,
+        }
+    }
+}
