@@ -9,5 +9,6 @@ pub mod index;
 pub mod model;
 pub mod population;
 pub mod proto;
+pub mod query;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -64,13 +64,6 @@ impl CodeIndex {
         fill_any(&self.postings, codes, target);
     }
 
-    /// How many users have one of the codes.
-    #[must_use]
-    pub fn count_any(&self, codes: &[u32]) -> u32 {
-        let counts = codes.iter().filter_map(|code| self.posting(*code));
-        counts.map(Posting::count).sum()
-    }
-
     /// The postings in the order of their codes.
     #[must_use]
     pub fn sorted_postings(&self) -> Vec<(u32, &Posting)> {

@@ -95,22 +95,6 @@ impl SetIndex {
         fill_any(&self.postings, codes, target);
     }
 
-    /// Makes a block hold the users whose set has all of the codes.
-    pub fn fill_all(&self, codes: &[u32], target: &mut Block, scratch: &mut Block) {
-        let postings: Option<Vec<_>> = codes.iter().map(|code| self.posting(*code)).collect();
-        target.clear();
-        let Some(mut postings) = postings else {
-            return;
-        };
-        postings.sort_unstable_by_key(|posting| posting.count());
-        if let Some((first, rest)) = postings.split_first() {
-            first.or_into(target);
-            for posting in rest {
-                posting.and_into(target, scratch);
-            }
-        }
-    }
-
     /// The postings in the order of their codes.
     #[must_use]
     pub fn sorted_postings(&self) -> Vec<(u32, &Posting)> {

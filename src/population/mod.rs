@@ -25,6 +25,7 @@ pub use capture::{Capture, Part, RestoreError, SectionName};
 pub use catalog::{Catalog, Property};
 pub use kept::KeptCounts;
 pub use refusal::Refusal;
+pub(crate) use values::number_of;
 pub use values::{ValueCount, ValuesError};
 
 use crate::index::{SHARD_USERS, Shard};

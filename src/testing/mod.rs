@@ -1,3 +1,4 @@
 //! Test equipment: never part of the product.
 
 pub mod clock;
+pub mod naive;

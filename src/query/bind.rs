@@ -1,0 +1,521 @@
+//! Names to numbers, literals to what the index stores, `now()` to an instant. All errors about
+//! names and types arise here.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::index::{Dictionary, IndexKind, QUARANTINE};
+use crate::model::{
+    CoercionError, Comparison, Expression, Operand, Predicate, PropertyName, Quantifier, Reason,
+    Test, Text, Timestamp, Value, ValueType, Version,
+};
+use crate::population::{Catalog, Population, Property, number_of};
+
+/// Why an expression can't be asked of a population.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BindError {
+    /// There is no such property.
+    #[error("property {property:?} does not exist{}", did_you_mean(.suggestions))]
+    UnknownProperty {
+        /// The property.
+        property: PropertyName,
+        /// Names like it, the nearest first.
+        suggestions: Vec<PropertyName>,
+    },
+    /// A literal does not fit the property's type.
+    #[error("property {property:?} is of type {expected}, so it can't be compared with a {given}{}", hint(*.expected))]
+    LiteralType {
+        /// The property.
+        property: PropertyName,
+        /// Its type.
+        expected: ValueType,
+        /// The literal's type.
+        given: ValueType,
+    },
+    /// A whole number can't be compared exactly with a property of type double.
+    #[error(
+        "property {property:?} is of type double, which can't hold {number} exactly; write a number with a point"
+    )]
+    Inexact {
+        /// The property.
+        property: PropertyName,
+        /// The number.
+        number: i64,
+    },
+    /// The operator is not one of the property's type.
+    #[error(
+        "property {property:?} is of type {value_type}, which has no operator {operator}; {way_out}"
+    )]
+    Operator {
+        /// The property.
+        property: PropertyName,
+        /// Its type.
+        value_type: ValueType,
+        /// The operator.
+        operator: String,
+        /// What to use.
+        way_out: &'static str,
+    },
+}
+
+fn did_you_mean(suggestions: &[PropertyName]) -> String {
+    let names: Vec<String> = suggestions.iter().map(|name| format!("{name:?}")).collect();
+    if names.is_empty() {
+        String::new()
+    } else {
+        format!("; did you mean {}?", names.join(" or "))
+    }
+}
+
+fn hint(expected: ValueType) -> &'static str {
+    match expected {
+        ValueType::Bool => "; write TRUE or FALSE",
+        ValueType::String => "; write a text such as 'FR'",
+        ValueType::StringSet => "; use HAS ANY, HAS ALL or HAS NONE with texts",
+        ValueType::Int64 => "; write a whole number",
+        ValueType::Double => "; write a number",
+        ValueType::Timestamp => {
+            "; write TIMESTAMP '2026-01-31T00:00:00Z', DATE '2026-01-31' or now() - 30d"
+        }
+        ValueType::Version => "; write VERSION '2.10'",
+    }
+}
+
+impl BindError {
+    /// The stable cause.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::UnknownProperty { .. } => Reason::UnknownProperty,
+            Self::LiteralType { .. } | Self::Inexact { .. } | Self::Operator { .. } => {
+                Reason::PredicateType
+            }
+        }
+    }
+
+    /// The property at fault.
+    #[must_use]
+    pub fn property(&self) -> &PropertyName {
+        match self {
+            Self::UnknownProperty { property, .. }
+            | Self::LiteralType { property, .. }
+            | Self::Inexact { property, .. }
+            | Self::Operator { property, .. } => property,
+        }
+    }
+}
+
+/// An expression with all names and types resolved against one population.
+#[derive(Clone, Debug)]
+pub struct Bound {
+    pub(super) root: Node,
+    source: Expression,
+    as_of: Timestamp,
+    /// The properties whose dictionaries were asked, and how many codes each had put out of use.
+    dictionaries: Vec<(Arc<Property>, u64)>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Node {
+    Everyone,
+    Not(Box<Node>),
+    And(Vec<Node>),
+    Or(Vec<Node>),
+    AtLeast(usize, Vec<Node>),
+    Leaf(Leaf),
+}
+
+/// One test of one property, in terms of the index.
+#[derive(Clone, Debug)]
+pub(super) struct Leaf {
+    pub(super) property: u32,
+    pub(super) kind: IndexKind,
+    pub(super) test: LeafTest,
+    /// As filter text, for explanations.
+    pub(super) text: Arc<str>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum LeafTest {
+    /// Has one of the codes: sorted.
+    AnyCode(Vec<u32>),
+    /// Has a number in the range, both ends included.
+    Between(i64, i64),
+    /// Has one of the numbers: sorted.
+    AnyNumber(Vec<i64>),
+    /// Has a value.
+    Present,
+}
+
+impl Bound {
+    /// The expression that was bound.
+    #[must_use]
+    pub fn expression(&self) -> &Expression {
+        &self.source
+    }
+
+    /// Whether every code still means what it meant when the expression was bound.
+    fn is_current(&self) -> bool {
+        self.dictionaries.iter().all(|(property, freed)| {
+            let now = property.with_dictionary(Dictionary::freed).unwrap_or(0);
+            now - freed < QUARANTINE
+        })
+    }
+
+    /// Answers one expression as [`answer_all`] does many.
+    pub(super) fn answer<T>(&self, population: &Population, answer: impl Fn(&Node) -> T) -> T {
+        answer_all(population, std::slice::from_ref(self), |bounds| {
+            // One came in, so one comes here.
+            answer(bounds.first().map_or(&self.root, |bound| &bound.root))
+        })
+    }
+}
+
+/// Answers by `answer`. Should so many values have gone out of use meanwhile that a code can have
+/// changed its meaning, binds and answers again.
+pub(super) fn answer_all<T>(
+    population: &Population,
+    bounds: &[Bound],
+    answer: impl Fn(&[Bound]) -> T,
+) -> T {
+    let mut result = answer(bounds);
+    let mut current = bounds.iter().all(Bound::is_current);
+    while !current {
+        let again = bounds
+            .iter()
+            .map(|bound| bind(population, &bound.source, bound.as_of))
+            .collect::<Result<Vec<_>, _>>();
+        // A property can have been deleted meanwhile: nobody had it any more, as was answered.
+        let Ok(again) = again else { break };
+        result = answer(&again);
+        current = again.iter().all(Bound::is_current);
+    }
+    result
+}
+
+/// Resolves an expression against the properties of a population. `now()` stands for `as_of`.
+///
+/// # Errors
+/// [`BindError`] names the property that does not exist or is used against its type.
+pub fn bind(
+    population: &Population,
+    expression: &Expression,
+    as_of: Timestamp,
+) -> Result<Bound, BindError> {
+    let mut binder = Binder {
+        catalog: population.catalog(),
+        as_of,
+        dictionaries: Vec::new(),
+    };
+    let root = binder.node(expression)?;
+    Ok(Bound {
+        root,
+        source: expression.clone(),
+        as_of,
+        dictionaries: binder.dictionaries,
+    })
+}
+
+struct Binder {
+    catalog: Arc<Catalog>,
+    as_of: Timestamp,
+    dictionaries: Vec<(Arc<Property>, u64)>,
+}
+
+impl Binder {
+    fn node(&mut self, expression: &Expression) -> Result<Node, BindError> {
+        Ok(match expression {
+            Expression::Everyone => Node::Everyone,
+            Expression::Not(operand) => Node::Not(Box::new(self.node(operand)?)),
+            Expression::And(operands) => Node::And(self.nodes(operands)?),
+            Expression::Or(operands) => Node::Or(self.nodes(operands)?),
+            Expression::AtLeast { count, of } => {
+                Node::AtLeast(count.get() as usize, self.nodes(of)?)
+            }
+            Expression::Predicate(predicate) => self.predicate(predicate)?,
+        })
+    }
+
+    fn nodes(&mut self, expressions: &[Expression]) -> Result<Vec<Node>, BindError> {
+        expressions
+            .iter()
+            .map(|expression| self.node(expression))
+            .collect()
+    }
+
+    fn predicate(&mut self, predicate: &Predicate) -> Result<Node, BindError> {
+        let Some(property) = self.catalog.get(&predicate.property).map(Arc::clone) else {
+            return Err(BindError::UnknownProperty {
+                property: predicate.property.clone(),
+                suggestions: self.catalog.near(&predicate.property),
+            });
+        };
+        let (test, negated) = match &predicate.test {
+            Test::IsSet { negated } => (LeafTest::Present, *negated),
+            Test::In { values, negated } => (self.any_of(&property, values, "IN")?, *negated),
+            Test::Has {
+                quantifier,
+                elements,
+            } => return self.has(&property, predicate, *quantifier, elements),
+            Test::Compare {
+                comparison,
+                operand,
+            } => {
+                let value = match operand {
+                    Operand::Value(value) => value.clone(),
+                    Operand::AsOfPlus(span) => Value::Timestamp(self.as_of.saturating_add(*span)),
+                };
+                self.compare(&property, *comparison, value)?
+            }
+        };
+        Ok(negated_if(negated, leaf(&property, test, predicate)))
+    }
+
+    fn compare(
+        &mut self,
+        property: &Arc<Property>,
+        comparison: Comparison,
+        value: Value,
+    ) -> Result<(LeafTest, bool), BindError> {
+        match comparison {
+            Comparison::Equal | Comparison::NotEqual => {
+                let test = self.any_of(property, &[value], &comparison.to_string())?;
+                return Ok((test, comparison == Comparison::NotEqual));
+            }
+            Comparison::Less
+            | Comparison::LessOrEqual
+            | Comparison::Greater
+            | Comparison::GreaterOrEqual => {}
+        }
+        if !property.value_type().is_ordered() {
+            let way_out = if property.value_type() == ValueType::StringSet {
+                "use HAS ANY, HAS ALL or HAS NONE"
+            } else {
+                "use =, !=, IN or NOT IN"
+            };
+            return Err(operator_error(property, &comparison.to_string(), way_out));
+        }
+        let value = literal(property, value)?;
+        if let Value::Version(version) = &value {
+            return Ok((self.versions(property, comparison, version), false));
+        }
+        let key = number_of(&value).unwrap_or_default();
+        let (least, greatest) = match comparison {
+            Comparison::Less => (i64::MIN, key.checked_sub(1)),
+            Comparison::LessOrEqual => (i64::MIN, Some(key)),
+            Comparison::Greater => match key.checked_add(1) {
+                Some(next) => (next, Some(i64::MAX)),
+                None => (i64::MAX, None),
+            },
+            Comparison::GreaterOrEqual | Comparison::Equal | Comparison::NotEqual => {
+                (key, Some(i64::MAX))
+            }
+        };
+        // Nothing is below the least number or above the greatest.
+        let test = greatest.map_or(LeafTest::AnyNumber(Vec::new()), |greatest| {
+            LeafTest::Between(least, greatest)
+        });
+        Ok((test, false))
+    }
+
+    /// The codes of the versions that pass a comparison.
+    fn versions(
+        &mut self,
+        property: &Arc<Property>,
+        comparison: Comparison,
+        with: &Version,
+    ) -> LeafTest {
+        let passes = |version: &Version| match comparison {
+            Comparison::Less => version < with,
+            Comparison::LessOrEqual => version <= with,
+            Comparison::Greater => version > with,
+            Comparison::GreaterOrEqual => version >= with,
+            Comparison::Equal => version == with,
+            Comparison::NotEqual => version != with,
+        };
+        LeafTest::AnyCode(self.codes(property, |dictionary| {
+            let versions = dictionary
+                .iter()
+                .filter_map(|(code, text)| Some((code, text.parse().ok()?)));
+            versions
+                .filter(|(_, version)| passes(version))
+                .map(|(code, _)| code)
+                .collect()
+        }))
+    }
+
+    fn any_of(
+        &mut self,
+        property: &Arc<Property>,
+        values: &[Value],
+        operator: &str,
+    ) -> Result<LeafTest, BindError> {
+        if property.value_type() == ValueType::StringSet {
+            return Err(operator_error(
+                property,
+                operator,
+                "use HAS ANY, HAS ALL or HAS NONE",
+            ));
+        }
+        let values = values
+            .iter()
+            .map(|value| literal(property, value.clone()))
+            .collect::<Result<Vec<_>, _>>()?;
+        if let Some(numbers) = values
+            .iter()
+            .map(number_of)
+            .collect::<Option<BTreeSet<i64>>>()
+        {
+            return Ok(match numbers.first() {
+                Some(&number) if numbers.len() == 1 => LeafTest::Between(number, number),
+                _ => LeafTest::AnyNumber(numbers.into_iter().collect()),
+            });
+        }
+        if property.value_type() == ValueType::Bool {
+            let codes: BTreeSet<u32> = values
+                .iter()
+                .map(|value| u32::from(*value == Value::Bool(true)))
+                .collect();
+            return Ok(LeafTest::AnyCode(codes.into_iter().collect()));
+        }
+        Ok(LeafTest::AnyCode(self.codes(property, |dictionary| {
+            let codes = values.iter().flat_map(|value| match value {
+                Value::String(text) => dictionary.matching(text.as_str()),
+                Value::Version(version) => dictionary.matching(&version.to_string()),
+                Value::Bool(_)
+                | Value::StringSet(_)
+                | Value::Int64(_)
+                | Value::Double(_)
+                | Value::Timestamp(_) => Vec::new(),
+            });
+            codes.collect()
+        })))
+    }
+
+    fn has(
+        &mut self,
+        property: &Arc<Property>,
+        predicate: &Predicate,
+        quantifier: Quantifier,
+        elements: &[Text],
+    ) -> Result<Node, BindError> {
+        if property.value_type() != ValueType::StringSet {
+            let operator = format!("HAS {quantifier}");
+            return Err(operator_error(
+                property,
+                &operator,
+                "use =, !=, IN or NOT IN",
+            ));
+        }
+        let mut any = |elements: &[Text]| {
+            let codes = self.codes(property, |dictionary| {
+                elements
+                    .iter()
+                    .flat_map(|text| dictionary.matching(text.as_str()))
+                    .collect()
+            });
+            leaf(property, LeafTest::AnyCode(codes), predicate)
+        };
+        Ok(match quantifier {
+            Quantifier::Any => any(elements),
+            Quantifier::None => Node::Not(Box::new(any(elements))),
+            Quantifier::All => {
+                let distinct: BTreeSet<&Text> = elements.iter().collect();
+                let each = distinct.into_iter().map(|element| {
+                    let mut node = any(std::slice::from_ref(element));
+                    if let Node::Leaf(leaf) = &mut node {
+                        leaf.text =
+                            format!("{} HAS ANY ({element})", property.declaration().name).into();
+                    }
+                    node
+                });
+                Node::And(each.collect())
+            }
+        })
+    }
+
+    /// Asks the dictionary of a property for codes, and remembers that it did.
+    fn codes(
+        &mut self,
+        property: &Arc<Property>,
+        find: impl FnOnce(&Dictionary) -> BTreeSet<u32>,
+    ) -> Vec<u32> {
+        let found = property.with_dictionary(|dictionary| (find(dictionary), dictionary.freed()));
+        let (codes, freed) = found.unwrap_or_default();
+        self.dictionaries.push((Arc::clone(property), freed));
+        codes.into_iter().collect()
+    }
+}
+
+fn leaf(property: &Property, test: LeafTest, predicate: &Predicate) -> Node {
+    Node::Leaf(Leaf {
+        property: property.number(),
+        kind: property.kind(),
+        test,
+        text: positive(predicate).to_string().into(),
+    })
+}
+
+/// The predicate without its negation, which becomes a node of its own.
+fn positive(predicate: &Predicate) -> Predicate {
+    let test = match predicate.test.clone() {
+        Test::Compare {
+            comparison: Comparison::NotEqual,
+            operand,
+        } => Test::Compare {
+            comparison: Comparison::Equal,
+            operand,
+        },
+        Test::In { values, .. } => Test::In {
+            values,
+            negated: false,
+        },
+        Test::Has {
+            quantifier: Quantifier::None,
+            elements,
+        } => Test::Has {
+            quantifier: Quantifier::Any,
+            elements,
+        },
+        Test::IsSet { .. } => Test::IsSet { negated: false },
+        test @ (Test::Compare { .. } | Test::Has { .. }) => test,
+    };
+    Predicate {
+        property: predicate.property.clone(),
+        test,
+    }
+}
+
+fn negated_if(negated: bool, node: Node) -> Node {
+    if negated {
+        Node::Not(Box::new(node))
+    } else {
+        node
+    }
+}
+
+fn literal(property: &Property, value: Value) -> Result<Value, BindError> {
+    let name = || property.declaration().name.clone();
+    value
+        .coerced_to(property.value_type())
+        .map_err(|error| match error {
+            CoercionError::Type { expected, given } => BindError::LiteralType {
+                property: name(),
+                expected,
+                given,
+            },
+            CoercionError::Inexact { number } => BindError::Inexact {
+                property: name(),
+                number,
+            },
+        })
+}
+
+fn operator_error(property: &Property, operator: &str, way_out: &'static str) -> BindError {
+    BindError::Operator {
+        property: property.declaration().name.clone(),
+        value_type: property.value_type(),
+        operator: operator.into(),
+        way_out,
+    }
+}

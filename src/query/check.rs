@@ -1,0 +1,61 @@
+//! One user: by the columns alone, no bitmap is built.
+
+use super::bind::{Bound, Leaf, LeafTest, Node, answer_all};
+use crate::index::{PropertyIndex, Shard};
+use crate::model::UserId;
+use crate::population::Population;
+
+/// Tells for each expression whether a user is meant by it; `None` if there is no such user. All
+/// are answered by the user's values at one moment.
+#[must_use]
+pub fn check(population: &Population, user: &UserId, bounds: &[Bound]) -> Option<Vec<bool>> {
+    answer_all(population, bounds, |bounds| {
+        population.with_user(user, |reader, place| {
+            let answers = bounds
+                .iter()
+                .map(|bound| holds(&bound.root, reader.shard(), place));
+            answers.collect()
+        })
+    })
+}
+
+/// Whether an expression is true for a user.
+pub(super) fn holds(node: &Node, shard: &Shard, user: u16) -> bool {
+    match node {
+        Node::Everyone => true,
+        Node::Not(operand) => !holds(operand, shard, user),
+        Node::And(operands) => operands.iter().all(|operand| holds(operand, shard, user)),
+        Node::Or(operands) => operands.iter().any(|operand| holds(operand, shard, user)),
+        Node::AtLeast(count, operands) => {
+            let mut needed = *count;
+            operands.iter().any(|operand| {
+                needed -= usize::from(holds(operand, shard, user));
+                needed == 0
+            })
+        }
+        Node::Leaf(leaf) => leaf_holds(leaf, shard, user),
+    }
+}
+
+fn leaf_holds(leaf: &Leaf, shard: &Shard, user: u16) -> bool {
+    match (shard.index(leaf.property), &leaf.test) {
+        (Some(PropertyIndex::Codes(index)), LeafTest::AnyCode(codes)) => index
+            .get(user)
+            .is_some_and(|code| codes.binary_search(&code).is_ok()),
+        (Some(PropertyIndex::Codes(index)), LeafTest::Present) => index.get(user).is_some(),
+        (Some(PropertyIndex::Sets(index)), LeafTest::AnyCode(codes)) => {
+            let held = index.get(user);
+            codes.iter().any(|code| held.binary_search(code).is_ok())
+        }
+        (Some(PropertyIndex::Sets(index)), LeafTest::Present) => !index.get(user).is_empty(),
+        (Some(PropertyIndex::Numbers(index)), LeafTest::Between(least, greatest)) => index
+            .get(user)
+            .is_some_and(|number| (least..=greatest).contains(&&number)),
+        (Some(PropertyIndex::Numbers(index)), LeafTest::AnyNumber(numbers)) => index
+            .get(user)
+            .is_some_and(|number| numbers.binary_search(&number).is_ok()),
+        (Some(PropertyIndex::Numbers(index)), LeafTest::Present) => index.get(user).is_some(),
+        // Nobody in the shard ever had the property, or the test is of another kind of index.
+        (None | Some(_), _) => false,
+    }
+}

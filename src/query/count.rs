@@ -1,0 +1,41 @@
+//! How many users an expression selects.
+
+use super::bind::Bound;
+use super::evaluate::Evaluator;
+use super::plan::{PlanNode, plan};
+use super::stop::{Stop, Stopped};
+use crate::bits::Block;
+use crate::population::Population;
+
+/// Counts the users whom an expression selects.
+///
+/// # Errors
+/// [`Stopped`] if `stop` said so before the count was known.
+pub fn count(population: &Population, bound: &Bound, stop: &Stop) -> Result<u64, Stopped> {
+    bound.answer(population, |root| {
+        let plan = plan(population, root);
+        match plan.kept_count(population) {
+            Some(count) => Ok(count),
+            None => count_by(population, &plan, &mut Evaluator::default(), stop),
+        }
+    })
+}
+
+/// Counts by evaluating the plan on every shard.
+pub(super) fn count_by(
+    population: &Population,
+    plan: &PlanNode,
+    evaluator: &mut Evaluator,
+    stop: &Stop,
+) -> Result<u64, Stopped> {
+    let mut selected = Block::new();
+    let mut count = 0;
+    for number in 0..population.shard_count() {
+        stop.check()?;
+        population.with_shard(number, |reader| {
+            evaluator.fill(plan, reader.shard(), &mut selected);
+            count += u64::from(selected.count());
+        });
+    }
+    Ok(count)
+}

@@ -1,0 +1,24 @@
+//! From an expression to an answer.
+//!
+//! Names and types are resolved once, by [`bind`]; what is bound can't be misspelt or of the wrong
+//! type. A bound expression is evaluated shard by shard, the whole expression at once, so that
+//! intermediate results stay in the cache; one user is checked by the columns alone.
+//!
+//! Invariants: nothing here changes anything; an answer is exact for every user as of some moment
+//! while it was worked out; ordinals do not leave this room.
+
+mod bind;
+mod check;
+mod count;
+mod evaluate;
+mod explain;
+mod members;
+mod plan;
+mod stop;
+
+pub use bind::{BindError, Bound, bind};
+pub use check::check;
+pub use count::count;
+pub use explain::{ExplainedNode, Explanation, explain};
+pub use members::{MembersPage, Position, members};
+pub use stop::{Stop, Stopped};

@@ -1,0 +1,266 @@
+//! In which order the parts of an expression are evaluated, and how each is answered.
+//!
+//! Invariant: a plan means what its expression means. It is flat where that is the same (AND in
+//! AND, OR in OR, NOT in NOT), a negated OR is an AND of negated parts, so that each of them can
+//! end the work early, and the operands of an AND come in the order of their estimated numbers of
+//! users.
+
+use super::bind::{Leaf, LeafTest, Node};
+use crate::index::IndexKind;
+use crate::population::{KeptCounts, Population};
+
+/// A part of a plan.
+#[derive(Debug)]
+pub(super) struct PlanNode {
+    /// Its place in the order in which parts are begun, 0 for the root.
+    pub(super) id: usize,
+    /// How many users are expected.
+    pub(super) estimate: u64,
+    pub(super) step: Step,
+}
+
+#[derive(Debug)]
+pub(super) enum Step {
+    Everyone,
+    Nobody,
+    Leaf(Leaf),
+    Not(Box<PlanNode>),
+    /// At least two.
+    And(Vec<PlanNode>),
+    /// At least two.
+    Or(Vec<PlanNode>),
+    /// More than one of more than that.
+    AtLeast(usize, Vec<PlanNode>),
+}
+
+/// Makes the plan of an expression.
+pub(super) fn plan(population: &Population, root: &Node) -> PlanNode {
+    let step = normalized(root, false);
+    let mut plan = population.kept(|kept| estimated(kept, step));
+    let mut next_id = 0;
+    number(&mut plan, &mut next_id);
+    plan
+}
+
+impl PlanNode {
+    /// How many parts there are, this one included.
+    pub(super) fn size(&self) -> usize {
+        1 + self.children().iter().map(Self::size).sum::<usize>()
+    }
+
+    pub(super) fn children(&self) -> &[Self] {
+        match &self.step {
+            Step::Everyone | Step::Nobody | Step::Leaf(_) => &[],
+            Step::Not(operand) => std::slice::from_ref(operand),
+            Step::And(operands) | Step::Or(operands) | Step::AtLeast(_, operands) => operands,
+        }
+    }
+
+    /// The number of users, if it is kept.
+    pub(super) fn kept_count(&self, population: &Population) -> Option<u64> {
+        population.kept(|kept| {
+            if let Step::Not(operand) = &self.step {
+                kept_step(kept, &operand.step).map(|count| kept.users() - count)
+            } else {
+                kept_step(kept, &self.step)
+            }
+        })
+    }
+}
+
+fn kept_step(kept: &KeptCounts, step: &Step) -> Option<u64> {
+    match step {
+        Step::Everyone => Some(kept.users()),
+        Step::Nobody => Some(0),
+        Step::Leaf(leaf) => kept_leaf(kept, leaf),
+        Step::Not(_) | Step::And(_) | Step::Or(_) | Step::AtLeast(..) => None,
+    }
+}
+
+fn kept_leaf(kept: &KeptCounts, leaf: &Leaf) -> Option<u64> {
+    match &leaf.test {
+        LeafTest::Present => Some(kept.having(leaf.property)),
+        // Elements of sets overlap, so that only one of them can be answered by its count.
+        LeafTest::AnyCode(codes) if leaf.kind == IndexKind::Codes || codes.len() <= 1 => Some(
+            codes
+                .iter()
+                .map(|code| kept.with_code(leaf.property, *code))
+                .sum(),
+        ),
+        LeafTest::AnyCode(_) | LeafTest::Between(..) | LeafTest::AnyNumber(_) => None,
+    }
+}
+
+/// The step for a node or for its negation, with its parts in the order of the expression.
+fn normalized(node: &Node, negated: bool) -> Step {
+    let not_if = |negated: bool, step: Step| match (negated, step) {
+        (false, step) => step,
+        (true, Step::Everyone) => Step::Nobody,
+        (true, Step::Nobody) => Step::Everyone,
+        (true, step) => Step::Not(Box::new(unnumbered(step))),
+    };
+    match node {
+        Node::Everyone => not_if(negated, Step::Everyone),
+        Node::Not(operand) => normalized(operand, !negated),
+        Node::And(operands) => not_if(
+            negated,
+            and(operands.iter().map(|operand| normalized(operand, false))),
+        ),
+        Node::Or(operands) if negated => {
+            and(operands.iter().map(|operand| normalized(operand, true)))
+        }
+        Node::Or(operands) => or(operands.iter().map(|operand| normalized(operand, false))),
+        Node::AtLeast(count, operands) => {
+            let steps = operands.iter().map(|operand| normalized(operand, false));
+            let step = if *count <= 1 {
+                or(steps)
+            } else if *count >= operands.len() {
+                and(steps)
+            } else {
+                Step::AtLeast(*count, steps.map(unnumbered).collect())
+            };
+            not_if(negated, step)
+        }
+        Node::Leaf(leaf) => match &leaf.test {
+            LeafTest::AnyCode(codes) if codes.is_empty() => not_if(negated, Step::Nobody),
+            LeafTest::AnyNumber(numbers) if numbers.is_empty() => not_if(negated, Step::Nobody),
+            LeafTest::AnyCode(_)
+            | LeafTest::AnyNumber(_)
+            | LeafTest::Between(..)
+            | LeafTest::Present => not_if(negated, Step::Leaf(leaf.clone())),
+        },
+    }
+}
+
+fn unnumbered(step: Step) -> PlanNode {
+    PlanNode {
+        id: 0,
+        estimate: 0,
+        step,
+    }
+}
+
+fn and(steps: impl Iterator<Item = Step>) -> Step {
+    let mut operands = Vec::new();
+    for step in steps {
+        match step {
+            Step::Everyone => {}
+            Step::Nobody => return Step::Nobody,
+            Step::And(inner) => operands.extend(inner),
+            step @ (Step::Leaf(_) | Step::Not(_) | Step::Or(_) | Step::AtLeast(..)) => {
+                operands.push(unnumbered(step));
+            }
+        }
+    }
+    match operands.len() {
+        0 => Step::Everyone,
+        1 => operands.remove(0).step,
+        _ => Step::And(operands),
+    }
+}
+
+fn or(steps: impl Iterator<Item = Step>) -> Step {
+    let mut operands = Vec::new();
+    for step in steps {
+        match step {
+            Step::Nobody => {}
+            Step::Everyone => return Step::Everyone,
+            Step::Or(inner) => operands.extend(inner),
+            step @ (Step::Leaf(_) | Step::Not(_) | Step::And(_) | Step::AtLeast(..)) => {
+                operands.push(unnumbered(step));
+            }
+        }
+    }
+    match operands.len() {
+        0 => Step::Nobody,
+        1 => operands.remove(0).step,
+        _ => Step::Or(operands),
+    }
+}
+
+fn estimated(kept: &KeptCounts, step: Step) -> PlanNode {
+    let users = kept.users();
+    let all = |operands: Vec<PlanNode>| -> Vec<PlanNode> {
+        operands
+            .into_iter()
+            .map(|operand| estimated(kept, operand.step))
+            .collect()
+    };
+    let (estimate, step) = match step {
+        Step::Everyone => (users, Step::Everyone),
+        Step::Nobody => (0, Step::Nobody),
+        Step::Leaf(leaf) => (estimated_leaf(kept, &leaf), Step::Leaf(leaf)),
+        Step::Not(operand) => {
+            let operand = estimated(kept, operand.step);
+            (
+                users.saturating_sub(operand.estimate),
+                Step::Not(Box::new(operand)),
+            )
+        }
+        Step::And(operands) => {
+            let mut operands = all(operands);
+            operands.sort_by_key(|operand| operand.estimate);
+            (
+                operands.first().map_or(users, |first| first.estimate),
+                Step::And(operands),
+            )
+        }
+        Step::Or(operands) => {
+            let mut operands = all(operands);
+            // The largest first: once everybody is in, nobody can join.
+            operands.sort_by_key(|operand| std::cmp::Reverse(operand.estimate));
+            let sum: u64 = operands.iter().map(|operand| operand.estimate).sum();
+            (sum.min(users), Step::Or(operands))
+        }
+        Step::AtLeast(count, operands) => {
+            let operands = all(operands);
+            let sum: u64 = operands.iter().map(|operand| operand.estimate).sum();
+            (
+                (sum / count as u64).min(users),
+                Step::AtLeast(count, operands),
+            )
+        }
+    };
+    PlanNode {
+        id: 0,
+        estimate,
+        step,
+    }
+}
+
+fn estimated_leaf(kept: &KeptCounts, leaf: &Leaf) -> u64 {
+    if let Some(count) = kept_leaf(kept, leaf) {
+        return count;
+    }
+    let having = kept.having(leaf.property);
+    match &leaf.test {
+        LeafTest::AnyCode(codes) => {
+            let counts = codes
+                .iter()
+                .map(|code| kept.with_code(leaf.property, *code));
+            counts.sum::<u64>().min(having)
+        }
+        // Nothing is known of how numbers are spread: what most systems assume without statistics
+        // (Selinger and others 1979: a third for a range, a tenth for a value).
+        LeafTest::Between(least, greatest) if least == greatest => having / 10,
+        LeafTest::Between(..) => having / 3,
+        LeafTest::AnyNumber(numbers) => (having / 10)
+            .saturating_mul(numbers.len() as u64)
+            .min(having),
+        LeafTest::Present => having,
+    }
+}
+
+fn number(node: &mut PlanNode, next_id: &mut usize) {
+    node.id = *next_id;
+    *next_id += 1;
+    match &mut node.step {
+        Step::Everyone | Step::Nobody | Step::Leaf(_) => {}
+        Step::Not(operand) => number(operand, next_id),
+        Step::And(operands) | Step::Or(operands) | Step::AtLeast(_, operands) => {
+            for operand in operands {
+                number(operand, next_id);
+            }
+        }
+    }
+}
