@@ -1,0 +1,168 @@
+//! The semantics, checked against the naive twin: every operator, random commands and expressions.
+
+#![expect(clippy::cast_possible_truncation, reason = "a test world is small")]
+
+mod generate;
+mod laws;
+// mod seed_example;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use generate::{cases, command, expression, now, users};
+use headcount::model::{Action, Expression, Revision, StoreLimits, UserId};
+use headcount::population::Population;
+use headcount::query::{Bound, Stop, bind, check, count, explain, members};
+use headcount::testing::naive::NaivePopulation;
+use proptest::prelude::*;
+
+fn bound(population: &Population, expression: &Expression) -> Bound {
+    bind(population, expression, now()).unwrap_or_else(|error| panic!("{expression}: {error}"))
+}
+
+/// All members by pages of a few.
+fn all_members(population: &Population, bound: &Bound, page: usize) -> Vec<UserId> {
+    let (mut all, mut from) = (Vec::new(), None);
+    loop {
+        let found = members(population, bound, from, page, &Stop::never()).unwrap();
+        assert!(found.users.len() <= page);
+        all.extend(found.users);
+        match found.next {
+            Some(next) => from = Some(next),
+            None => return all,
+        }
+    }
+}
+
+fn agree(population: &Population, naive: &NaivePopulation, expressions: &[Expression]) {
+    assert_eq!(population.user_count() as usize, naive.user_ids().count());
+    for user in users() {
+        assert_eq!(population.user(&user).as_ref(), naive.user(&user), "{user}");
+    }
+    let bounds: Vec<Bound> = expressions
+        .iter()
+        .map(|expression| bound(population, expression))
+        .collect();
+    let mut selected = Vec::new();
+    for (expression, bound) in expressions.iter().zip(&bounds) {
+        let expected = naive.select(expression, now());
+        let listed = all_members(population, bound, 7);
+        assert_eq!(
+            listed.iter().cloned().collect::<BTreeSet<_>>(),
+            expected,
+            "{expression}"
+        );
+        assert_eq!(
+            listed.len(),
+            expected.len(),
+            "{expression} lists a user twice"
+        );
+        let counted = count(population, bound, &Stop::never()).unwrap();
+        assert_eq!(counted as usize, expected.len(), "{expression}");
+        let explained = explain(population, bound, &Stop::never()).unwrap();
+        assert_eq!(
+            (explained.count, explained.root.count),
+            (counted, counted),
+            "{expression}"
+        );
+        selected.push(expected);
+    }
+    for user in users() {
+        let checked = check(population, &user, &bounds);
+        let expected = naive.user(&user).map(|_| {
+            selected
+                .iter()
+                .map(|selected| selected.contains(&user))
+                .collect()
+        });
+        assert_eq!(checked, expected, "{user}");
+    }
+}
+
+/// Builds the population anew from the parts of a capture.
+fn restored(population: &Arc<Population>, revision: Revision) -> Population {
+    let capture = population.begin_capture();
+    let parts: std::collections::BTreeMap<String, Vec<u8>> = capture
+        .parts()
+        .map(|part| (part.name(), part.take(None).unwrap()))
+        .collect();
+    Population::restore(StoreLimits::default(), revision, |name| {
+        parts.get(name).cloned()
+    })
+    .unwrap()
+}
+
+fn parts(population: &Arc<Population>) -> Vec<(String, Vec<u8>)> {
+    let capture = population.begin_capture();
+    capture
+        .parts()
+        .map(|part| (part.name(), part.take(None).unwrap()))
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(cases(300))]
+
+    #[test]
+    fn commands_against_naive(
+        commands in prop::collection::vec(command(), 1..60),
+        expressions in prop::collection::vec(expression(), 1..12),
+        restart_at in 0..60_usize,
+    ) {
+        let mut population = Arc::new(Population::new(StoreLimits::default()));
+        let mut naive = NaivePopulation::default();
+        for action in generate::declarations() {
+            population.apply(Revision::new(1), &action).unwrap();
+            naive.apply(&action).unwrap();
+        }
+        for (position, action) in commands.iter().enumerate() {
+            let revision = Revision::new(position as u64 + 2);
+            let before = naive.clone();
+            match (population.apply(revision, action), naive.apply(action)) {
+                (Ok(changes), Ok(stale)) => prop_assert_eq!(changes.stale, stale),
+                (Err(_), Err(_)) => prop_assert_eq!(&before, &naive),
+                (ours, twins) => prop_assert!(false, "{:?} but {:?} for {:?}", ours, twins, action),
+            }
+            if position == restart_at {
+                population = Arc::new(restored(&population, revision));
+            }
+        }
+        agree(&population, &naive, &expressions);
+        agree(&restored(&population, Revision::new(99)), &naive, &expressions);
+    }
+
+    /// Also with snapshots in between, and taken while writes go on.
+    #[test]
+    fn replay_is_identical(
+        commands in prop::collection::vec(command(), 1..60),
+        restart_at in 0..60_usize,
+        changes_while_captured in 0..20_usize,
+    ) {
+        let straight = Arc::new(Population::new(StoreLimits::default()));
+        let mut restarted = Arc::new(Population::new(StoreLimits::default()));
+        let setup = generate::declarations();
+        let all: Vec<&Action> = setup.iter().chain(&commands).collect();
+        for (position, action) in all.iter().enumerate() {
+            let revision = Revision::new(position as u64 + 1);
+            let _ = straight.apply(revision, action);
+        }
+        let mut capture = None;
+        let mut state = Vec::new();
+        for (position, action) in all.iter().enumerate() {
+            let revision = Revision::new(position as u64 + 1);
+            let _ = restarted.apply(revision, action);
+            if position == restart_at {
+                restarted = Arc::new(restored(&restarted, revision));
+                state = parts(&restarted);
+                capture = Some(restarted.begin_capture());
+            }
+            if position == restart_at + changes_while_captured && let Some(capture) = capture.take() {
+                let captured: Vec<_> =
+                    capture.parts().map(|part| (part.name(), part.take(None).unwrap())).collect();
+                prop_assert_eq!(&captured, &state);
+            }
+        }
+        drop(capture);
+        prop_assert_eq!(parts(&straight), parts(&restarted));
+    }
+}
