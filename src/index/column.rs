@@ -141,7 +141,7 @@ pub struct NumberColumn {
     values: Narrow,
     present: Block,
     count: u32,
-    /// No number is below or above these; they only ever move apart while there are numbers.
+    /// No number is below or above these, and the base is not above the first.
     bounds: Option<(i64, i64)>,
 }
 
@@ -227,6 +227,8 @@ impl NumberColumn {
         let below = free_below.min(reach_below).min(u64::MAX / unit);
         self.unit = unit;
         self.base = least.wrapping_sub_unsigned(below * unit);
+        // Numbers that are gone may lie below the new base.
+        self.bounds = Some((least, greatest));
         for (user, other) in held {
             let value = self.narrowed(other).unwrap_or_default();
             self.values.set(usize::from(user), value);
@@ -409,6 +411,20 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn ranges_do_not_trust_numbers_that_are_gone() {
+        let mut column = NumberColumn::default();
+        column.set(0, Some(1));
+        column.set(1, Some(i64::MIN));
+        column.set(1, Some(5));
+        column.set(2, Some(1_000_000));
+        let mut block = Block::new();
+        column.fill_between(i64::MIN, 0, &mut block);
+        assert!(block.is_empty());
+        column.fill_between(1, 5, &mut block);
+        assert!(block.ones().eq([0, 1]));
     }
 
     #[test]
