@@ -19,6 +19,11 @@ impl<T> NonEmpty<T> {
         Self(vec![item])
     }
 
+    /// Adds an item at the end.
+    pub fn push(&mut self, item: T) {
+        self.0.push(item);
+    }
+
     /// Returns the items.
     #[must_use]
     pub fn into_vec(self) -> Vec<T> {

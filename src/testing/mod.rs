@@ -1,4 +1,5 @@
 //! Test equipment: never part of the product.
 
 pub mod clock;
+pub mod generate;
 pub mod naive;

@@ -1,0 +1,57 @@
+//! Reads a filter text: which expression does it stand for, or where exactly is it wrong?
+//!
+//! Invariant: pure and bounded. The same text always gives the same answer, any text at all gives
+//! an answer, and neither recursion nor memory grows past the limits of [`crate::model::limit`].
+//! Properties are not looked up and types are not judged here: that needs a population.
+//!
+//! The language is the WHERE clause of SQL. Keywords are written in any case; `--` starts a comment
+//! that ends with the line. As in SQL, `NOT` binds tighter than `AND`, and `AND` tighter than `OR`.
+//!
+//! ```text
+//! filter     = any_of
+//! any_of     = all_of { OR all_of }
+//! all_of     = not { AND not }
+//! not        = NOT not | primary
+//! primary    = "(" any_of ")" | TRUE | FALSE | at_least | predicate
+//! at_least   = AT LEAST whole OF "(" any_of { "," any_of } ")"
+//! predicate  = property test
+//! test       = ( "=" | "!=" | "<>" | "<" | "<=" | ">" | ">=" ) operand
+//!            | [ NOT ] IN "(" value { "," value } ")"
+//!            | [ NOT ] BETWEEN operand AND operand
+//!            | HAS ( ANY | ALL | NONE ) "(" text { "," text } ")"
+//!            | IS [ NOT ] ( SET | NULL )
+//! operand    = value | now "(" ")" [ ( "+" | "-" ) span ]
+//! value      = text | [ "-" ] number | TRUE | FALSE
+//!            | TIMESTAMP text | DATE text | VERSION text
+//! property   = name | '"' { any character, '"' doubled } '"'
+//! name       = ( letter | "_" ) { letter | digit | "_" | "." }   but no reserved word
+//! text       = "'" { any character, "'" doubled } "'"
+//! number     = whole [ "." digits ] [ "e" [ "+" | "-" ] digits ]
+//! span       = whole ( "us" | "ms" | "s" | "m" | "h" | "d" | "w" )
+//! ```
+//!
+//! A number with a point or an exponent is a double, any other an int64. `FALSE` stands for
+//! `NOT TRUE`, `a BETWEEN x AND y` for `(a >= x AND a <= y)`, and `a NOT BETWEEN x AND y` for its
+//! complement. Operands joined by one kind of word are one flat list; parentheses nest.
+
+#![warn(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod error;
+mod help;
+mod literal;
+mod parse;
+#[cfg(test)]
+mod tests;
+mod token;
+
+pub use error::{FilterError, SyntaxError, caret};
+
+use crate::model::Expression;
+
+/// Reads a filter text.
+///
+/// # Errors
+/// [`FilterError`] with the place and what was expected there, or the limit that was exceeded.
+pub fn parse(text: &str) -> Result<Expression, FilterError> {
+    parse::parse(text).map_err(|fault| fault.located(text))
+}
