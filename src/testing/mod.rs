@@ -1,4 +1,7 @@
-//! Test equipment: never part of the product.
+//! Test equipment.
+//!
+//! Invariant: never part of the product. It is behind the feature `testing`, which only tests,
+//! fuzzing and benchmarks turn on.
 
 pub mod clock;
 pub mod generate;
