@@ -3,9 +3,10 @@
 #![expect(clippy::indexing_slicing, reason = "a test that fails may panic")]
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use super::{FilterError, caret, parse};
-use crate::model::{Limit, LimitExceeded, Reason, limit};
+use crate::model::{Limit, LimitExceeded, PropertyName, RESERVED_WORDS, Reason, ValueType, limit};
 use crate::testing::generate::{self, Choices, Vocabulary};
 
 /// What is written, and the same as it is printed.
@@ -483,6 +484,51 @@ fn columns_count_characters_and_offsets_bytes() {
     assert_eq!(error.reason(), Reason::FilterSyntax);
 }
 
+/// The blocks of one kind in the reference.
+fn blocks(kind: &str) -> Vec<&'static str> {
+    include_str!("../../docs/filter.md")
+        .split(&format!("\n```{kind}\n"))
+        .skip(1)
+        .map(|block| block.split("\n```").next().unwrap())
+        .collect()
+}
+
+#[test]
+fn the_examples_of_the_reference_are_right() {
+    let examples: Vec<&str> = blocks("sql").iter().flat_map(|b| b.split("\n\n")).collect();
+    assert!(examples.len() > 20);
+    for example in &examples {
+        printed(example);
+    }
+    let [one, same, other] = [
+        "plan = 'pro' OR plan = 'team' AND NOT country = 'FR'",
+        "plan = 'pro' OR (plan = 'team' AND (NOT country = 'FR'))",
+        "(plan = 'pro' OR plan = 'team') AND NOT country = 'FR'",
+    ];
+    assert!(
+        [one, same, other]
+            .iter()
+            .all(|text| examples.contains(text))
+    );
+    assert_eq!(parse(one), parse(same));
+    assert_ne!(parse(one), parse(other));
+    let words: Vec<String> = RESERVED_WORDS
+        .iter()
+        .map(|word| format!("`{word}`"))
+        .collect();
+    assert!(include_str!("../../docs/filter.md").contains(&words.join(", ")));
+}
+
+#[test]
+fn the_errors_of_the_reference_are_those_given() {
+    let errors = blocks("text");
+    assert!(errors.len() > 3);
+    for block in errors {
+        let (text, error) = block.rsplit_once('\n').unwrap();
+        assert_eq!(refused(text), error);
+    }
+}
+
 #[test]
 fn a_caret_shows_the_place() {
     assert_eq!(
@@ -509,7 +555,103 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(any::<u8>(), 0..400)
 }
 
+/// Writes a printed filter as a person might: keywords in any case, any space and comments where
+/// there may be space. Names must not be keywords.
+fn written_loosely(printed: &str, bytes: &[u8]) -> String {
+    const SPACES: [&str; 6] = [" ", "  ", "\n", "\t ", " -- it's a \"comment\n", "\r\n"];
+    const KEYWORDS: [&str; 20] = [
+        "AND",
+        "OR",
+        "NOT",
+        "IN",
+        "IS",
+        "SET",
+        "HAS",
+        "ANY",
+        "ALL",
+        "NONE",
+        "AT",
+        "LEAST",
+        "OF",
+        "TRUE",
+        "FALSE",
+        "TIMESTAMP",
+        "VERSION",
+        "now",
+        "BETWEEN",
+        "NULL",
+    ];
+    let mut choices = Choices::new(bytes);
+    let mut written = String::new();
+    let mut quote = None;
+    let mut word = String::new();
+    for character in printed.chars().chain(std::iter::once(' ')) {
+        if quote.is_none() && character.is_ascii_alphanumeric() {
+            word.push(character);
+            continue;
+        }
+        if KEYWORDS.contains(&word.as_str()) {
+            word = match choices.below(3) {
+                0 => word,
+                1 => word.to_ascii_lowercase(),
+                _ => word[..1].to_ascii_lowercase() + &word[1..].to_ascii_uppercase(),
+            };
+        }
+        written += &std::mem::take(&mut word);
+        match quote {
+            Some(open) if open == character => quote = None,
+            Some(_) => {}
+            None if matches!(character, '\'' | '"') => quote = Some(character),
+            None => {}
+        }
+        match character {
+            ' ' if quote.is_none() => written += choices.pick(&SPACES),
+            '(' | ')' | ',' if quote.is_none() => {
+                let around = ["", choices.pick(&SPACES)];
+                written += choices.pick(&around);
+                written.push(character);
+                written += choices.pick(&around);
+            }
+            _ => written.push(character),
+        }
+    }
+    written
+}
+
+/// The same cases at every run, unless `PROPTEST_RNG_SEED` says otherwise.
+fn cases() -> ProptestConfig {
+    let mut config = ProptestConfig {
+        cases: 1_000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    if let RngSeed::Random = config.rng_seed {
+        config.rng_seed = RngSeed::Fixed(1_879);
+    }
+    config
+}
+
 proptest! {
+    #![proptest_config(cases())]
+
+    #[test]
+    fn case_space_and_comments_mean_nothing(tree in bytes(), style in bytes()) {
+        let properties: Vec<(PropertyName, ValueType)> = ValueType::ALL
+            .iter()
+            .enumerate()
+            .map(|(number, value_type)| {
+                (PropertyName::new(format!("p{number}")).unwrap(), *value_type)
+            })
+            .collect();
+        let vocabulary = Vocabulary::Properties(&properties);
+        let expression = generate::expression(&mut Choices::new(&tree), vocabulary);
+        let text = written_loosely(&expression.to_string(), &style);
+        match parse(&text) {
+            Ok(parsed) => prop_assert_eq!(parsed, expression),
+            Err(error) => prop_assert!(false, "{}\n{}", text, error),
+        }
+    }
+
     #[test]
     fn printing_and_parsing_gives_the_same_expression(bytes in bytes()) {
         let expression = generate::expression(&mut Choices::new(&bytes), Vocabulary::Anything);
