@@ -5,6 +5,7 @@
 pub mod bits;
 pub mod clock;
 pub mod codec;
+pub mod engine;
 pub mod filter;
 pub mod index;
 pub mod model;

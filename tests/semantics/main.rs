@@ -4,7 +4,7 @@
 
 mod generate;
 mod laws;
-// mod seed_example;
+mod seed_example;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

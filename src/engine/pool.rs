@@ -1,0 +1,52 @@
+//! The threads that evaluate queries, so that none is evaluated on a thread that serves requests.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tokio::sync::oneshot;
+
+/// A query could not be answered: it panicked, which is a fault of the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the query failed unexpectedly; this is a fault of the service")]
+pub struct QueryFailed;
+
+/// Why the query threads could not be started.
+#[derive(Debug, thiserror::Error)]
+#[error("can't start {threads} query threads: {source}")]
+pub struct PoolError {
+    threads: usize,
+    source: rayon::ThreadPoolBuildError,
+}
+
+/// Threads for queries.
+#[derive(Debug)]
+pub(super) struct QueryPool(rayon::ThreadPool);
+
+impl QueryPool {
+    /// Starts the threads; as many as there are processors if `threads` is 0.
+    pub(super) fn start(threads: usize) -> Result<Self, PoolError> {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|number| format!("query-{number}"))
+            .build()
+            .map(Self)
+            .map_err(|source| PoolError { threads, source })
+    }
+
+    /// Runs some work on the threads. What it does in parallel stays on them.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, QueryFailed> {
+        let (sender, receiver) = oneshot::channel();
+        self.0.spawn_fifo(move || {
+            // Queries change nothing, so that nothing is left half done behind a panic.
+            let result = catch_unwind(AssertUnwindSafe(work));
+            // Nobody may wait any more.
+            let _ = sender.send(result);
+        });
+        match receiver.await {
+            Ok(Ok(result)) => Ok(result),
+            Ok(Err(_)) | Err(_) => Err(QueryFailed),
+        }
+    }
+}

@@ -1,0 +1,431 @@
+//! A command as the bytes of a log record, and back.
+//!
+//! Invariant: every command comes back equal, and bytes that are no command are refused by the
+//! same checks that a request's values pass. The first byte is the version of the format: what it
+//! means never changes, since old logs are replayed.
+
+use crate::codec::{DecodeError, Decoder, Encoder};
+use crate::model::{
+    Action, Change, Command, Finite, NonEmpty, Number, Operation, PopulationName,
+    PropertyDeclaration, PropertyName, StoreLimits, Text, Timestamp, UserId, UserUpdate, Value,
+    ValueType,
+};
+
+const VERSION: u8 = 1;
+
+const SET_LIMITS: u8 = 1;
+const WRITE: u8 = 2;
+const ERASE: u8 = 3;
+const CREATE_PROPERTY: u8 = 4;
+const DELETE_PROPERTY: u8 = 5;
+
+const SET: u8 = 1;
+const SET_ONCE: u8 = 2;
+const UNSET: u8 = 3;
+const INCREMENT: u8 = 4;
+const ADD_TO_SET: u8 = 5;
+const REMOVE_FROM_SET: u8 = 6;
+
+const BOOL: u8 = 1;
+const STRING: u8 = 2;
+const STRING_SET: u8 = 3;
+const INT64: u8 = 4;
+const DOUBLE: u8 = 5;
+const TIMESTAMP: u8 = 6;
+const VERSION_NUMBER: u8 = 7;
+
+/// The bytes of a command.
+#[must_use]
+pub fn encode(command: &Command) -> Vec<u8> {
+    let mut encoder = Encoder::new();
+    encoder.u8(VERSION);
+    match command {
+        Command::SetLimits(limits) => {
+            encoder.u8(SET_LIMITS);
+            encode_limits(&mut encoder, limits);
+        }
+        Command::Population { name, action } => {
+            encoder.u8(match action {
+                Action::Write(_) => WRITE,
+                Action::Erase(_) => ERASE,
+                Action::CreateProperty(_) => CREATE_PROPERTY,
+                Action::DeleteProperty(_) => DELETE_PROPERTY,
+            });
+            encoder.text(name.as_str());
+            match action {
+                Action::Write(updates) => {
+                    encoder.count(updates.len() as u64);
+                    for update in updates.iter() {
+                        encode_update(&mut encoder, update);
+                    }
+                }
+                Action::Erase(user) => encoder.text(user.as_str()),
+                Action::CreateProperty(declaration) => {
+                    encoder.text(declaration.name.as_str());
+                    encoder.u8(type_code(declaration.value_type));
+                    encoder.u8(u8::from(declaration.case_insensitive));
+                }
+                Action::DeleteProperty(name) => encoder.text(name.as_str()),
+            }
+        }
+    }
+    encoder.into_bytes()
+}
+
+/// Reads the bytes of a command.
+///
+/// # Errors
+/// [`DecodeError`] if the bytes are not those of a command, or are of a later version.
+pub fn decode(bytes: &[u8]) -> Result<Command, DecodeError> {
+    let mut decoder = Decoder::new(bytes);
+    let version = decoder.u8()?;
+    if version != VERSION {
+        return Err(decoder.bad_value("the version of a record", version));
+    }
+    let kind = decoder.u8()?;
+    if kind == SET_LIMITS {
+        let limits = decode_limits(&mut decoder)?;
+        decoder.finish()?;
+        return Ok(Command::SetLimits(limits));
+    }
+    let name = checked(&mut decoder, "a population name", |text| {
+        PopulationName::new(text).ok()
+    })?;
+    let action = match kind {
+        WRITE => {
+            let mut updates = Vec::new();
+            for _ in 0..decoder.length(3)? {
+                updates.push(decode_update(&mut decoder)?);
+            }
+            let updates = NonEmpty::new(updates);
+            Action::Write(updates.ok_or_else(|| decoder.bad_value("the number of updates", 0_u8))?)
+        }
+        ERASE => Action::Erase(user_id(&mut decoder)?),
+        CREATE_PROPERTY => Action::CreateProperty(PropertyDeclaration {
+            name: property_name(&mut decoder)?,
+            value_type: decode_type(&mut decoder)?,
+            case_insensitive: decode_bool(&mut decoder)?,
+        }),
+        DELETE_PROPERTY => Action::DeleteProperty(property_name(&mut decoder)?),
+        other => return Err(decoder.bad_value("the kind of a record", other)),
+    };
+    decoder.finish()?;
+    Ok(Command::Population { name, action })
+}
+
+/// Appends limits; also part of snapshots.
+pub(super) fn encode_limits(encoder: &mut Encoder, limits: &StoreLimits) {
+    let StoreLimits {
+        populations,
+        users,
+        properties,
+        distinct_values,
+        set_elements,
+    } = *limits;
+    for limit in [
+        populations,
+        users,
+        properties,
+        distinct_values,
+        set_elements,
+    ] {
+        encoder.count(limit);
+    }
+}
+
+/// Reads limits.
+pub(super) fn decode_limits(decoder: &mut Decoder<'_>) -> Result<StoreLimits, DecodeError> {
+    Ok(StoreLimits {
+        populations: decoder.count()?,
+        users: decoder.count()?,
+        properties: decoder.count()?,
+        distinct_values: decoder.count()?,
+        set_elements: decoder.count()?,
+    })
+}
+
+fn encode_update(encoder: &mut Encoder, update: &UserUpdate) {
+    encoder.text(update.user.as_str());
+    match update.value_time {
+        None => encoder.u8(0),
+        Some(time) => {
+            encoder.u8(1);
+            encoder.i64(time.micros());
+        }
+    }
+    encoder.count(update.changes.len() as u64);
+    for change in &update.changes {
+        encoder.text(change.property.as_str());
+        match &change.operation {
+            Operation::Set(value) => {
+                encoder.u8(SET);
+                encode_value(encoder, value);
+            }
+            Operation::SetOnce(value) => {
+                encoder.u8(SET_ONCE);
+                encode_value(encoder, value);
+            }
+            Operation::Unset => encoder.u8(UNSET),
+            Operation::Increment(number) => {
+                encoder.u8(INCREMENT);
+                encode_value(encoder, &Value::from(*number));
+            }
+            Operation::AddToSet(elements) => {
+                encoder.u8(ADD_TO_SET);
+                encode_texts(encoder, elements.iter());
+            }
+            Operation::RemoveFromSet(elements) => {
+                encoder.u8(REMOVE_FROM_SET);
+                encode_texts(encoder, elements.iter());
+            }
+        }
+    }
+}
+
+fn decode_update(decoder: &mut Decoder<'_>) -> Result<UserUpdate, DecodeError> {
+    let user = user_id(decoder)?;
+    let has_time = decode_bool(decoder)?;
+    let value_time = has_time.then(|| decode_timestamp(decoder)).transpose()?;
+    let mut changes = Vec::new();
+    for _ in 0..decoder.length(3)? {
+        let property = property_name(decoder)?;
+        let operation = match decoder.u8()? {
+            SET => Operation::Set(decode_value(decoder)?),
+            SET_ONCE => Operation::SetOnce(decode_value(decoder)?),
+            UNSET => Operation::Unset,
+            INCREMENT => Operation::Increment(match decode_value(decoder)? {
+                Value::Int64(number) => Number::Int64(number),
+                Value::Double(number) => Number::Double(number),
+                other @ (Value::Bool(_)
+                | Value::String(_)
+                | Value::StringSet(_)
+                | Value::Timestamp(_)
+                | Value::Version(_)) => {
+                    return Err(decoder
+                        .bad_value("the type of an increment", type_code(other.value_type())));
+                }
+            }),
+            ADD_TO_SET => Operation::AddToSet(decode_elements(decoder)?),
+            REMOVE_FROM_SET => Operation::RemoveFromSet(decode_elements(decoder)?),
+            other => return Err(decoder.bad_value("an operation", other)),
+        };
+        changes.push(Change {
+            property,
+            operation,
+        });
+    }
+    Ok(UserUpdate {
+        user,
+        value_time,
+        changes,
+    })
+}
+
+fn encode_value(encoder: &mut Encoder, value: &Value) {
+    encoder.u8(type_code(value.value_type()));
+    match value {
+        Value::Bool(value) => encoder.u8(u8::from(*value)),
+        Value::String(text) => encoder.text(text.as_str()),
+        Value::StringSet(elements) => encode_texts(encoder, elements.iter()),
+        Value::Int64(number) => encoder.i64(*number),
+        Value::Double(number) => encoder.u64(number.get().to_bits()),
+        Value::Timestamp(timestamp) => encoder.i64(timestamp.micros()),
+        Value::Version(version) => encoder.text(&version.to_string()),
+    }
+}
+
+fn decode_value(decoder: &mut Decoder<'_>) -> Result<Value, DecodeError> {
+    Ok(match decode_type(decoder)? {
+        ValueType::Bool => Value::Bool(decode_bool(decoder)?),
+        ValueType::String => Value::String(text(decoder)?),
+        ValueType::StringSet => {
+            let mut elements = std::collections::BTreeSet::new();
+            for _ in 0..decoder.length(1)? {
+                elements.insert(text(decoder)?);
+            }
+            Value::StringSet(elements)
+        }
+        ValueType::Int64 => Value::Int64(decoder.i64()?),
+        ValueType::Double => {
+            let bits = decoder.u64()?;
+            let number = Finite::new(f64::from_bits(bits));
+            Value::Double(
+                number.ok_or_else(|| decoder.bad_value("the bits of a finite number", bits))?,
+            )
+        }
+        ValueType::Timestamp => Value::Timestamp(decode_timestamp(decoder)?),
+        ValueType::Version => {
+            Value::Version(checked(decoder, "a version", |text| text.parse().ok())?)
+        }
+    })
+}
+
+fn encode_texts<'a>(encoder: &mut Encoder, texts: impl ExactSizeIterator<Item = &'a Text>) {
+    encoder.count(texts.len() as u64);
+    for text in texts {
+        encoder.text(text.as_str());
+    }
+}
+
+fn decode_elements(decoder: &mut Decoder<'_>) -> Result<NonEmpty<Text>, DecodeError> {
+    let mut elements = Vec::new();
+    for _ in 0..decoder.length(1)? {
+        elements.push(text(decoder)?);
+    }
+    NonEmpty::new(elements).ok_or_else(|| decoder.bad_value("the number of elements", 0_u8))
+}
+
+fn decode_timestamp(decoder: &mut Decoder<'_>) -> Result<Timestamp, DecodeError> {
+    let micros = decoder.i64()?;
+    Timestamp::from_micros(micros)
+        .map_err(|_| decoder.bad_value("microseconds since 1970", micros.cast_unsigned()))
+}
+
+fn decode_bool(decoder: &mut Decoder<'_>) -> Result<bool, DecodeError> {
+    match decoder.u8()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        other => Err(decoder.bad_value("a truth value", other)),
+    }
+}
+
+fn text(decoder: &mut Decoder<'_>) -> Result<Text, DecodeError> {
+    checked(decoder, "the length of a text", |text| Text::new(text).ok())
+}
+
+fn user_id(decoder: &mut Decoder<'_>) -> Result<UserId, DecodeError> {
+    checked(decoder, "the length of a user id", |text| {
+        UserId::new(text).ok()
+    })
+}
+
+fn property_name(decoder: &mut Decoder<'_>) -> Result<PropertyName, DecodeError> {
+    checked(decoder, "the length of a property name", |text| {
+        PropertyName::new(text).ok()
+    })
+}
+
+/// A text that makes a value of the vocabulary. An error tells its length, never the text: it can
+/// be personal.
+fn checked<T>(
+    decoder: &mut Decoder<'_>,
+    what: &'static str,
+    make: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, DecodeError> {
+    let text = decoder.text()?;
+    make(text).ok_or_else(|| decoder.bad_value(what, text.len() as u64))
+}
+
+fn decode_type(decoder: &mut Decoder<'_>) -> Result<ValueType, DecodeError> {
+    let code = decoder.u8()?;
+    ValueType::ALL
+        .into_iter()
+        .find(|value_type| type_code(*value_type) == code)
+        .ok_or_else(|| decoder.bad_value("the type of a value", code))
+}
+
+fn type_code(value_type: ValueType) -> u8 {
+    match value_type {
+        ValueType::Bool => BOOL,
+        ValueType::String => STRING,
+        ValueType::StringSet => STRING_SET,
+        ValueType::Int64 => INT64,
+        ValueType::Double => DOUBLE,
+        ValueType::Timestamp => TIMESTAMP,
+        ValueType::Version => VERSION_NUMBER,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> PropertyName {
+        PropertyName::new(text).unwrap()
+    }
+
+    fn texts(texts: &[&str]) -> Vec<Text> {
+        texts.iter().map(|text| Text::new(*text).unwrap()).collect()
+    }
+
+    fn commands() -> Vec<Command> {
+        let values = [
+            Value::Bool(true),
+            Value::String(Text::new("it's").unwrap()),
+            Value::StringSet(texts(&["", "a"]).into_iter().collect()),
+            Value::Int64(i64::MIN),
+            Value::Double(Finite::new(-0.5).unwrap()),
+            Value::Timestamp(Timestamp::MAX),
+            Value::Version("2.10.0-rc.1".parse().unwrap()),
+        ];
+        let mut operations: Vec<Operation> = values.iter().cloned().map(Operation::Set).collect();
+        operations.extend(values.into_iter().map(Operation::SetOnce));
+        operations.extend([
+            Operation::Unset,
+            Operation::Increment(Number::Int64(-3)),
+            Operation::Increment(Number::Double(Finite::new(0.1).unwrap())),
+            Operation::AddToSet(NonEmpty::new(texts(&["x", "y"])).unwrap()),
+            Operation::RemoveFromSet(NonEmpty::new(texts(&["x"])).unwrap()),
+        ]);
+        let changes = operations.into_iter().map(|operation| Change {
+            property: name("a property"),
+            operation,
+        });
+        let updates = vec![
+            UserUpdate {
+                user: UserId::new("u1").unwrap(),
+                value_time: None,
+                changes: changes.collect(),
+            },
+            UserUpdate {
+                user: UserId::new("u2").unwrap(),
+                value_time: Some(Timestamp::MIN),
+                changes: Vec::new(),
+            },
+        ];
+        let actions = [
+            Action::Write(NonEmpty::new(updates).unwrap()),
+            Action::Erase(UserId::new("u1").unwrap()),
+            Action::CreateProperty(PropertyDeclaration {
+                name: name("city"),
+                value_type: ValueType::String,
+                case_insensitive: true,
+            }),
+            Action::DeleteProperty(name("city")),
+        ];
+        let in_population = actions.map(|action| Command::Population {
+            name: PopulationName::default(),
+            action,
+        });
+        in_population
+            .into_iter()
+            .chain([Command::SetLimits(StoreLimits::default())])
+            .collect()
+    }
+
+    #[test]
+    fn every_command_comes_back() {
+        for command in commands() {
+            assert_eq!(decode(&encode(&command)), Ok(command));
+        }
+    }
+
+    #[test]
+    fn damaged_bytes_are_refused_or_another_command_but_never_a_panic() {
+        for command in commands() {
+            let bytes = encode(&command);
+            for length in 0..bytes.len() {
+                assert!(decode(&bytes[..length]).is_err());
+            }
+            for position in 0..bytes.len() {
+                for bit in 0..8 {
+                    let mut damaged = bytes.clone();
+                    damaged[position] ^= 1 << bit;
+                    if let Ok(other) = decode(&damaged) {
+                        assert_ne!(other, command);
+                    }
+                }
+            }
+        }
+    }
+}
