@@ -598,11 +598,10 @@ fn written_loosely(printed: &str, bytes: &[u8]) -> String {
             };
         }
         written += &std::mem::take(&mut word);
-        match quote {
-            Some(open) if open == character => quote = None,
-            Some(_) => {}
-            None if matches!(character, '\'' | '"') => quote = Some(character),
-            None => {}
+        if quote == Some(character) {
+            quote = None;
+        } else if quote.is_none() && matches!(character, '\'' | '"') {
+            quote = Some(character);
         }
         match character {
             ' ' if quote.is_none() => written += choices.pick(&SPACES),
