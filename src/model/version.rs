@@ -91,10 +91,16 @@ impl FromStr for Version {
                 .collect::<Option<_>>()
                 .ok_or_else(identifier_error)?,
         };
-        Ok(Self {
+        let version = Self {
             numbers,
             pre_release,
-        })
+        };
+        // Printing writes out two numbers that may have been left out. What is printed must be
+        // read again, from a log too, so it has to be within the limit as well.
+        if (text.len() + ".0.0".len()) as u64 > limit::VERSION_BYTES.default {
+            limit::VERSION_BYTES.check(version.to_string().len() as u64)?;
+        }
+        Ok(version)
     }
 }
 
@@ -190,6 +196,20 @@ mod tests {
             assert_eq!(version(given).to_string(), printed);
             assert_eq!(version(printed), version(given));
         }
+    }
+
+    #[test]
+    fn what_is_printed_is_within_the_limit_too() {
+        for core in ["1", "1.2", "1.2.3", "1.2.3.4", "007"] {
+            for length in 110..128 {
+                let text = format!("{core}-{}", "x".repeat(length));
+                if let Ok(version) = text.parse::<Version>() {
+                    assert_eq!(version.to_string().parse(), Ok(version), "{text}");
+                }
+            }
+        }
+        assert!(format!("1-{}", "x".repeat(122)).parse::<Version>().is_ok());
+        assert!(format!("1-{}", "x".repeat(123)).parse::<Version>().is_err());
     }
 
     #[test]
