@@ -1,6 +1,11 @@
 //! A dense set of the numbers below 65,536: 8 KiB, so that a few of them stay in the first-level
 //! cache while a whole expression is evaluated on one shard.
 
+use super::kernels;
+
+pub use super::kernels::Width;
+pub use super::kernels::Words;
+
 /// Words of 64 bits in a block.
 pub const WORDS: usize = 1_024;
 
@@ -33,12 +38,12 @@ impl Block {
 
     /// Its words.
     #[must_use]
-    pub fn words(&self) -> &[u64; WORDS] {
+    pub fn words(&self) -> &Words {
         &self.words
     }
 
     /// Its words, to be changed.
-    pub fn words_mut(&mut self) -> &mut [u64; WORDS] {
+    pub fn words_mut(&mut self) -> &mut Words {
         &mut self.words
     }
 
@@ -73,7 +78,7 @@ impl Block {
     /// How many numbers are in the set.
     #[must_use]
     pub fn count(&self) -> u32 {
-        self.words.iter().map(|word| word.count_ones()).sum()
+        kernels::count(&self.words)
     }
 
     /// Whether the set is empty.
@@ -85,8 +90,7 @@ impl Block {
     /// How many numbers are in both sets.
     #[must_use]
     pub fn and_count(&self, other: &Self) -> u32 {
-        let pairs = self.words.iter().zip(other.words.iter());
-        pairs.map(|(a, b)| (a & b).count_ones()).sum()
+        kernels::and_count(&self.words, &other.words)
     }
 
     /// Makes it equal to `other`.
@@ -96,28 +100,37 @@ impl Block {
 
     /// Keeps what is in `other` too.
     pub fn and(&mut self, other: &Self) {
-        self.combine(other, |a, b| a & b);
+        kernels::and(&mut self.words, &other.words);
     }
 
     /// Adds what is in `other`.
     pub fn or(&mut self, other: &Self) {
-        self.combine(other, |a, b| a | b);
+        kernels::or(&mut self.words, &other.words);
     }
 
     /// Removes what is in `other`.
     pub fn and_not(&mut self, other: &Self) {
-        self.combine(other, |a, b| a & !b);
+        self.and_not_words(&other.words);
+    }
+
+    /// Removes what is in these words.
+    pub fn and_not_words(&mut self, other: &Words) {
+        kernels::and_not(&mut self.words, other);
     }
 
     /// Makes it what is in `all` and was not in it.
     pub fn complement_in(&mut self, all: &Self) {
-        self.combine(all, |a, b| b & !a);
+        kernels::complement_in(&mut self.words, &all.words);
     }
 
-    fn combine(&mut self, other: &Self, operation: impl Fn(u64, u64) -> u64) {
-        for (a, &b) in self.words.iter_mut().zip(other.words.iter()) {
-            *a = operation(*a, b);
-        }
+    /// Makes it what is in `first`, in all of `all` and in none of `none`, in one pass.
+    pub fn become_and_all(&mut self, first: &Words, all: &[&Words], none: &[&Words]) {
+        kernels::and_all(&mut self.words, first, all, none);
+    }
+
+    /// Makes it the positions of the values in `least..=greatest`. At most 65,536 values.
+    pub fn fill_between<T: Width>(&mut self, values: &[T], least: T, greatest: T) {
+        kernels::fill_between(&mut self.words, values, least, greatest);
     }
 
     /// The numbers of the set, ascending.
@@ -129,6 +142,12 @@ impl Block {
             rest: self.words[0],
         }
     }
+}
+
+/// How many numbers are in `first`, in all of `all` and in none of `none`: read once, written never.
+#[must_use]
+pub fn and_all_count(first: &Words, all: &[&Words], none: &[&Words]) -> u32 {
+    kernels::and_all_count(first, all, none)
 }
 
 fn place(number: u16) -> (usize, u64) {

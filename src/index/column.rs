@@ -254,11 +254,6 @@ impl NumberColumn {
     }
 
     /// Makes a block hold the users whose number is in `least..=greatest`.
-    #[expect(
-        clippy::cast_lossless,
-        clippy::unnecessary_cast,
-        reason = "one body for four widths"
-    )]
     pub fn fill_between(&self, least: i64, greatest: i64, target: &mut Block) {
         let Some((lowest, highest)) = self.bounds else {
             return target.clear();
@@ -273,14 +268,20 @@ impl NumberColumn {
         let (least, greatest) = (least.max(lowest), greatest.min(highest));
         let from = least.abs_diff(self.base).div_ceil(self.unit);
         let to = greatest.abs_diff(self.base) / self.unit;
-        target.clear();
         if from > to {
-            return;
+            return target.clear();
         }
-        each_width!(&self.values, values => {
-            // Whatever the bounds are, they fit the width that the values have.
-            fill(values, target, |value| (from..=to).contains(&(value as u64)));
-        });
+        // What lies between numbers of the column fits its width.
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "as the width was chosen for them"
+        )]
+        match &self.values {
+            Narrow::W1(values) => target.fill_between(values, from as u8, to as u8),
+            Narrow::W2(values) => target.fill_between(values, from as u16, to as u16),
+            Narrow::W4(values) => target.fill_between(values, from as u32, to as u32),
+            Narrow::W8(values) => target.fill_between(values, from, to),
+        }
         target.and(&self.present);
     }
 
@@ -302,14 +303,6 @@ impl NumberColumn {
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         self.values.heap_bytes() + size_of::<[u64; crate::bits::WORDS]>()
-    }
-}
-
-fn fill<T: Copy>(values: &[T], target: &mut Block, is_in: impl Fn(T) -> bool) {
-    for (word, chunk) in target.words_mut().iter_mut().zip(values.chunks(64)) {
-        for (bit, &value) in chunk.iter().enumerate() {
-            *word |= u64::from(is_in(value)) << bit;
-        }
     }
 }
 

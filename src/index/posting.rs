@@ -11,7 +11,7 @@
 
 use croaring::{Bitmap, Portable};
 
-use crate::bits::Block;
+use crate::bits::{Block, Words};
 
 const INLINE: usize = 10;
 /// Roaring changes from a sorted array to a bit set above this many users of 65,536.
@@ -137,6 +137,15 @@ impl Posting {
         }
     }
 
+    /// Its words, if it has that form: then combining words beats visiting users.
+    #[must_use]
+    pub fn words(&self) -> Option<&Words> {
+        match &self.0 {
+            Form::Few { .. } | Form::Sparse(_) => None,
+            Form::Dense { block, .. } => Some(block.words()),
+        }
+    }
+
     /// Calls `visit` with each user, ascending.
     pub fn for_each(&self, mut visit: impl FnMut(u16)) {
         match &self.0 {
@@ -226,7 +235,9 @@ impl Posting {
         }
     }
 
-    fn count_where(&self, is_counted: impl Fn(u16) -> bool) -> u32 {
+    /// How many of its users pass a test.
+    #[must_use]
+    pub fn count_where(&self, is_counted: impl Fn(u16) -> bool) -> u32 {
         let mut count = 0;
         self.for_each(|user| count += u32::from(is_counted(user)));
         count

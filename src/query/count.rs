@@ -4,7 +4,6 @@ use super::bind::Bound;
 use super::evaluate::Evaluator;
 use super::plan::{PlanNode, plan};
 use super::stop::{Stop, Stopped};
-use crate::bits::Block;
 use crate::population::Population;
 
 /// Counts the users whom an expression selects.
@@ -28,13 +27,11 @@ pub(super) fn count_by(
     evaluator: &mut Evaluator,
     stop: &Stop,
 ) -> Result<u64, Stopped> {
-    let mut selected = Block::new();
     let mut count = 0;
     for number in 0..population.shard_count() {
         stop.check()?;
         population.with_shard(number, |reader| {
-            evaluator.fill(plan, reader.shard(), &mut selected);
-            count += u64::from(selected.count());
+            count += u64::from(evaluator.count(plan, reader.shard()));
         });
     }
     Ok(count)

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::bind::{Leaf, LeafTest};
 use super::plan::{PlanNode, Step};
-use crate::bits::Block;
+use smallvec::SmallVec;
+
+use crate::bits::{Block, Words, and_all_count};
 use crate::index::{Posting, PropertyIndex, Shard};
 
 /// What became of each part of a plan, by its id.
@@ -78,20 +80,85 @@ impl Evaluator {
         }
     }
 
+    /// How many users of a shard a plan selects. The last operation only counts.
+    pub(super) fn count(&mut self, node: &PlanNode, shard: &Shard) -> u32 {
+        if !self.trace.is_empty() {
+            return self.fill_and_count(node, shard);
+        }
+        match &node.step {
+            Step::Everyone => shard.live().count(),
+            Step::Nobody => 0,
+            Step::Leaf(leaf) => {
+                count_leaf(leaf, shard).unwrap_or_else(|| self.fill_and_count(node, shard))
+            }
+            Step::Not(operand) => shard.live().count() - self.count(operand, shard),
+            Step::And(operands) => {
+                let split = Operands::of(operands, shard);
+                match split.count() {
+                    Some(count) => count,
+                    None => self.fill_and_count(node, shard),
+                }
+            }
+            Step::Or(_) | Step::AtLeast(..) => self.fill_and_count(node, shard),
+        }
+    }
+
+    fn fill_and_count(&mut self, node: &PlanNode, shard: &Shard) -> u32 {
+        let mut selected = self.block();
+        self.fill(node, shard, &mut selected);
+        let count = selected.count();
+        self.free.push(selected);
+        count
+    }
+
     fn fill_and(&mut self, operands: &[PlanNode], shard: &Shard, target: &mut Block) {
+        if self.trace.is_empty() {
+            let split = Operands::of(operands, shard);
+            let mut part = self.block();
+            let mut others = &split.others[..];
+            if !split.fill(target, &mut part) {
+                // Those taken away come last.
+                match others.split_first() {
+                    Some(((first, false), rest)) => {
+                        self.fill(first, shard, target);
+                        others = rest;
+                    }
+                    Some((_, _)) | None => shard.live().copy_into(target),
+                }
+                split.exclude(target);
+            }
+            for (operand, excluded) in others {
+                if target.is_empty() {
+                    break;
+                }
+                self.fill(operand, shard, &mut part);
+                if *excluded {
+                    target.and_not(&part);
+                } else {
+                    target.and(&part);
+                }
+            }
+            self.free.push(part);
+        } else {
+            self.fill_and_traced(operands, shard, target);
+        }
+    }
+
+    /// Part by part, so that it can be told what became of each.
+    fn fill_and_traced(&mut self, operands: &[PlanNode], shard: &Shard, target: &mut Block) {
         let mut part = self.block();
         for (position, operand) in operands.iter().enumerate() {
             match &operand.step {
-                _ if position == 0 => self.fill(operand, shard, target),
-                // What is taken away need not be complemented first.
-                Step::Not(excluded) => {
+                Step::Not(excluded) if position > 0 => {
                     self.fill(excluded, shard, &mut part);
                     self.trace_not(operand, &part, target);
                     target.and_not(&part);
                 }
+                _ if position == 0 => self.fill(operand, shard, target),
                 Step::Everyone
                 | Step::Nobody
                 | Step::Leaf(_)
+                | Step::Not(_)
                 | Step::And(_)
                 | Step::Or(_)
                 | Step::AtLeast(..) => {
@@ -172,5 +239,174 @@ fn fill_leaf(leaf: &Leaf, shard: &Shard, target: &mut Block) {
         },
         // Nobody in the shard ever had the property, or the test is of another kind of index.
         (None | Some(_), _) => target.clear(),
+    }
+}
+
+/// How many users of a shard pass a test, where that is known without a bitmap.
+fn count_leaf(leaf: &Leaf, shard: &Shard) -> Option<u32> {
+    match (shard.index(leaf.property), &leaf.test) {
+        (None, _) => Some(0),
+        (Some(index), LeafTest::Present) => Some(index.count()),
+        // A user has one code, so that nobody is counted twice.
+        (Some(PropertyIndex::Codes(index)), LeafTest::AnyCode(codes)) => {
+            let postings = codes.iter().filter_map(|code| index.posting(*code));
+            Some(postings.map(Posting::count).sum())
+        }
+        (Some(_), _) => None,
+    }
+}
+
+/// The operands of an AND in one shard, by how they can be combined.
+#[derive(Default)]
+struct Operands<'a> {
+    /// Whether one of them holds for nobody in the shard.
+    nobody: bool,
+    sparse: Few<&'a Posting>,
+    dense: Few<&'a Words>,
+    not_sparse: Few<&'a Posting>,
+    not_dense: Few<&'a Words>,
+    /// What has to be evaluated first, and whether it is taken away.
+    others: Few<(&'a PlanNode, bool)>,
+}
+
+type Few<T> = SmallVec<[T; 6]>;
+
+impl<'a> Operands<'a> {
+    fn of(operands: &'a [PlanNode], shard: &'a Shard) -> Self {
+        let mut found = Self::default();
+        for operand in operands {
+            let (node, negated) = match &operand.step {
+                Step::Not(excluded) => (&**excluded, true),
+                Step::Everyone
+                | Step::Nobody
+                | Step::Leaf(_)
+                | Step::And(_)
+                | Step::Or(_)
+                | Step::AtLeast(..) => (operand, false),
+            };
+            let source = match &node.step {
+                Step::Leaf(leaf) => Source::of(leaf, shard),
+                Step::Nobody => Source::Nobody,
+                Step::Everyone | Step::Not(_) | Step::And(_) | Step::Or(_) | Step::AtLeast(..) => {
+                    Source::Other
+                }
+            };
+            match (source, negated) {
+                (Source::Nobody, false) => found.nobody = true,
+                (Source::Nobody, true) => {}
+                (Source::Sparse(posting), false) => found.sparse.push(posting),
+                (Source::Sparse(posting), true) => found.not_sparse.push(posting),
+                (Source::Dense(words), false) => found.dense.push(words),
+                (Source::Dense(words), true) => found.not_dense.push(words),
+                (Source::Other, _) => found.others.push((node, negated)),
+            }
+        }
+        found.sparse.sort_unstable_by_key(|posting| posting.count());
+        found.others.sort_by_key(|(_, excluded)| *excluded);
+        found
+    }
+
+    /// How many users satisfy all, where that can be told without a block.
+    fn count(&self) -> Option<u32> {
+        if self.nobody {
+            return Some(0);
+        }
+        if !self.others.is_empty() {
+            return None;
+        }
+        match (&self.sparse[..], &self.dense[..]) {
+            ([], [first, rest @ ..]) if self.not_sparse.is_empty() => {
+                Some(and_all_count(first, rest, &self.not_dense))
+            }
+            ([], _) => None,
+            ([a, b], []) if self.not_sparse.is_empty() && self.not_dense.is_empty() => {
+                Some(a.and_count(b))
+            }
+            ([first, rest @ ..], dense) => Some(first.count_where(|user| {
+                dense.iter().all(|words| is_in(words, user))
+                    && !self.not_dense.iter().any(|words| is_in(words, user))
+                    && rest.iter().all(|posting| posting.contains(user))
+                    && !self.not_sparse.iter().any(|posting| posting.contains(user))
+            })),
+        }
+    }
+
+    /// Makes a block hold the users who satisfy all but the others; returns `false`, and does
+    /// nothing, if there is nobody to begin with.
+    fn fill(&self, target: &mut Block, scratch: &mut Block) -> bool {
+        if self.nobody {
+            target.clear();
+            return true;
+        }
+        match (&self.sparse[..], &self.dense[..]) {
+            ([], []) => return false,
+            ([], [first, rest @ ..]) => {
+                target.become_and_all(first, rest, &self.not_dense);
+            }
+            ([first, rest @ ..], dense) => {
+                target.clear();
+                let words = target.words_mut();
+                first.for_each(|user| {
+                    let stays = dense.iter().all(|dense| is_in(dense, user))
+                        && !self.not_dense.iter().any(|dense| is_in(dense, user));
+                    words[usize::from(user >> 6)] |= u64::from(stays) << (user & 63);
+                });
+                for posting in rest {
+                    posting.and_into(target, scratch);
+                }
+            }
+        }
+        for posting in &self.not_sparse {
+            posting.remove_from(target);
+        }
+        true
+    }
+
+    /// Takes away from a block the users who are known to be taken away.
+    fn exclude(&self, target: &mut Block) {
+        for posting in &self.not_sparse {
+            posting.remove_from(target);
+        }
+        for words in &self.not_dense {
+            target.and_not_words(words);
+        }
+    }
+}
+
+fn is_in(words: &Words, user: u16) -> bool {
+    words[usize::from(user >> 6)] >> (user & 63) & 1 == 1
+}
+
+/// The users of a shard who pass one test, as the index holds them.
+enum Source<'a> {
+    Nobody,
+    Sparse(&'a Posting),
+    Dense(&'a Words),
+    Other,
+}
+
+impl<'a> Source<'a> {
+    fn of(leaf: &'a Leaf, shard: &'a Shard) -> Self {
+        let posting = |posting: Option<&'a Posting>| match posting {
+            None => Self::Nobody,
+            Some(posting) => posting.words().map_or(Self::Sparse(posting), Self::Dense),
+        };
+        match (shard.index(leaf.property), &leaf.test) {
+            (None, _) => Self::Nobody,
+            (Some(PropertyIndex::Codes(index)), LeafTest::AnyCode(codes)) if codes.len() == 1 => {
+                posting(index.posting(codes[0]))
+            }
+            (Some(PropertyIndex::Sets(index)), LeafTest::AnyCode(codes)) if codes.len() == 1 => {
+                posting(index.posting(codes[0]))
+            }
+            (Some(PropertyIndex::Codes(index)), LeafTest::Present) => {
+                posting(Some(index.present()))
+            }
+            (Some(PropertyIndex::Sets(index)), LeafTest::Present) => posting(Some(index.present())),
+            (Some(PropertyIndex::Numbers(index)), LeafTest::Present) => {
+                Self::Dense(index.present().words())
+            }
+            (Some(_), _) => Self::Other,
+        }
     }
 }

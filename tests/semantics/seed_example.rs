@@ -2,7 +2,8 @@
 
 use headcount::filter;
 use headcount::model::{
-    Action, Change, NonEmpty, Operation, PropertyName, Revision, StoreLimits, UserId, UserUpdate, Value,
+    Action, Change, NonEmpty, Operation, PropertyName, Revision, StoreLimits, UserId, UserUpdate,
+    Value,
 };
 use headcount::population::Population;
 use headcount::query::{Stop, bind, count};
@@ -33,6 +34,9 @@ fn ten_customers_seven_of_them_15_or_16() {
     assert_eq!(how_many("age IN (15, 16)"), 7);
     assert_eq!(how_many("age >= 40 AND age <= 42"), 2);
     assert_eq!(how_many("age > 42"), 1);
-    assert_eq!(how_many("age < 18 OR age BETWEEN 40 AND 42 OR age = 75"), 10);
+    assert_eq!(
+        how_many("age < 18 OR age BETWEEN 40 AND 42 OR age = 75"),
+        10
+    );
     assert_eq!(how_many("TRUE"), 10);
 }

@@ -1,0 +1,393 @@
+//! The inner loops, compiled once more for processors with AVX-512.
+//!
+//! This is the only file with `unsafe`: it calls functions that are compiled for features which
+//! the processor was asked for, and loads vectors from slices whose length is known. Everything
+//! has a portable form, which is also what tests compare with.
+#![expect(
+    unsafe_code,
+    reason = "calls functions compiled for a processor that was asked, and loads its vectors"
+)]
+#![expect(
+    clippy::inline_always,
+    reason = "what is not inlined is not compiled for the processor"
+)]
+
+use super::block::WORDS;
+
+/// The words of a block.
+pub type Words = [u64; WORDS];
+
+/// Words that are combined in one step: a cache line.
+const STEP: usize = 8;
+
+/// Whether the processor has what the fast forms are compiled for.
+#[cfg(target_arch = "x86_64")]
+fn has_avx512() -> bool {
+    // The standard library keeps the answer, so that asking costs a load and a test.
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512vpopcntdq")
+}
+
+/// Defines a function that runs the same code in the form that is best for the processor.
+macro_rules! for_each_processor {
+    ($(#[$doc:meta])* pub(super) fn $name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)? $body:block) => {
+        $(#[$doc])*
+        pub(super) fn $name($($argument: $type),*) $(-> $result)? {
+            #[inline(always)]
+            fn portable($($argument: $type),*) $(-> $result)? $body
+
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vpopcntdq,popcnt,bmi1,bmi2")]
+                fn avx512($($argument: $type),*) $(-> $result)? {
+                    portable($($argument),*)
+                }
+                #[target_feature(enable = "avx2,popcnt,bmi1,bmi2")]
+                fn avx2($($argument: $type),*) $(-> $result)? {
+                    portable($($argument),*)
+                }
+                if has_avx512() {
+                    // SAFETY: the processor has these features; bmi and popcnt came long before.
+                    return unsafe { avx512($($argument),*) };
+                }
+                if is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("popcnt")
+                    && is_x86_feature_detected!("bmi1")
+                    && is_x86_feature_detected!("bmi2")
+                {
+                    // SAFETY: the processor has these features.
+                    return unsafe { avx2($($argument),*) };
+                }
+            }
+            portable($($argument),*)
+        }
+    };
+}
+
+fn steps(words: &Words) -> impl Iterator<Item = &[u64; STEP]> {
+    words.as_chunks::<STEP>().0.iter()
+}
+
+for_each_processor! {
+    /// How many bits are set.
+    pub(super) fn count(words: &Words) -> u32 {
+        let mut lanes = [0_u64; STEP];
+        for step in steps(words) {
+            for (lane, word) in lanes.iter_mut().zip(step) {
+                *lane += u64::from(word.count_ones());
+            }
+        }
+        sum(lanes)
+    }
+}
+
+for_each_processor! {
+    /// How many bits are set in both.
+    pub(super) fn and_count(a: &Words, b: &Words) -> u32 {
+        let mut lanes = [0_u64; STEP];
+        for (a, b) in steps(a).zip(steps(b)) {
+            for lane in 0..STEP {
+                lanes[lane] += u64::from((a[lane] & b[lane]).count_ones());
+            }
+        }
+        sum(lanes)
+    }
+}
+
+for_each_processor! {
+    /// How many bits are set in `first`, in all of `all` and in none of `none`: read once, written
+    /// never.
+    pub(super) fn and_all_count(first: &Words, all: &[&Words], none: &[&Words]) -> u32 {
+        let mut lanes = [0_u64; STEP];
+        for (position, first) in steps(first).enumerate() {
+            let mut step = *first;
+            restrict(&mut step, position, all, none);
+            for (lane, word) in lanes.iter_mut().zip(step) {
+                *lane += u64::from(word.count_ones());
+            }
+        }
+        sum(lanes)
+    }
+}
+
+for_each_processor! {
+    /// Makes `target` what is set in `first`, in all of `all` and in none of `none`.
+    pub(super) fn and_all(target: &mut Words, first: &Words, all: &[&Words], none: &[&Words]) {
+        for (position, (target, first)) in target.as_chunks_mut::<STEP>().0.iter_mut().zip(steps(first)).enumerate() {
+            let mut step = *first;
+            restrict(&mut step, position, all, none);
+            *target = step;
+        }
+    }
+}
+
+#[inline(always)]
+fn restrict(step: &mut [u64; STEP], position: usize, all: &[&Words], none: &[&Words]) {
+    for words in all {
+        let other = &words.as_chunks::<STEP>().0[position];
+        for lane in 0..STEP {
+            step[lane] &= other[lane];
+        }
+    }
+    for words in none {
+        let other = &words.as_chunks::<STEP>().0[position];
+        for lane in 0..STEP {
+            step[lane] &= !other[lane];
+        }
+    }
+}
+
+#[inline(always)]
+fn sum(lanes: [u64; STEP]) -> u32 {
+    #[expect(clippy::cast_possible_truncation, reason = "a block has 65,536 bits")]
+    let sum = lanes.iter().sum::<u64>() as u32;
+    sum
+}
+
+for_each_processor! {
+    /// Keeps what is set in both.
+    pub(super) fn and(target: &mut Words, other: &Words) {
+        for (a, b) in target.iter_mut().zip(other) {
+            *a &= b;
+        }
+    }
+}
+
+for_each_processor! {
+    /// Adds what is set in the other.
+    pub(super) fn or(target: &mut Words, other: &Words) {
+        for (a, b) in target.iter_mut().zip(other) {
+            *a |= b;
+        }
+    }
+}
+
+for_each_processor! {
+    /// Removes what is set in the other.
+    pub(super) fn and_not(target: &mut Words, other: &Words) {
+        for (a, b) in target.iter_mut().zip(other) {
+            *a &= !b;
+        }
+    }
+}
+
+for_each_processor! {
+    /// Makes it what is set in the other and not in itself.
+    pub(super) fn complement_in(target: &mut Words, all: &Words) {
+        for (a, b) in target.iter_mut().zip(all) {
+            *a = b & !*a;
+        }
+    }
+}
+
+/// A width that values of a column have.
+pub trait Width: Copy + Ord + sealed::Lanes {}
+
+pub(super) mod sealed {
+    /// How 64 values are compared at once.
+    pub trait Lanes: Sized {
+        /// Bit `n` tells whether value `n` is in `least..=greatest`.
+        ///
+        /// # Safety
+        /// The processor has AVX-512 F, BW and VL.
+        #[cfg(target_arch = "x86_64")]
+        unsafe fn mask_avx512(values: &[Self; 64], least: Self, greatest: Self) -> u64;
+    }
+}
+
+macro_rules! width {
+    ($type:ty, $lanes:literal, $set1:ident, $load:ident, $at_least:ident, $at_most:ident) => {
+        impl Width for $type {}
+        impl sealed::Lanes for $type {
+            #[cfg(target_arch = "x86_64")]
+            #[inline(always)]
+            unsafe fn mask_avx512(values: &[Self; 64], least: Self, greatest: Self) -> u64 {
+                use std::arch::x86_64::{$at_least, $at_most, $load, $set1};
+                let mut mask = 0_u64;
+                // SAFETY: the processor has the instructions, as the caller promised; each load
+                // reads as many values as a vector holds from an array of just so many.
+                unsafe {
+                    let (least, greatest) =
+                        ($set1(least.cast_signed()), $set1(greatest.cast_signed()));
+                    for (position, lanes) in values.as_chunks::<$lanes>().0.iter().enumerate() {
+                        let lanes = $load(lanes.as_ptr().cast());
+                        let is_in = $at_least(lanes, least) & $at_most(lanes, greatest);
+                        mask |= u64::from(is_in) << (position * $lanes);
+                    }
+                }
+                mask
+            }
+        }
+    };
+}
+
+width!(
+    u8,
+    64,
+    _mm512_set1_epi8,
+    _mm512_loadu_si512,
+    _mm512_cmpge_epu8_mask,
+    _mm512_cmple_epu8_mask
+);
+width!(
+    u16,
+    32,
+    _mm512_set1_epi16,
+    _mm512_loadu_si512,
+    _mm512_cmpge_epu16_mask,
+    _mm512_cmple_epu16_mask
+);
+width!(
+    u32,
+    16,
+    _mm512_set1_epi32,
+    _mm512_loadu_si512,
+    _mm512_cmpge_epu32_mask,
+    _mm512_cmple_epu32_mask
+);
+width!(
+    u64,
+    8,
+    _mm512_set1_epi64,
+    _mm512_loadu_si512,
+    _mm512_cmpge_epu64_mask,
+    _mm512_cmple_epu64_mask
+);
+
+/// Makes `target` the positions of the values in `least..=greatest`. At most 65,536 values.
+pub(super) fn fill_between<T: Width>(target: &mut Words, values: &[T], least: T, greatest: T) {
+    let (whole, rest) = values.as_chunks::<64>();
+    #[cfg(target_arch = "x86_64")]
+    let fast = has_avx512();
+    #[cfg(not(target_arch = "x86_64"))]
+    let fast = false;
+    if fast {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the processor has these features.
+        unsafe {
+            fill_avx512(target, whole, least, greatest);
+        }
+    } else {
+        for (word, values) in target.iter_mut().zip(whole) {
+            *word = mask(values, least, greatest);
+        }
+    }
+    for (word, is_rest) in target[whole.len()..]
+        .iter_mut()
+        .zip([true].into_iter().chain(std::iter::repeat(false)))
+    {
+        *word = if is_rest {
+            mask(rest, least, greatest)
+        } else {
+            0
+        };
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn fill_avx512<T: Width>(target: &mut Words, values: &[[T; 64]], least: T, greatest: T) {
+    for (word, values) in target.iter_mut().zip(values) {
+        // SAFETY: this function is compiled for, and called with, these features.
+        *word = unsafe { T::mask_avx512(values, least, greatest) };
+    }
+}
+
+/// Bit `n` tells whether value `n`, of at most 64, is in `least..=greatest`.
+#[inline]
+fn mask<T: Width>(values: &[T], least: T, greatest: T) -> u64 {
+    let mut mask = 0;
+    for (bit, value) in values.iter().enumerate() {
+        mask |= u64::from(*value >= least && *value <= greatest) << bit;
+    }
+    mask
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scattered(seed: u64) -> Words {
+        let mut state = seed;
+        std::array::from_fn(|_| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            state ^ (state >> 29)
+        })
+    }
+
+    #[test]
+    fn every_form_does_what_single_words_do() {
+        let (a, b, c) = (scattered(1), scattered(2), scattered(3));
+        let zip = |operation: fn(u64, u64) -> u64| -> Vec<u64> {
+            a.iter().zip(&b).map(|(a, b)| operation(*a, *b)).collect()
+        };
+        let ones = |words: &[u64]| words.iter().map(|word| word.count_ones()).sum::<u32>();
+        assert_eq!(count(&a), ones(&a));
+        assert_eq!(and_count(&a, &b), ones(&zip(|a, b| a & b)));
+        let run = |operation: fn(&mut Words, &Words)| {
+            let mut target = a;
+            operation(&mut target, &b);
+            target.to_vec()
+        };
+        assert_eq!(run(and), zip(|a, b| a & b));
+        assert_eq!(run(or), zip(|a, b| a | b));
+        assert_eq!(run(and_not), zip(|a, b| a & !b));
+        assert_eq!(run(complement_in), zip(|a, b| b & !a));
+        let expected: Vec<u64> = (0..WORDS)
+            .map(|word| a[word] & b[word] & !c[word])
+            .collect();
+        let mut target = c;
+        and_all(&mut target, &a, &[&b], &[&c]);
+        assert_eq!(target.to_vec(), expected);
+        assert_eq!(and_all_count(&a, &[&b], &[&c]), ones(&expected));
+        assert_eq!(and_all_count(&a, &[], &[]), ones(&a));
+    }
+
+    fn check_fill<T: Width + std::fmt::Debug>(from: impl Fn(u64) -> T, bounds: &[(u64, u64)]) {
+        for length in [0, 1, 63, 64, 65, 1_000, 65_535, 65_536] {
+            let values: Vec<T> = (0..length)
+                .map(|n: u64| from(n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 3))
+                .collect();
+            for &(least, greatest) in bounds {
+                let (least, greatest) = (from(least), from(greatest));
+                let mut target = scattered(9);
+                fill_between(&mut target, &values, least, greatest);
+                for bit in 0..65_536 {
+                    let expected = values
+                        .get(bit)
+                        .is_some_and(|value| (least..=greatest).contains(value));
+                    let found = target[bit / 64] >> (bit % 64) & 1 == 1;
+                    assert_eq!(
+                        found, expected,
+                        "bit {bit} of {length} in {least:?}..={greatest:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "that is what widths are for"
+    )]
+    fn fills_agree_with_comparisons_in_every_width() {
+        let bounds = [
+            (0, 0),
+            (0, u64::MAX),
+            (5, 200),
+            (128, 255),
+            (1 << 15, 1 << 31),
+            (1 << 33, 1 << 60),
+            (9, 3),
+        ];
+        check_fill(|n| n as u8, &bounds);
+        check_fill(|n| n as u16, &bounds);
+        check_fill(|n| n as u32, &bounds);
+        check_fill(|n| n, &bounds);
+    }
+}
