@@ -70,6 +70,20 @@ struct Inner {
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// A command in the queue. It is carried out whether or not anybody waits for the outcome.
+#[derive(Debug)]
+pub struct Submitted(oneshot::Receiver<Result<Committed, CommitError>>);
+
+impl Submitted {
+    /// What became of the command, once it is durable and applied.
+    ///
+    /// # Errors
+    /// [`CommitError`] says why it was not carried out.
+    pub async fn outcome(self) -> Result<Committed, CommitError> {
+        self.0.await.map_err(|_| CommitError::Stopping)?
+    }
+}
+
 /// Why a store can't be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -154,9 +168,18 @@ impl Engine {
     /// # Errors
     /// [`CommitError`] says why it was not.
     pub async fn commit(&self, command: Command) -> Result<Committed, CommitError> {
+        self.submit(command).await?.outcome().await
+    }
+
+    /// Puts a command into the queue and returns before it is carried out. Commands that one
+    /// caller submits one after another are carried out in this order.
+    ///
+    /// # Errors
+    /// [`CommitError`] if the queue does not take it.
+    pub async fn submit(&self, command: Command) -> Result<Submitted, CommitError> {
         let (reply, answer) = oneshot::channel();
         self.send(Task::Commit { command, reply }).await?;
-        answer.await.map_err(|_| CommitError::Stopping)?
+        Ok(Submitted(answer))
     }
 
     async fn send(&self, task: Task) -> Result<(), CommitError> {
