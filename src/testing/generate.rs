@@ -1,4 +1,4 @@
-//! Makes random things from bytes: expressions and filter texts.
+//! Makes random things from bytes: expressions, filter texts and actions.
 //!
 //! Invariant: the same bytes always make the same thing, and fewer or smaller bytes make a simpler
 //! one, so that a test that shrinks its bytes shrinks what they stand for. No bytes at all make
@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
 use crate::model::{
-    Comparison, Expression, Finite, NonEmpty, Operand, Predicate, PropertyName, Quantifier, Span,
-    Test, Text, Timestamp, Value, ValueType, Version, limit,
+    Action, Change, Comparison, Expression, Finite, NonEmpty, Number, Operand, Operation,
+    Predicate, PropertyDeclaration, PropertyName, Quantifier, Span, Test, Text, Timestamp, UserId,
+    UserUpdate, Value, ValueType, Version, limit,
 };
 
 /// Choices made by bytes, one after another. When they are used up, every choice is the first.
@@ -102,11 +103,7 @@ pub fn value(choices: &mut Choices<'_>, value_type: ValueType) -> Value {
             let elements = choices.several(1, text);
             Value::StringSet(elements.iter().cloned().collect::<BTreeSet<_>>())
         }
-        ValueType::Int64 => Value::Int64(match choices.below(5) {
-            0 => choices.pick(&[0, 1, -1, i64::MIN, i64::MAX, 1 << 53]),
-            1 => choices.integer(),
-            _ => i64::from(choices.byte()) - 20,
-        }),
+        ValueType::Int64 => Value::Int64(whole(choices)),
         ValueType::Double => Value::Double(double(choices)),
         ValueType::Timestamp => Value::Timestamp(timestamp(choices)),
         ValueType::Version => Value::Version(version(choices)),
@@ -136,6 +133,14 @@ pub fn text(choices: &mut Choices<'_>) -> Text {
         choices.pick(&COMMON).into()
     };
     Text::new(text).expect("short texts are texts")
+}
+
+fn whole(choices: &mut Choices<'_>) -> i64 {
+    match choices.below(5) {
+        0 => choices.pick(&[0, 1, -1, i64::MIN, i64::MAX, 1 << 53]),
+        1 => choices.integer(),
+        _ => i64::from(choices.byte()) - 20,
+    }
 }
 
 fn double(choices: &mut Choices<'_>) -> Finite {
@@ -193,7 +198,7 @@ pub enum Vocabulary<'a> {
 /// An expression within the limits.
 pub fn expression(choices: &mut Choices<'_>, vocabulary: Vocabulary<'_>) -> Expression {
     let deepest = limit::EXPRESSION_DEPTH.default - 1;
-    let levels = choices.below(usize::try_from(deepest).unwrap_or(1));
+    let levels = choices.below(usize::try_from(deepest).unwrap_or(0) + 1);
     let expression = at_most(choices, vocabulary, levels);
     if expression.check_size().is_ok() {
         expression
@@ -299,6 +304,83 @@ pub fn property_name(choices: &mut Choices<'_>) -> PropertyName {
         "least",
     ];
     PropertyName::new(choices.pick(&COMMON)).expect("well-formed names")
+}
+
+/// A property of each type, and one that disregards case.
+#[must_use]
+pub fn properties() -> Vec<PropertyDeclaration> {
+    let kinds = ValueType::ALL.map(|value_type| (value_type, false));
+    kinds
+        .into_iter()
+        .chain([(ValueType::String, true)])
+        .enumerate()
+        .map(
+            |(number, (value_type, case_insensitive))| PropertyDeclaration {
+                name: PropertyName::new(format!("p{number}")).expect("a plain name"),
+                value_type,
+                case_insensitive,
+            },
+        )
+        .collect()
+}
+
+/// One of a few users.
+pub fn user(choices: &mut Choices<'_>) -> UserId {
+    UserId::new(format!("user-{}", choices.below(12))).expect("a short id")
+}
+
+/// An action on a population that has some of [`properties`]. Mostly writes that fit the types;
+/// some are to be refused.
+pub fn action(choices: &mut Choices<'_>) -> Action {
+    let properties = properties();
+    let declaration = properties[choices.below(properties.len())].clone();
+    match choices.below(16) {
+        13 => Action::Erase(user(choices)),
+        14 => Action::CreateProperty(declaration),
+        15 => Action::DeleteProperty(declaration.name),
+        _ => Action::Write(choices.several(1, |choices| update(choices, &properties))),
+    }
+}
+
+fn update(choices: &mut Choices<'_>, properties: &[PropertyDeclaration]) -> UserUpdate {
+    let timed = choices.below(4) == 3;
+    let mut changes: Vec<Change> = Vec::new();
+    for _ in 0..choices.below(4) {
+        let declaration = &properties[choices.below(properties.len())];
+        let value_type = if choices.below(32) == 31 {
+            choices.pick(&ValueType::ALL)
+        } else {
+            declaration.value_type
+        };
+        // No update names a property twice.
+        if changes
+            .iter()
+            .all(|change| change.property != declaration.name)
+        {
+            changes.push(Change {
+                property: declaration.name.clone(),
+                operation: operation(choices, value_type, timed),
+            });
+        }
+    }
+    UserUpdate {
+        user: user(choices),
+        value_time: timed.then(|| timestamp(choices)),
+        changes,
+    }
+}
+
+fn operation(choices: &mut Choices<'_>, value_type: ValueType, timed: bool) -> Operation {
+    let kinds = if timed { 3 } else { 6 };
+    match (choices.below(kinds), value_type) {
+        (2, _) => Operation::Unset,
+        (3, _) => Operation::SetOnce(value(choices, value_type)),
+        (4 | 5, ValueType::Int64) => Operation::Increment(Number::Int64(whole(choices))),
+        (4 | 5, ValueType::Double) => Operation::Increment(Number::Double(double(choices))),
+        (4, ValueType::StringSet) => Operation::AddToSet(choices.several(1, text)),
+        (5, ValueType::StringSet) => Operation::RemoveFromSet(choices.several(1, text)),
+        _ => Operation::Set(value(choices, value_type)),
+    }
 }
 
 /// A text made of pieces of the filter language in any order: mostly wrong, but wrong late.

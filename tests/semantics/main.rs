@@ -2,6 +2,7 @@
 
 #![expect(clippy::cast_possible_truncation, reason = "a test world is small")]
 
+mod filters;
 mod generate;
 mod laws;
 mod seed_example;
