@@ -20,6 +20,9 @@ pub type Words = [u64; WORDS];
 /// Words that are combined in one step: a cache line.
 const STEP: usize = 8;
 
+/// Words that several sets are combined in before the next: they stay in registers.
+const CHUNK: usize = 64;
+
 /// Whether the processor has what the fast forms are compiled for.
 #[cfg(target_arch = "x86_64")]
 fn has_avx512() -> bool {
@@ -101,11 +104,12 @@ for_each_processor! {
     /// never.
     pub(super) fn and_all_count(first: &Words, all: &[&Words], none: &[&Words]) -> u32 {
         let mut lanes = [0_u64; STEP];
-        for (position, first) in steps(first).enumerate() {
-            let mut step = *first;
-            restrict(&mut step, position, all, none);
-            for (lane, word) in lanes.iter_mut().zip(step) {
-                *lane += u64::from(word.count_ones());
+        for position in 0..WORDS / CHUNK {
+            let chunk = restricted(first, position, all, none);
+            for step in chunk.as_chunks::<STEP>().0 {
+                for (lane, word) in lanes.iter_mut().zip(step) {
+                    *lane += u64::from(word.count_ones());
+                }
             }
         }
         sum(lanes)
@@ -115,28 +119,29 @@ for_each_processor! {
 for_each_processor! {
     /// Makes `target` what is set in `first`, in all of `all` and in none of `none`.
     pub(super) fn and_all(target: &mut Words, first: &Words, all: &[&Words], none: &[&Words]) {
-        for (position, (target, first)) in target.as_chunks_mut::<STEP>().0.iter_mut().zip(steps(first)).enumerate() {
-            let mut step = *first;
-            restrict(&mut step, position, all, none);
-            *target = step;
+        for (position, target) in target.as_chunks_mut::<CHUNK>().0.iter_mut().enumerate() {
+            *target = restricted(first, position, all, none);
         }
     }
 }
 
+/// One chunk of what is set in `first`, in all of `all` and in none of `none`.
 #[inline(always)]
-fn restrict(step: &mut [u64; STEP], position: usize, all: &[&Words], none: &[&Words]) {
+fn restricted(first: &Words, position: usize, all: &[&Words], none: &[&Words]) -> [u64; CHUNK] {
+    let mut chunk = first.as_chunks::<CHUNK>().0[position];
     for words in all {
-        let other = &words.as_chunks::<STEP>().0[position];
-        for lane in 0..STEP {
-            step[lane] &= other[lane];
+        let other = &words.as_chunks::<CHUNK>().0[position];
+        for lane in 0..CHUNK {
+            chunk[lane] &= other[lane];
         }
     }
     for words in none {
-        let other = &words.as_chunks::<STEP>().0[position];
-        for lane in 0..STEP {
-            step[lane] &= !other[lane];
+        let other = &words.as_chunks::<CHUNK>().0[position];
+        for lane in 0..CHUNK {
+            chunk[lane] &= !other[lane];
         }
     }
+    chunk
 }
 
 #[inline(always)]

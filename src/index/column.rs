@@ -167,6 +167,23 @@ impl NumberColumn {
             .then(|| self.widened(self.values.get(usize::from(user))))
     }
 
+    /// The number of a user who has one; anything for others.
+    #[must_use]
+    pub fn held(&self, user: u16) -> i64 {
+        self.widened(self.values.get(usize::from(user)))
+    }
+
+    /// Bytes of a number.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        match self.values {
+            Narrow::W1(_) => 1,
+            Narrow::W2(_) => 2,
+            Narrow::W4(_) => 4,
+            Narrow::W8(_) => 8,
+        }
+    }
+
     fn widened(&self, value: u64) -> i64 {
         // What was encoded from an i64 comes back as one, so that wrapping is exact.
         self.base

@@ -4,6 +4,7 @@
 //! clock. Users are local numbers below [`SHARD_USERS`], values are dictionary codes or numbers
 //! whose order is that of the values.
 
+mod bins;
 mod codes;
 mod column;
 mod dictionary;

@@ -1,6 +1,7 @@
 //! A property with one number per user: whole numbers, doubles and timestamps, all as keys whose
 //! order is that of the values.
 
+use super::bins::Bins;
 use super::column::NumberColumn;
 use crate::bits::Block;
 
@@ -8,11 +9,19 @@ use crate::bits::Block;
 #[derive(Clone, Debug, Default)]
 pub struct NumberIndex {
     column: NumberColumn,
+    bins: Bins,
 }
+
+/// Users of bins that are set bit by bit in the time in which 65,536 bytes of a column are scanned.
+const BIN_USERS_PER_COLUMN_BYTE: usize = 2_500;
 
 impl NumberIndex {
     pub(super) fn from_column(column: NumberColumn) -> Self {
-        Self { column }
+        let mut bins = Bins::default();
+        for user in column.present().ones() {
+            bins.insert(user, column.held(user), &column);
+        }
+        Self { column, bins }
     }
 
     /// The number of a user.
@@ -24,8 +33,15 @@ impl NumberIndex {
     /// Gives a user a number, or none; returns the one before.
     pub fn set(&mut self, user: u16, number: Option<i64>) -> Option<i64> {
         let before = self.column.get(user);
-        if before != number {
-            self.column.set(user, number);
+        if before == number {
+            return before;
+        }
+        if let Some(before) = before {
+            self.bins.remove(user, before);
+        }
+        self.column.set(user, number);
+        if let Some(number) = number {
+            self.bins.insert(user, number, &self.column);
         }
         before
     }
@@ -50,7 +66,22 @@ impl NumberIndex {
 
     /// Makes a block hold the users whose number is in `least..=greatest`.
     pub fn fill_between(&self, least: i64, greatest: i64, target: &mut Block) {
-        self.column.fill_between(least, greatest, target);
+        let few = BIN_USERS_PER_COLUMN_BYTE * self.column.width();
+        if self.bins.at_most_between(least, greatest) > few {
+            return self.column.fill_between(least, greatest, target);
+        }
+        target.clear();
+        let words = target.words_mut();
+        self.bins
+            .for_each_between(least, greatest, &self.column, |user| {
+                words[usize::from(user >> 6)] |= 1 << (user & 63);
+            });
+    }
+
+    /// How many users have a number in `least..=greatest`.
+    #[must_use]
+    pub fn count_between(&self, least: i64, greatest: i64) -> u32 {
+        self.bins.count_between(least, greatest, &self.column)
     }
 
     /// Makes a block hold the users whose number is one of those given, sorted.
@@ -63,7 +94,7 @@ impl NumberIndex {
         let to = numbers.partition_point(|&number| number <= greatest);
         match &numbers[from..to] {
             [] => {}
-            [number] => self.column.fill_between(*number, *number, target),
+            [number] => self.fill_between(*number, *number, target),
             several => {
                 for user in self.column.present().ones() {
                     if let Some(number) = self.column.get(user)
@@ -79,7 +110,7 @@ impl NumberIndex {
     /// Bytes of memory on the heap.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        self.column.heap_bytes()
+        self.column.heap_bytes() + self.bins.heap_bytes()
     }
 }
 

@@ -109,7 +109,7 @@ impl BindError {
 #[derive(Clone, Debug)]
 pub struct Bound {
     pub(super) root: Node,
-    source: Expression,
+    source: Arc<Expression>,
     as_of: Timestamp,
     /// The properties whose dictionaries were asked, and how many codes each had put out of use.
     dictionaries: Vec<(Arc<Property>, u64)>,
@@ -131,8 +131,8 @@ pub(super) struct Leaf {
     pub(super) property: u32,
     pub(super) kind: IndexKind,
     pub(super) test: LeafTest,
-    /// As filter text, for explanations.
-    pub(super) text: Arc<str>,
+    /// Which of the predicates of the expression it is about, counted from the left.
+    pub(super) predicate: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -152,6 +152,26 @@ impl Bound {
     #[must_use]
     pub fn expression(&self) -> &Expression {
         &self.source
+    }
+
+    /// The predicates of the expression as filter text, from the left, each without its negation,
+    /// which is a part of its own.
+    pub(super) fn predicate_texts(&self) -> Vec<String> {
+        fn collect(expression: &Expression, texts: &mut Vec<String>) {
+            match expression {
+                Expression::Everyone => {}
+                Expression::Not(operand) => collect(operand, texts),
+                Expression::And(operands)
+                | Expression::Or(operands)
+                | Expression::AtLeast { of: operands, .. } => {
+                    operands.iter().for_each(|operand| collect(operand, texts));
+                }
+                Expression::Predicate(predicate) => texts.push(positive(predicate).to_string()),
+            }
+        }
+        let mut texts = Vec::new();
+        collect(&self.source, &mut texts);
+        texts
     }
 
     /// Whether every code still means what it meant when the expression was bound.
@@ -183,7 +203,7 @@ pub(super) fn answer_all<T>(
     while !current {
         let again = bounds
             .iter()
-            .map(|bound| bind(population, &bound.source, bound.as_of))
+            .map(|bound| bind_shared(population, &bound.source, bound.as_of))
             .collect::<Result<Vec<_>, _>>();
         // A property can have been deleted meanwhile: nobody had it any more, as was answered.
         let Ok(again) = again else { break };
@@ -202,15 +222,28 @@ pub fn bind(
     expression: &Expression,
     as_of: Timestamp,
 ) -> Result<Bound, BindError> {
+    bind_shared(population, &Arc::new(expression.clone()), as_of)
+}
+
+/// Resolves an expression as [`bind`] does, without copying it.
+///
+/// # Errors
+/// As for [`bind`].
+pub fn bind_shared(
+    population: &Population,
+    expression: &Arc<Expression>,
+    as_of: Timestamp,
+) -> Result<Bound, BindError> {
     let mut binder = Binder {
         catalog: population.catalog(),
         as_of,
         dictionaries: Vec::new(),
+        predicates: 0,
     };
     let root = binder.node(expression)?;
     Ok(Bound {
         root,
-        source: expression.clone(),
+        source: Arc::clone(expression),
         as_of,
         dictionaries: binder.dictionaries,
     })
@@ -220,6 +253,8 @@ struct Binder {
     catalog: Arc<Catalog>,
     as_of: Timestamp,
     dictionaries: Vec<(Arc<Property>, u64)>,
+    /// How many predicates have been begun.
+    predicates: usize,
 }
 
 impl Binder {
@@ -244,6 +279,8 @@ impl Binder {
     }
 
     fn predicate(&mut self, predicate: &Predicate) -> Result<Node, BindError> {
+        let position = self.predicates;
+        self.predicates += 1;
         let Some(property) = self.catalog.get(&predicate.property).map(Arc::clone) else {
             return Err(BindError::UnknownProperty {
                 property: predicate.property.clone(),
@@ -256,7 +293,7 @@ impl Binder {
             Test::Has {
                 quantifier,
                 elements,
-            } => return self.has(&property, predicate, *quantifier, elements),
+            } => return self.has(&property, position, *quantifier, elements),
             Test::Compare {
                 comparison,
                 operand,
@@ -268,7 +305,7 @@ impl Binder {
                 self.compare(&property, *comparison, value)?
             }
         };
-        Ok(negated_if(negated, leaf(&property, test, predicate)))
+        Ok(negated_if(negated, leaf(&property, test, position)))
     }
 
     fn compare(
@@ -395,7 +432,7 @@ impl Binder {
     fn has(
         &mut self,
         property: &Arc<Property>,
-        predicate: &Predicate,
+        predicate: usize,
         quantifier: Quantifier,
         elements: &[Text],
     ) -> Result<Node, BindError> {
@@ -421,14 +458,9 @@ impl Binder {
             Quantifier::None => Node::Not(Box::new(any(elements))),
             Quantifier::All => {
                 let distinct: BTreeSet<&Text> = elements.iter().collect();
-                let each = distinct.into_iter().map(|element| {
-                    let mut node = any(std::slice::from_ref(element));
-                    if let Node::Leaf(leaf) = &mut node {
-                        leaf.text =
-                            format!("{} HAS ANY ({element})", property.declaration().name).into();
-                    }
-                    node
-                });
+                let each = distinct
+                    .into_iter()
+                    .map(|element| any(std::slice::from_ref(element)));
                 Node::And(each.collect())
             }
         })
@@ -447,12 +479,12 @@ impl Binder {
     }
 }
 
-fn leaf(property: &Property, test: LeafTest, predicate: &Predicate) -> Node {
+fn leaf(property: &Property, test: LeafTest, predicate: usize) -> Node {
     Node::Leaf(Leaf {
         property: property.number(),
         kind: property.kind(),
         test,
-        text: positive(predicate).to_string().into(),
+        predicate,
     })
 }
 

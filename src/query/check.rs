@@ -20,7 +20,7 @@ pub fn check(population: &Population, user: &UserId, bounds: &[Bound]) -> Option
 }
 
 /// Whether an expression is true for a user.
-pub(super) fn holds(node: &Node, shard: &Shard, user: u16) -> bool {
+fn holds(node: &Node, shard: &Shard, user: u16) -> bool {
     match node {
         Node::Everyone => true,
         Node::Not(operand) => !holds(operand, shard, user),
@@ -37,7 +37,8 @@ pub(super) fn holds(node: &Node, shard: &Shard, user: u16) -> bool {
     }
 }
 
-fn leaf_holds(leaf: &Leaf, shard: &Shard, user: u16) -> bool {
+/// Whether a user passes one test.
+pub(super) fn leaf_holds(leaf: &Leaf, shard: &Shard, user: u16) -> bool {
     match (shard.index(leaf.property), &leaf.test) {
         (Some(PropertyIndex::Codes(index)), LeafTest::AnyCode(codes)) => index
             .get(user)

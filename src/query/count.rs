@@ -2,7 +2,7 @@
 
 use super::bind::Bound;
 use super::evaluate::Evaluator;
-use super::plan::{PlanNode, plan};
+use super::plan::{PlanNode, kept_count, plan};
 use super::stop::{Stop, Stopped};
 use crate::population::Population;
 
@@ -12,6 +12,9 @@ use crate::population::Population;
 /// [`Stopped`] if `stop` said so before the count was known.
 pub fn count(population: &Population, bound: &Bound, stop: &Stop) -> Result<u64, Stopped> {
     bound.answer(population, |root| {
+        if let Some(count) = kept_count(population, root) {
+            return Ok(count);
+        }
         let plan = plan(population, root);
         match plan.kept_count(population) {
             Some(count) => Ok(count),
@@ -23,7 +26,7 @@ pub fn count(population: &Population, bound: &Bound, stop: &Stop) -> Result<u64,
 /// Counts by evaluating the plan on every shard.
 pub(super) fn count_by(
     population: &Population,
-    plan: &PlanNode,
+    plan: &PlanNode<'_>,
     evaluator: &mut Evaluator,
     stop: &Stop,
 ) -> Result<u64, Stopped> {

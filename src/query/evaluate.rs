@@ -3,11 +3,15 @@
 use std::time::{Duration, Instant};
 
 use super::bind::{Leaf, LeafTest};
+use super::check::leaf_holds;
 use super::plan::{PlanNode, Step};
 use smallvec::SmallVec;
 
 use crate::bits::{Block, Words, and_all_count};
 use crate::index::{Posting, PropertyIndex, Shard};
+
+/// So few users of a shard are better looked up one by one than found among all others.
+const FEW: u32 = 256;
 
 /// What became of each part of a plan, by its id.
 #[derive(Clone, Debug, Default)]
@@ -40,7 +44,7 @@ impl Evaluator {
     }
 
     /// Makes a block hold the users of a shard whom a plan selects.
-    pub(super) fn fill(&mut self, node: &PlanNode, shard: &Shard, target: &mut Block) {
+    pub(super) fn fill(&mut self, node: &PlanNode<'_>, shard: &Shard, target: &mut Block) {
         if self.trace.is_empty() {
             return self.fill_step(node, shard, target);
         }
@@ -54,7 +58,7 @@ impl Evaluator {
         }
     }
 
-    fn fill_step(&mut self, node: &PlanNode, shard: &Shard, target: &mut Block) {
+    fn fill_step(&mut self, node: &PlanNode<'_>, shard: &Shard, target: &mut Block) {
         match &node.step {
             Step::Everyone => shard.live().copy_into(target),
             Step::Nobody => target.clear(),
@@ -81,7 +85,7 @@ impl Evaluator {
     }
 
     /// How many users of a shard a plan selects. The last operation only counts.
-    pub(super) fn count(&mut self, node: &PlanNode, shard: &Shard) -> u32 {
+    pub(super) fn count(&mut self, node: &PlanNode<'_>, shard: &Shard) -> u32 {
         if !self.trace.is_empty() {
             return self.fill_and_count(node, shard);
         }
@@ -103,7 +107,7 @@ impl Evaluator {
         }
     }
 
-    fn fill_and_count(&mut self, node: &PlanNode, shard: &Shard) -> u32 {
+    fn fill_and_count(&mut self, node: &PlanNode<'_>, shard: &Shard) -> u32 {
         let mut selected = self.block();
         self.fill(node, shard, &mut selected);
         let count = selected.count();
@@ -111,7 +115,7 @@ impl Evaluator {
         count
     }
 
-    fn fill_and(&mut self, operands: &[PlanNode], shard: &Shard, target: &mut Block) {
+    fn fill_and(&mut self, operands: &[PlanNode<'_>], shard: &Shard, target: &mut Block) {
         if self.trace.is_empty() {
             let split = Operands::of(operands, shard);
             let mut part = self.block();
@@ -128,8 +132,18 @@ impl Evaluator {
                 split.exclude(target);
             }
             for (operand, excluded) in others {
-                if target.is_empty() {
-                    break;
+                let left = target.count();
+                if left <= FEW {
+                    if left == 0 {
+                        break;
+                    }
+                    part.copy_from(target);
+                    for user in part.ones() {
+                        if holds(operand, shard, user) == *excluded {
+                            target.remove(user);
+                        }
+                    }
+                    continue;
                 }
                 self.fill(operand, shard, &mut part);
                 if *excluded {
@@ -145,7 +159,7 @@ impl Evaluator {
     }
 
     /// Part by part, so that it can be told what became of each.
-    fn fill_and_traced(&mut self, operands: &[PlanNode], shard: &Shard, target: &mut Block) {
+    fn fill_and_traced(&mut self, operands: &[PlanNode<'_>], shard: &Shard, target: &mut Block) {
         let mut part = self.block();
         for (position, operand) in operands.iter().enumerate() {
             match &operand.step {
@@ -174,7 +188,7 @@ impl Evaluator {
     }
 
     /// A NOT that only took users away from others: of these it left so many.
-    fn trace_not(&mut self, node: &PlanNode, excluded: &Block, from: &Block) {
+    fn trace_not(&mut self, node: &PlanNode<'_>, excluded: &Block, from: &Block) {
         if let Some(part) = self.trace.get_mut(node.id) {
             part.count += u64::from(from.count() - from.and_count(excluded));
             part.shards += 1;
@@ -186,7 +200,7 @@ impl Evaluator {
     fn fill_at_least(
         &mut self,
         needed: usize,
-        operands: &[PlanNode],
+        operands: &[PlanNode<'_>],
         shard: &Shard,
         target: &mut Block,
     ) {
@@ -252,6 +266,9 @@ fn count_leaf(leaf: &Leaf, shard: &Shard) -> Option<u32> {
             let postings = codes.iter().filter_map(|code| index.posting(*code));
             Some(postings.map(Posting::count).sum())
         }
+        (Some(PropertyIndex::Numbers(index)), LeafTest::Between(least, greatest)) => {
+            Some(index.count_between(*least, *greatest))
+        }
         (Some(_), _) => None,
     }
 }
@@ -266,13 +283,13 @@ struct Operands<'a> {
     not_sparse: Few<&'a Posting>,
     not_dense: Few<&'a Words>,
     /// What has to be evaluated first, and whether it is taken away.
-    others: Few<(&'a PlanNode, bool)>,
+    others: Few<(&'a PlanNode<'a>, bool)>,
 }
 
 type Few<T> = SmallVec<[T; 6]>;
 
 impl<'a> Operands<'a> {
-    fn of(operands: &'a [PlanNode], shard: &'a Shard) -> Self {
+    fn of(operands: &'a [PlanNode<'a>], shard: &'a Shard) -> Self {
         let mut found = Self::default();
         for operand in operands {
             let (node, negated) = match &operand.step {
@@ -407,6 +424,24 @@ impl<'a> Source<'a> {
                 Self::Dense(index.present().words())
             }
             (Some(_), _) => Self::Other,
+        }
+    }
+}
+
+/// Whether a plan is true for a user, by the columns alone.
+fn holds(node: &PlanNode<'_>, shard: &Shard, user: u16) -> bool {
+    match &node.step {
+        Step::Everyone => true,
+        Step::Nobody => false,
+        Step::Leaf(leaf) => leaf_holds(leaf, shard, user),
+        Step::Not(operand) => !holds(operand, shard, user),
+        Step::And(operands) => operands.iter().all(|operand| holds(operand, shard, user)),
+        Step::Or(operands) => operands.iter().any(|operand| holds(operand, shard, user)),
+        Step::AtLeast(count, operands) => {
+            let holding = operands
+                .iter()
+                .filter(|operand| holds(operand, shard, user));
+            holding.take(*count).count() == *count
         }
     }
 }

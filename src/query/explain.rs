@@ -50,6 +50,7 @@ pub fn explain(
     bound: &Bound,
     stop: &Stop,
 ) -> Result<Explanation, Stopped> {
+    let texts = bound.predicate_texts();
     bound.answer(population, |root| {
         let plan = plan(population, root);
         let mut evaluator = Evaluator::tracing(plan.size());
@@ -58,12 +59,17 @@ pub fn explain(
         Ok(Explanation {
             count,
             shards: population.shard_count(),
-            root: explained(&plan, &evaluator.into_trace(), kept),
+            root: explained(&plan, &evaluator.into_trace(), &texts, kept),
         })
     })
 }
 
-fn explained(node: &PlanNode, trace: &[PartTrace], kept: bool) -> ExplainedNode {
+fn explained(
+    node: &PlanNode<'_>,
+    trace: &[PartTrace],
+    texts: &[String],
+    kept: bool,
+) -> ExplainedNode {
     let part = trace.get(node.id).cloned().unwrap_or_default();
     let (description, access) = match &node.step {
         Step::Everyone => ("everyone".into(), "live users"),
@@ -77,7 +83,10 @@ fn explained(node: &PlanNode, trace: &[PartTrace], kept: bool) -> ExplainedNode 
                     "users with a value"
                 }
             };
-            (leaf.text.to_string(), access)
+            (
+                texts.get(leaf.predicate).cloned().unwrap_or_default(),
+                access,
+            )
         }
         Step::Not(_) => ("not".into(), "complement"),
         Step::And(_) => ("all of".into(), "intersection"),
@@ -94,7 +103,7 @@ fn explained(node: &PlanNode, trace: &[PartTrace], kept: bool) -> ExplainedNode 
         children: node
             .children()
             .iter()
-            .map(|child| explained(child, trace, kept))
+            .map(|child| explained(child, trace, texts, kept))
             .collect(),
     }
 }

@@ -16,7 +16,7 @@ mod members;
 mod plan;
 mod stop;
 
-pub use bind::{BindError, Bound, bind};
+pub use bind::{BindError, Bound, bind, bind_shared};
 pub use check::check;
 pub use count::count;
 pub use explain::{ExplainedNode, Explanation, explain};

@@ -11,30 +11,30 @@ use crate::population::{KeptCounts, Population};
 
 /// A part of a plan.
 #[derive(Debug)]
-pub(super) struct PlanNode {
+pub(super) struct PlanNode<'a> {
     /// Its place in the order in which parts are begun, 0 for the root.
     pub(super) id: usize,
     /// How many users are expected.
     pub(super) estimate: u64,
-    pub(super) step: Step,
+    pub(super) step: Step<'a>,
 }
 
 #[derive(Debug)]
-pub(super) enum Step {
+pub(super) enum Step<'a> {
     Everyone,
     Nobody,
-    Leaf(Leaf),
-    Not(Box<PlanNode>),
+    Leaf(&'a Leaf),
+    Not(Box<PlanNode<'a>>),
     /// At least two.
-    And(Vec<PlanNode>),
+    And(Vec<PlanNode<'a>>),
     /// At least two.
-    Or(Vec<PlanNode>),
+    Or(Vec<PlanNode<'a>>),
     /// More than one of more than that.
-    AtLeast(usize, Vec<PlanNode>),
+    AtLeast(usize, Vec<PlanNode<'a>>),
 }
 
 /// Makes the plan of an expression.
-pub(super) fn plan(population: &Population, root: &Node) -> PlanNode {
+pub(super) fn plan<'a>(population: &Population, root: &'a Node) -> PlanNode<'a> {
     let step = normalized(root, false);
     let mut plan = population.kept(|kept| estimated(kept, step));
     let mut next_id = 0;
@@ -42,7 +42,7 @@ pub(super) fn plan(population: &Population, root: &Node) -> PlanNode {
     plan
 }
 
-impl PlanNode {
+impl PlanNode<'_> {
     /// How many parts there are, this one included.
     pub(super) fn size(&self) -> usize {
         1 + self.children().iter().map(Self::size).sum::<usize>()
@@ -68,7 +68,7 @@ impl PlanNode {
     }
 }
 
-fn kept_step(kept: &KeptCounts, step: &Step) -> Option<u64> {
+fn kept_step(kept: &KeptCounts, step: &Step<'_>) -> Option<u64> {
     match step {
         Step::Everyone => Some(kept.users()),
         Step::Nobody => Some(0),
@@ -91,9 +91,24 @@ fn kept_leaf(kept: &KeptCounts, leaf: &Leaf) -> Option<u64> {
     }
 }
 
+/// The number of users of an expression, if it is one that is kept.
+pub(super) fn kept_count(population: &Population, root: &Node) -> Option<u64> {
+    match root {
+        Node::Everyone => Some(population.user_count()),
+        Node::Leaf(leaf) => population.kept(|kept| kept_leaf(kept, leaf)),
+        Node::Not(operand) => match &**operand {
+            Node::Leaf(leaf) => {
+                population.kept(|kept| kept_leaf(kept, leaf).map(|count| kept.users() - count))
+            }
+            Node::Everyone | Node::Not(_) | Node::And(_) | Node::Or(_) | Node::AtLeast(..) => None,
+        },
+        Node::And(_) | Node::Or(_) | Node::AtLeast(..) => None,
+    }
+}
+
 /// The step for a node or for its negation, with its parts in the order of the expression.
-fn normalized(node: &Node, negated: bool) -> Step {
-    let not_if = |negated: bool, step: Step| match (negated, step) {
+fn normalized(node: &Node, negated: bool) -> Step<'_> {
+    let not_if = |negated: bool, step| match (negated, step) {
         (false, step) => step,
         (true, Step::Everyone) => Step::Nobody,
         (true, Step::Nobody) => Step::Everyone,
@@ -127,12 +142,12 @@ fn normalized(node: &Node, negated: bool) -> Step {
             LeafTest::AnyCode(_)
             | LeafTest::AnyNumber(_)
             | LeafTest::Between(..)
-            | LeafTest::Present => not_if(negated, Step::Leaf(leaf.clone())),
+            | LeafTest::Present => not_if(negated, Step::Leaf(leaf)),
         },
     }
 }
 
-fn unnumbered(step: Step) -> PlanNode {
+fn unnumbered(step: Step<'_>) -> PlanNode<'_> {
     PlanNode {
         id: 0,
         estimate: 0,
@@ -140,7 +155,7 @@ fn unnumbered(step: Step) -> PlanNode {
     }
 }
 
-fn and(steps: impl Iterator<Item = Step>) -> Step {
+fn and<'a>(steps: impl Iterator<Item = Step<'a>>) -> Step<'a> {
     let mut operands = Vec::new();
     for step in steps {
         match step {
@@ -159,7 +174,7 @@ fn and(steps: impl Iterator<Item = Step>) -> Step {
     }
 }
 
-fn or(steps: impl Iterator<Item = Step>) -> Step {
+fn or<'a>(steps: impl Iterator<Item = Step<'a>>) -> Step<'a> {
     let mut operands = Vec::new();
     for step in steps {
         match step {
@@ -178,9 +193,9 @@ fn or(steps: impl Iterator<Item = Step>) -> Step {
     }
 }
 
-fn estimated(kept: &KeptCounts, step: Step) -> PlanNode {
+fn estimated<'a>(kept: &KeptCounts, step: Step<'a>) -> PlanNode<'a> {
     let users = kept.users();
-    let all = |operands: Vec<PlanNode>| -> Vec<PlanNode> {
+    let all = |operands: Vec<PlanNode<'a>>| -> Vec<PlanNode<'a>> {
         operands
             .into_iter()
             .map(|operand| estimated(kept, operand.step))
@@ -189,7 +204,7 @@ fn estimated(kept: &KeptCounts, step: Step) -> PlanNode {
     let (estimate, step) = match step {
         Step::Everyone => (users, Step::Everyone),
         Step::Nobody => (0, Step::Nobody),
-        Step::Leaf(leaf) => (estimated_leaf(kept, &leaf), Step::Leaf(leaf)),
+        Step::Leaf(leaf) => (estimated_leaf(kept, leaf), Step::Leaf(leaf)),
         Step::Not(operand) => {
             let operand = estimated(kept, operand.step);
             (
@@ -251,7 +266,7 @@ fn estimated_leaf(kept: &KeptCounts, leaf: &Leaf) -> u64 {
     }
 }
 
-fn number(node: &mut PlanNode, next_id: &mut usize) {
+fn number(node: &mut PlanNode<'_>, next_id: &mut usize) {
     node.id = *next_id;
     *next_id += 1;
     match &mut node.step {
