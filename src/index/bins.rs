@@ -164,7 +164,7 @@ impl Bins {
             let ends_within = position == to
                 && self
                     .bins
-                    .get(last + 1)
+                    .get(to + 1)
                     .is_none_or(|next| greatest < next.least - 1)
                 && greatest < i64::MAX;
             visit(&bin.users, begins_within || ends_within);
