@@ -25,7 +25,15 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     (
         "api",
-        &["engine", "filter", "model", "population", "proto", "query"],
+        &[
+            "codec",
+            "engine",
+            "filter",
+            "model",
+            "population",
+            "proto",
+            "query",
+        ],
     ),
     ("server", &["api", "clock", "engine", "model", "proto"]),
     (
