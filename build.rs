@@ -9,8 +9,9 @@
 use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let services = [
+    let files = [
         "headcount/v1/admin_service.proto",
+        "headcount/v1/error_reason.proto",
         "headcount/v1/ingest_service.proto",
         "headcount/v1/query_service.proto",
         "headcount/v1/schema_service.proto",
@@ -22,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     compiler
         .include_imports(true)
         .include_source_info(true)
-        .open_files(services)?;
+        .open_files(files)?;
 
     // Reflection serves this file as it is: decoding and encoding it again would lose options.
     let out_dir = PathBuf::from(std::env::var("OUT_DIR")?);

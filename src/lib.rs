@@ -2,6 +2,7 @@
 //!
 //! The product is the binary: this library has no stable API.
 
+pub mod api;
 pub mod bits;
 pub mod clock;
 pub mod codec;
@@ -12,5 +13,6 @@ pub mod model;
 pub mod population;
 pub mod proto;
 pub mod query;
+pub mod server;
 #[cfg(feature = "testing")]
 pub mod testing;

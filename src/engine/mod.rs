@@ -10,7 +10,9 @@ mod registry;
 mod state;
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -70,17 +72,17 @@ struct Inner {
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// A command in the queue. It is carried out whether or not anybody waits for the outcome.
+/// A command in the queue: resolves to what became of it, once it is durable and applied. It is
+/// carried out whether or not anybody waits.
 #[derive(Debug)]
 pub struct Submitted(oneshot::Receiver<Result<Committed, CommitError>>);
 
-impl Submitted {
-    /// What became of the command, once it is durable and applied.
-    ///
-    /// # Errors
-    /// [`CommitError`] says why it was not carried out.
-    pub async fn outcome(self) -> Result<Committed, CommitError> {
-        self.0.await.map_err(|_| CommitError::Stopping)?
+impl Future for Submitted {
+    type Output = Result<Committed, CommitError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let outcome = Pin::new(&mut self.0).poll(context);
+        outcome.map(|outcome| outcome.unwrap_or(Err(CommitError::Stopping)))
     }
 }
 
@@ -168,7 +170,7 @@ impl Engine {
     /// # Errors
     /// [`CommitError`] says why it was not.
     pub async fn commit(&self, command: Command) -> Result<Committed, CommitError> {
-        self.submit(command).await?.outcome().await
+        self.submit(command).await?.await
     }
 
     /// Puts a command into the queue and returns before it is carried out. Commands that one

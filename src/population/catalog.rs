@@ -123,7 +123,7 @@ impl Catalog {
 }
 
 /// The at most three candidates that differ from a text by few letters, the nearest first.
-pub(super) fn nearest<'a, T: Clone + 'a>(
+pub(crate) fn nearest<'a, T: Clone + 'a>(
     text: &str,
     candidates: impl Iterator<Item = &'a T>,
     as_str: impl Fn(&T) -> &str,

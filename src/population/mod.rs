@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use arc_swap::ArcSwap;
 
 pub use capture::{Capture, Part, RestoreError, SectionName};
+pub(crate) use catalog::nearest;
 pub use catalog::{Catalog, Property};
 pub use kept::KeptCounts;
 pub use refusal::Refusal;

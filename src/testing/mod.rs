@@ -6,3 +6,4 @@
 pub mod clock;
 pub mod generate;
 pub mod naive;
+pub mod wire;

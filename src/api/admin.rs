@@ -1,0 +1,61 @@
+//! Looking after the service.
+
+use tonic::{Request, Response};
+
+use super::convert::CATALOG_PAGE;
+use super::error::ApiError;
+use super::token::{Page, Tokens, request_hash};
+use super::{Api, RpcStatus};
+use crate::model::{PopulationName, Reason};
+use crate::proto::{
+    CreateSnapshotRequest, CreateSnapshotResponse, ListPopulationsRequest, ListPopulationsResponse,
+    Population, admin_service_server::AdminService,
+};
+
+#[tonic::async_trait]
+impl AdminService for Api {
+    async fn create_snapshot(
+        &self,
+        request: Request<CreateSnapshotRequest>,
+    ) -> Result<Response<CreateSnapshotResponse>, RpcStatus> {
+        drop(request);
+        Err(ApiError::new(Reason::Internal, "snapshots are not taken yet").into())
+    }
+
+    async fn list_populations(
+        &self,
+        request: Request<ListPopulationsRequest>,
+    ) -> Result<Response<ListPopulationsResponse>, RpcStatus> {
+        let request = request.into_inner();
+        let size = CATALOG_PAGE.asked(request.page_size)?;
+        let hash = request_hash(&"populations");
+        let after = match self.tokens.read_page(hash, &request.page_token)? {
+            None => None,
+            Some(page) => {
+                let text = String::from_utf8(page.place).ok();
+                let name = text.and_then(|text| PopulationName::new(text).ok());
+                Some(name.ok_or_else(Tokens::bad_page)?)
+            }
+        };
+        let revision = self.applied();
+        let mut listed = self.engine.populations();
+        listed.retain(|(name, _)| after.as_ref().is_none_or(|after| name > after));
+        let has_more = listed.len() > size;
+        listed.truncate(size);
+        let last = listed.last().filter(|_| has_more);
+        let next_page_token = last.map_or_else(String::new, |(name, _)| {
+            let place = name.as_str().as_bytes().to_vec();
+            self.tokens.page(hash, &Page { as_of: None, place })
+        });
+        let populations = listed.iter().map(|(name, population)| Population {
+            name: name.as_str().to_owned(),
+            users: population.user_count(),
+            properties: u32::try_from(population.catalog().len()).unwrap_or(u32::MAX),
+        });
+        Ok(Response::new(ListPopulationsResponse {
+            populations: populations.collect(),
+            next_page_token,
+            revision,
+        }))
+    }
+}

@@ -1,0 +1,22 @@
+//! From messages to words and back: the conversion is the validation.
+//!
+//! Invariants: what comes out is well-formed; what does not is refused with the path of the field
+//! at fault; a list or a tree is measured before it is walked; nothing here looks at the state of
+//! the service.
+
+mod expression;
+mod mutation;
+mod page;
+mod path;
+mod selection;
+mod value;
+
+pub(super) use mutation::{Origins, updates};
+pub(super) use page::{CATALOG_PAGE, MEMBERS_PAGE, VALUES_PAGE};
+pub(super) use path::Path;
+pub(super) use selection::{Selected, selection, selections};
+pub(super) use value::{
+    duration_message, population_name, property_name, timestamp, user_id, value_type,
+    value_type_message,
+};
+pub(crate) use value::{timestamp_message, value_message};

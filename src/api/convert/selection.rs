@@ -1,0 +1,138 @@
+//! What a request selects: a filter text or an expression tree, wherever they stand in a request.
+
+use crate::api::error::ApiError;
+use crate::filter;
+use crate::model::{Expression, limit};
+use crate::proto::{
+    self, count_request, explain_request, list_members_request, stream_members_request,
+};
+
+use super::{Path, expression::expression};
+
+/// A selection as given, whichever request it is from.
+pub(in crate::api) enum Selecting {
+    Filter(String),
+    Expression(proto::Expression),
+}
+
+/// An expression, and the field that it came from.
+#[derive(Clone, Debug)]
+pub(in crate::api) struct Selected {
+    pub(in crate::api) expression: Expression,
+    pub(in crate::api) field: String,
+}
+
+macro_rules! selecting {
+    ($($selection:path),*) => {
+        $(impl From<$selection> for Selecting {
+            fn from(selection: $selection) -> Self {
+                use $selection as Given;
+                match selection {
+                    Given::Filter(text) => Self::Filter(text),
+                    Given::Expression(tree) => Self::Expression(tree),
+                }
+            }
+        })*
+    };
+}
+
+selecting!(
+    proto::selection::Selection,
+    count_request::Selection,
+    list_members_request::Selection,
+    stream_members_request::Selection,
+    explain_request::Selection
+);
+
+/// The selection of a request, or of one part of it.
+pub(in crate::api) fn selection(
+    given: Option<impl Into<Selecting>>,
+    path: &Path<'_>,
+) -> Result<Selected, ApiError> {
+    match given.map(Into::into) {
+        Some(Selecting::Filter(text)) => from_filter(&text, &path.field("filter")),
+        Some(Selecting::Expression(tree)) => from_tree(tree, &path.field("expression")),
+        None => Err(ApiError::field(
+            &path.field("filter"),
+            "nothing is selected; set filter or expression, \"TRUE\" for every user",
+        )),
+    }
+}
+
+/// Several filter texts, then several trees: 1 to 1,000 together.
+pub(in crate::api) fn selections(
+    filters: &[String],
+    trees: Vec<proto::Expression>,
+) -> Result<Vec<Selected>, ApiError> {
+    let root = Path::Root;
+    let (texts, expressions) = (root.field("filters"), root.field("expressions"));
+    let count = filters.len() + trees.len();
+    if count == 0 {
+        return Err(ApiError::field(
+            &texts,
+            "nothing is selected; give at least one of filters and expressions",
+        ));
+    }
+    limit::SELECTIONS_PER_REQUEST
+        .check(count as u64)
+        .map_err(|exceeded| ApiError::limit(&texts, &exceeded))?;
+    let mut selected = Vec::with_capacity(count);
+    for (position, text) in filters.iter().enumerate() {
+        selected.push(from_filter(text, &texts.index(position))?);
+    }
+    for (position, tree) in trees.into_iter().enumerate() {
+        selected.push(from_tree(tree, &expressions.index(position))?);
+    }
+    Ok(selected)
+}
+
+fn from_filter(text: &str, path: &Path<'_>) -> Result<Selected, ApiError> {
+    let expression = filter::parse(text).map_err(|error| ApiError::from(error).at(path))?;
+    Ok(Selected {
+        expression,
+        field: path.to_string(),
+    })
+}
+
+fn from_tree(tree: proto::Expression, path: &Path<'_>) -> Result<Selected, ApiError> {
+    Ok(Selected {
+        expression: expression(tree, path)?,
+        field: path.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Reason;
+
+    #[test]
+    fn text_and_tree_are_told_apart() {
+        let everyone = proto::Expression {
+            kind: Some(proto::expression::Kind::Everyone(proto::Everyone {})),
+        };
+        let filter = count_request::Selection::Filter("TRUE".into());
+        let tree = count_request::Selection::Expression(everyone);
+        let of = |given| selection(Some(given), &Path::Root).unwrap();
+        let (filter, tree) = (of(filter), of(tree));
+        assert_eq!(filter.expression, tree.expression);
+        assert_eq!((&*filter.field, &*tree.field), ("filter", "expression"));
+    }
+
+    #[test]
+    fn a_fault_in_a_filter_has_a_place() {
+        let error = selections(&["TRUE".into(), "age >= ".into()], vec![]).unwrap_err();
+        assert_eq!(error.reason, Reason::FilterSyntax);
+        assert_eq!(error.field.as_deref(), Some("filters[1]"));
+        assert!(error.facts.contains(&("line", "1".into())));
+        assert!(error.facts.iter().any(|(name, _)| *name == "expected"));
+    }
+
+    #[test]
+    fn nothing_selected_is_an_error() {
+        let none: Option<count_request::Selection> = None;
+        assert!(selection(none, &Path::Root).is_err());
+        assert!(selections(&[], vec![]).is_err());
+        assert!(selections(&vec!["TRUE".into(); 1_001], vec![]).is_err());
+    }
+}

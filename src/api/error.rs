@@ -1,0 +1,217 @@
+//! Why a call, or one item of it, is not answered: a stable reason, a sentence for people, the
+//! field at fault and the facts.
+//!
+//! Invariant: texts name properties and positions, never the value of a property of a user.
+
+use std::fmt::Display;
+
+use crate::engine::{CommitError, QueryFailed};
+use crate::filter::FilterError;
+use crate::model::{LimitExceeded, PropertyName, Reason};
+use crate::population::{Refusal, ValuesError};
+use crate::query::{BindError, Stopped};
+
+use super::convert::{Origins, Path};
+
+/// Why a call, or one item of it, is not answered.
+#[derive(Debug)]
+pub(super) struct ApiError {
+    pub(super) reason: Reason,
+    pub(super) message: String,
+    /// The path of the field at fault, as in `updates[3].set["age"]`.
+    pub(super) field: Option<String>,
+    /// Machine-readable facts, by name.
+    pub(super) facts: Vec<(&'static str, String)>,
+}
+
+impl ApiError {
+    pub(super) fn new(reason: Reason, message: impl Display) -> Self {
+        Self {
+            reason,
+            message: message.to_string(),
+            field: None,
+            facts: Vec::new(),
+        }
+    }
+
+    /// A malformed field.
+    pub(super) fn field(path: &Path<'_>, message: impl Display) -> Self {
+        Self::new(Reason::InvalidField, message).at(path)
+    }
+
+    /// A field beyond a limit of one request.
+    pub(super) fn limit(path: &Path<'_>, exceeded: &LimitExceeded) -> Self {
+        Self::new(Reason::RequestLimitExceeded, exceeded)
+            .exceeding(exceeded)
+            .at(path)
+    }
+
+    /// Says which field is at fault.
+    pub(super) fn at(mut self, path: impl Display) -> Self {
+        self.field = Some(path.to_string());
+        self
+    }
+
+    pub(super) fn fact(mut self, name: &'static str, value: impl Display) -> Self {
+        self.facts.push((name, value.to_string()));
+        self
+    }
+
+    fn exceeding(self, exceeded: &LimitExceeded) -> Self {
+        self.fact("limit", exceeded.limit.name)
+            .fact("allowed", exceeded.allowed)
+            .fact("given", exceeded.given)
+    }
+
+    /// Names that the caller may have meant.
+    pub(super) fn suggesting(self, names: &[impl Display]) -> Self {
+        if names.is_empty() {
+            return self;
+        }
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        self.fact("suggestions", names.join(", "))
+    }
+
+    pub(super) fn deadline() -> Self {
+        Self::new(
+            Reason::DeadlineExceeded,
+            "the time given for the call ran out before the answer was known; allow more time",
+        )
+    }
+
+    pub(super) fn stopping() -> Self {
+        Self::new(
+            Reason::NotServing,
+            "the service is stopping; try again, here or elsewhere",
+        )
+    }
+
+    pub(super) fn property_not_found(name: &PropertyName, near: &[PropertyName]) -> Self {
+        let quoted: Vec<String> = near.iter().map(|name| format!("{name:?}")).collect();
+        let help = if quoted.is_empty() {
+            String::new()
+        } else {
+            format!("; did you mean {}?", quoted.join(" or "))
+        };
+        Self::new(
+            Reason::PropertyNotFound,
+            format!("property {name:?} does not exist{help}"),
+        )
+        .fact("property", name)
+        .suggesting(near)
+    }
+
+    /// A refused write, with the field that the refused change came from.
+    pub(super) fn refused_write(error: CommitError, origins: &Origins, root: &Path<'_>) -> Self {
+        let field = match &error {
+            CommitError::Refused(refusal) => {
+                origins.field(refusal.update(), refusal.property(), root)
+            }
+            CommitError::ReadOnly { .. } | CommitError::Stopping | CommitError::Overloaded => None,
+        };
+        let api: Self = error.into();
+        match field {
+            Some(field) => api.at(field),
+            None => api,
+        }
+    }
+}
+
+impl From<FilterError> for ApiError {
+    fn from(error: FilterError) -> Self {
+        let api = Self::new(error.reason(), &error)
+            .fact("line", error.line())
+            .fact("column", error.column());
+        match error {
+            FilterError::Syntax(syntax) => api
+                .fact("expected", syntax.expected)
+                .fact("found", syntax.found),
+            FilterError::Limit { exceeded, .. } => api.exceeding(&exceeded),
+        }
+    }
+}
+
+impl From<BindError> for ApiError {
+    fn from(error: BindError) -> Self {
+        let api = Self::new(error.reason(), &error).fact("property", error.property());
+        match error {
+            BindError::UnknownProperty { suggestions, .. } => api.suggesting(&suggestions),
+            BindError::LiteralType {
+                expected, given, ..
+            } => api.fact("expected", expected).fact("given", given),
+            BindError::Inexact { number, .. } => {
+                api.fact("expected", "double").fact("given", number)
+            }
+            BindError::Operator {
+                value_type,
+                operator,
+                ..
+            } => api.fact("expected", value_type).fact("given", operator),
+        }
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let mut api = Self::new(refusal.reason(), &refusal);
+        if let Some(property) = refusal.property() {
+            api = api.fact("property", property);
+        }
+        match refusal {
+            Refusal::TypeConflict {
+                expected, given, ..
+            } => api.fact("expected", expected).fact("given", given),
+            Refusal::Inexact { .. } => api.fact("expected", "double").fact("given", "int64"),
+            Refusal::SetTooLarge { exceeded, .. }
+            | Refusal::TooManyValues { exceeded, .. }
+            | Refusal::TooManyProperties { exceeded, .. }
+            | Refusal::TooManyUsers { exceeded }
+            | Refusal::TooManyPopulations { exceeded } => api.exceeding(&exceeded),
+            Refusal::OutOfRange { value_type, .. } | Refusal::PropertyExists { value_type, .. } => {
+                api.fact("type", value_type)
+            }
+            Refusal::PropertyNotFound { .. } => api,
+        }
+    }
+}
+
+impl From<CommitError> for ApiError {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Refused(refusal) => refusal.into(),
+            error @ (CommitError::ReadOnly { .. }
+            | CommitError::Stopping
+            | CommitError::Overloaded) => Self::new(error.reason(), error),
+        }
+    }
+}
+
+impl From<ValuesError> for ApiError {
+    fn from(error: ValuesError) -> Self {
+        let api = |reason| Self::new(reason, &error);
+        match &error {
+            ValuesError::NotFound { property } => {
+                api(Reason::PropertyNotFound).fact("property", property)
+            }
+            ValuesError::Type {
+                property,
+                value_type,
+            } => api(Reason::InvalidField)
+                .fact("property", property)
+                .fact("type", value_type)
+                .at("property"),
+        }
+    }
+}
+
+impl From<Stopped> for ApiError {
+    fn from(_: Stopped) -> Self {
+        Self::deadline()
+    }
+}
+
+impl From<QueryFailed> for ApiError {
+    fn from(error: QueryFailed) -> Self {
+        Self::new(Reason::Internal, error)
+    }
+}

@@ -1,0 +1,149 @@
+//! The services: protobuf in, protobuf out.
+//!
+//! Invariants: protobuf stops here, nothing below has heard of it; what is passed on is
+//! well-formed; every answer holds at least the revision that it names; nothing that may take long
+//! runs on the threads that serve requests.
+
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::indexing_slicing))]
+
+mod admin;
+pub(crate) mod convert;
+mod deadline;
+mod error;
+mod ingest;
+mod query;
+mod schema;
+mod status;
+mod token;
+mod user;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+pub use status::{RpcStatus, of_transport};
+
+use crate::engine::Engine;
+use crate::model::{PopulationName, Reason, Revision, Timestamp};
+use crate::population::{Population, nearest};
+use crate::query::Stop;
+use convert::Path;
+use deadline::Deadline;
+use error::ApiError;
+use token::Tokens;
+
+/// How long a read waits for its `min_revision` when the client gave no deadline.
+const REVISION_WAIT: Duration = Duration::from_secs(5);
+
+/// All services of one store.
+#[derive(Clone)]
+pub struct Api {
+    engine: Engine,
+    tokens: Tokens,
+    closing: watch::Receiver<bool>,
+}
+
+impl Api {
+    /// The services of a store. Streams end soon after `closing` turns true.
+    #[must_use]
+    pub fn new(engine: Engine, closing: watch::Receiver<bool>) -> Self {
+        Self {
+            tokens: Tokens::new(engine.store_id()),
+            engine,
+            closing,
+        }
+    }
+
+    /// Resolves when streams are to end.
+    async fn closed(&self) {
+        let mut closing = self.closing.clone();
+        // A sender that is gone closes, too.
+        let _ = closing.wait_for(|closing| *closing).await;
+    }
+
+    fn revision(&self, revision: Revision) -> String {
+        self.tokens.revision(revision)
+    }
+
+    /// The revision up to which everything is in an answer that is worked out from now on.
+    fn applied(&self) -> String {
+        self.revision(self.engine.applied())
+    }
+
+    /// Waits until everything up to a revision is in every answer.
+    async fn reach(&self, min_revision: &str, deadline: Deadline) -> Result<(), ApiError> {
+        if min_revision.is_empty() {
+            return Ok(());
+        }
+        let revision = self.tokens.read_revision(min_revision)?;
+        deadline
+            .or_within(REVISION_WAIT)
+            .bound(async { Ok(self.engine.applied_at_least(revision).await?) })
+            .await
+    }
+
+    fn population(&self, name: &PopulationName) -> Result<Arc<Population>, ApiError> {
+        self.engine.population(name).ok_or_else(|| {
+            let known = self.engine.populations();
+            let near = nearest(
+                name.as_str(),
+                known.iter().map(|(name, _)| name),
+                PopulationName::as_str,
+            );
+            let quoted: Vec<String> = near.iter().map(|name| format!("{name:?}")).collect();
+            let help = if quoted.is_empty() {
+                "it is created by its first write".into()
+            } else {
+                format!("did you mean {}?", quoted.join(" or "))
+            };
+            ApiError::new(
+                Reason::PopulationNotFound,
+                format!("population {name:?} does not exist; {help}"),
+            )
+            .fact("population", name)
+            .suggesting(&near)
+        })
+    }
+
+    /// The instant that `now()` stands for.
+    fn as_of(&self, given: Option<prost_types::Timestamp>) -> Result<Timestamp, ApiError> {
+        match given {
+            None => Ok(self.engine.now()),
+            Some(given) => convert::timestamp(given, &Path::Field(&Path::Root, "as_of")),
+        }
+    }
+
+    /// Runs work that may take long on the query threads. It is told to stop at the deadline, and
+    /// when nobody waits for it any more.
+    async fn evaluate<T: Send + 'static>(
+        &self,
+        deadline: Deadline,
+        work: impl FnOnce(&Stop) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let stop = Stop::at(deadline.instant());
+        let guard = StopOnDrop(stop.clone());
+        let result = deadline
+            .bound(async {
+                self.engine
+                    .query(move || {
+                        // Who gave up while this waited for a thread costs nothing more.
+                        stop.check()?;
+                        work(&stop)
+                    })
+                    .await?
+            })
+            .await;
+        drop(guard);
+        result
+    }
+}
+
+/// Stops an evaluation whose caller is gone.
+struct StopOnDrop(Stop);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}

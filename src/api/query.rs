@@ -1,0 +1,474 @@
+//! Questions about segments.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use prost::Message;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response};
+
+use super::convert::{self, MEMBERS_PAGE, Path, Selected};
+use super::deadline::Deadline;
+use super::error::ApiError;
+use super::token::{Page, Tokens, request_hash};
+use super::{Api, RpcStatus};
+use crate::model::{PopulationName, Timestamp, UserId, limit};
+use crate::population::Population;
+use crate::proto::{
+    BatchCheckRequest, BatchCheckResponse, BatchCountRequest, BatchCountResponse, CheckRequest,
+    CheckResponse, CountRequest, CountResponse, ExplainRequest, ExplainResponse,
+    ListMembersRequest, ListMembersResponse, PlanNode, StreamMembersRequest, StreamMembersResponse,
+    UserCheck, query_service_server::QueryService,
+};
+use crate::query::{self, Bound, ExplainedNode, Position, Stop};
+
+/// A check that is no larger than this takes microseconds and is answered where it arrives.
+const INLINE_CHECK_BYTES: usize = 4_096;
+/// Users in one part of a stream of members.
+const STREAM_PART_USERS: usize = 1_000;
+/// Parts that wait for a client that reads slowly.
+const STREAM_PARTS: usize = 4;
+
+const ROOT: Path<'static> = Path::Root;
+
+fn bind(population: &Population, selected: &Selected, as_of: Timestamp) -> Result<Bound, ApiError> {
+    query::bind(population, &selected.expression, as_of)
+        .map_err(|error| ApiError::from(error).at(&selected.field))
+}
+
+/// Binds all, all to one version of the catalog if none is written to meanwhile.
+fn bind_all(
+    population: &Population,
+    selected: &[Selected],
+    as_of: Timestamp,
+) -> Result<Vec<Bound>, ApiError> {
+    let bound = selected.iter().map(|one| bind(population, one, as_of));
+    bound.collect()
+}
+
+fn checked(population: &Population, user: &UserId, bounds: &[Bound]) -> (Vec<bool>, bool) {
+    match query::check(population, user, bounds) {
+        Some(members) => (members, true),
+        None => (vec![false; bounds.len()], false),
+    }
+}
+
+fn plan_node(node: ExplainedNode) -> PlanNode {
+    PlanNode {
+        description: node.description,
+        access: node.access.to_owned(),
+        estimate: node.estimate,
+        count: node.count,
+        shards: node.shards,
+        elapsed: Some(convert::duration_message(node.elapsed)),
+        children: node.children.into_iter().map(plan_node).collect(),
+    }
+}
+
+fn ids(users: &[UserId]) -> Vec<String> {
+    users.iter().map(|user| user.as_str().to_owned()).collect()
+}
+
+impl Api {
+    async fn check_inline(
+        &self,
+        request: CheckRequest,
+        deadline: Deadline,
+    ) -> Result<CheckResponse, ApiError> {
+        let name = convert::population_name(request.population)?;
+        let user = convert::user_id(request.user_id, &Path::Field(&ROOT, "user_id"))?;
+        let selected = convert::selections(&request.filters, request.expressions)?;
+        let as_of = self.as_of(request.as_of)?;
+        self.reach(&request.min_revision, deadline).await?;
+        let population = self.population(&name)?;
+        let revision = self.applied();
+        let bounds = bind_all(&population, &selected, as_of)?;
+        let (members, user_exists) = checked(&population, &user, &bounds);
+        Ok(CheckResponse {
+            members,
+            user_exists,
+            revision,
+        })
+    }
+
+    /// The part of a list of members from a position on.
+    async fn members(
+        &self,
+        deadline: Deadline,
+        population: Arc<Population>,
+        selected: Selected,
+        as_of: Timestamp,
+        from: Option<Position>,
+        limit: usize,
+    ) -> Result<(Vec<String>, Option<Position>, String), ApiError> {
+        let api = self.clone();
+        self.evaluate(deadline, move |stop| {
+            let revision = api.applied();
+            let bound = bind(&population, &selected, as_of)?;
+            let page = query::members(&population, &bound, from, limit, stop)?;
+            Ok((ids(&page.users), page.next, revision))
+        })
+        .await
+    }
+}
+
+#[tonic::async_trait]
+impl QueryService for Api {
+    async fn count(
+        &self,
+        request: Request<CountRequest>,
+    ) -> Result<Response<CountResponse>, RpcStatus> {
+        let deadline = Deadline::of(&request);
+        let request = request.into_inner();
+        let name = convert::population_name(request.population)?;
+        let selected = convert::selection(request.selection, &ROOT)?;
+        let as_of = self.as_of(request.as_of)?;
+        self.reach(&request.min_revision, deadline).await?;
+        let population = self.population(&name)?;
+        let api = self.clone();
+        let response = self
+            .evaluate(deadline, move |stop| {
+                let revision = api.applied();
+                let bound = bind(&population, &selected, as_of)?;
+                Ok(CountResponse {
+                    count: query::count(&population, &bound, stop)?,
+                    revision,
+                    as_of: Some(convert::timestamp_message(as_of)),
+                })
+            })
+            .await?;
+        Ok(Response::new(response))
+    }
+
+    async fn batch_count(
+        &self,
+        request: Request<BatchCountRequest>,
+    ) -> Result<Response<BatchCountResponse>, RpcStatus> {
+        let deadline = Deadline::of(&request);
+        let request = request.into_inner();
+        let name = convert::population_name(request.population)?;
+        let path = Path::Field(&ROOT, "selections");
+        if request.selections.is_empty() {
+            return Err(ApiError::field(&path, "must not be empty; give at least one").into());
+        }
+        limit::SELECTIONS_PER_REQUEST
+            .check(request.selections.len() as u64)
+            .map_err(|exceeded| ApiError::limit(&path, &exceeded))?;
+        let as_of = self.as_of(request.as_of)?;
+        self.reach(&request.min_revision, deadline).await?;
+        let population = self.population(&name)?;
+        let api = self.clone();
+        let response = self
+            .evaluate(deadline, move |stop| {
+                let path = Path::Field(&ROOT, "selections");
+                let revision = api.applied();
+                let selections = request.selections.into_iter().enumerate();
+                let bounds = selections.map(|(position, given)| {
+                    let selected =
+                        convert::selection(given.selection, &Path::Index(&path, position))?;
+                    bind(&population, &selected, as_of)
+                });
+                // Nothing is counted unless all are right.
+                let bounds = bounds.collect::<Result<Vec<_>, ApiError>>()?;
+                let counts = bounds
+                    .iter()
+                    .map(|bound| query::count(&population, bound, stop));
+                Ok(BatchCountResponse {
+                    counts: counts.collect::<Result<_, _>>()?,
+                    revision,
+                    as_of: Some(convert::timestamp_message(as_of)),
+                })
+            })
+            .await?;
+        Ok(Response::new(response))
+    }
+
+    async fn check(
+        &self,
+        request: Request<CheckRequest>,
+    ) -> Result<Response<CheckResponse>, RpcStatus> {
+        let deadline = Deadline::of(&request);
+        let request = request.into_inner();
+        if request.encoded_len() <= INLINE_CHECK_BYTES {
+            return Ok(Response::new(self.check_inline(request, deadline).await?));
+        }
+        // As a batch of one user: on the query threads.
+        let user = convert::user_id(request.user_id, &Path::Field(&ROOT, "user_id"))?;
+        let name = convert::population_name(request.population)?;
+        let as_of = self.as_of(request.as_of)?;
+        self.reach(&request.min_revision, deadline).await?;
+        let population = self.population(&name)?;
+        let api = self.clone();
+        let response = self
+            .evaluate(deadline, move |_| {
+                let selected = convert::selections(&request.filters, request.expressions)?;
+                let revision = api.applied();
+                let bounds = bind_all(&population, &selected, as_of)?;
+                let (members, user_exists) = checked(&population, &user, &bounds);
+                Ok(CheckResponse {
+                    members,
+                    user_exists,
+                    revision,
+                })
+            })
+            .await?;
+        Ok(Response::new(response))
+    }
+
+    async fn batch_check(
+        &self,
+        request: Request<BatchCheckRequest>,
+    ) -> Result<Response<BatchCheckResponse>, RpcStatus> {
+        let deadline = Deadline::of(&request);
+        let request = request.into_inner();
+        check_size(&request)?;
+        let name = convert::population_name(request.population)?;
+        let as_of = self.as_of(request.as_of)?;
+        self.reach(&request.min_revision, deadline).await?;
+        let population = self.population(&name)?;
+        let api = self.clone();
+        let response = self
+            .evaluate(deadline, move |stop| {
+                let selected = convert::selections(&request.filters, request.expressions)?;
+                let revision = api.applied();
+                let bounds = bind_all(&population, &selected, as_of)?;
+                let path = Path::Field(&ROOT, "user_ids");
+                let mut users = Vec::with_capacity(request.user_ids.len());
+                for (position, user_id) in request.user_ids.into_iter().enumerate() {
+                    stop.check()?;
+                    users.push(check_one(
+                        &population,
+                        user_id,
+                        &bounds,
+                        &Path::Index(&path, position),
+                    ));
+                }
+                Ok(BatchCheckResponse { users, revision })
+            })
+            .await?;
+        Ok(Response::new(response))
+    }
+
+    async fn list_members(
+        &self,
+        request: Request<ListMembersRequest>,
+    ) -> Result<Response<ListMembersResponse>, RpcStatus> {
+        let deadline = Deadline::of(&request);
+        let request = request.into_inner();
+        let name = convert::population_name(request.population)?;
+        let selected = convert::selection(request.selection, &ROOT)?;
+        let limit = MEMBERS_PAGE.asked(request.page_size)?;
+        let hash = members_hash(&name, &selected, request.as_of);
+        let page = self.tokens.read_page(hash, &request.page_token)?;
+        let from = page.as_ref().map(position).transpose()?;
+        // The clock of the first page is that of all.
+        let as_of = match page.and_then(|page| page.as_of) {
+            Some(as_of) => as_of,
+            None => self.as_of(request.as_of)?,
+        };
+        self.reach(&request.min_revision, deadline).await?;
+        let population = self.population(&name)?;
+        let (user_ids, next, revision) = self
+            .members(deadline, population, selected, as_of, from, limit)
+            .await?;
+        let next = next.map(|next| Page {
+            as_of: Some(as_of),
+            place: next.to_number().to_le_bytes().to_vec(),
+        });
+        Ok(Response::new(ListMembersResponse {
+            user_ids,
+            next_page_token: next.map_or_else(String::new, |page| self.tokens.page(hash, &page)),
+            revision,
+        }))
+    }
+
+    type StreamMembersStream = ReceiverStream<Result<StreamMembersResponse, RpcStatus>>;
+
+    async fn stream_members(
+        &self,
+        request: Request<StreamMembersRequest>,
+    ) -> Result<Response<Self::StreamMembersStream>, RpcStatus> {
+        let deadline = Deadline::of(&request);
+        let request = request.into_inner();
+        let name = convert::population_name(request.population)?;
+        let selected = convert::selection(request.selection, &ROOT)?;
+        let as_of = self.as_of(request.as_of)?;
+        self.reach(&request.min_revision, deadline).await?;
+        let population = self.population(&name)?;
+        // What is wrong with the question is said before the stream begins.
+        bind(&population, &selected, as_of)?;
+        let (parts, receiver) = mpsc::channel(STREAM_PARTS);
+        let stream = MemberStream {
+            api: self.clone(),
+            population,
+            selected,
+            as_of,
+            deadline,
+        };
+        tokio::spawn(async move {
+            // Nobody reads any more: the work in hand is called off.
+            tokio::select! {
+                biased;
+                () = parts.closed() => {}
+                () = stream.send(&parts) => {}
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn explain(
+        &self,
+        request: Request<ExplainRequest>,
+    ) -> Result<Response<ExplainResponse>, RpcStatus> {
+        let deadline = Deadline::of(&request);
+        let request = request.into_inner();
+        let name = convert::population_name(request.population)?;
+        let selected = convert::selection(request.selection, &ROOT)?;
+        let as_of = self.as_of(request.as_of)?;
+        self.reach(&request.min_revision, deadline).await?;
+        let population = self.population(&name)?;
+        let api = self.clone();
+        let response = self
+            .evaluate(deadline, move |stop: &Stop| {
+                let revision = api.applied();
+                let bound = bind(&population, &selected, as_of)?;
+                let began = Instant::now();
+                let explanation = query::explain(&population, &bound, stop)?;
+                Ok(ExplainResponse {
+                    filter: bound.expression().to_string(),
+                    plan: Some(plan_node(explanation.root)),
+                    count: explanation.count,
+                    shards: explanation.shards,
+                    elapsed: Some(convert::duration_message(began.elapsed())),
+                    revision,
+                })
+            })
+            .await?;
+        Ok(Response::new(response))
+    }
+}
+
+fn check_size(request: &BatchCheckRequest) -> Result<(), ApiError> {
+    let path = Path::Field(&ROOT, "user_ids");
+    let users = request.user_ids.len() as u64;
+    let selections = (request.filters.len() + request.expressions.len()) as u64;
+    if users == 0 {
+        return Err(ApiError::field(
+            &path,
+            "must not be empty; give at least one user",
+        ));
+    }
+    limit::USERS_PER_REQUEST
+        .check(users)
+        .and_then(|()| limit::CHECKS_PER_REQUEST.check(users.saturating_mul(selections)))
+        .map_err(|exceeded| ApiError::limit(&path, &exceeded))
+}
+
+fn check_one(
+    population: &Population,
+    user_id: String,
+    bounds: &[Bound],
+    path: &Path<'_>,
+) -> UserCheck {
+    match convert::user_id(user_id.as_str(), path) {
+        Ok(user) => {
+            let (members, user_exists) = checked(population, &user, bounds);
+            UserCheck {
+                user_id,
+                members,
+                user_exists,
+                error: None,
+            }
+        }
+        Err(error) => UserCheck {
+            user_id,
+            error: Some(error.into()),
+            ..Default::default()
+        },
+    }
+}
+
+/// What must be the same for all pages of one list.
+fn members_hash(
+    name: &PopulationName,
+    selected: &Selected,
+    as_of: Option<prost_types::Timestamp>,
+) -> u64 {
+    let as_of = as_of.map(|as_of| (as_of.seconds, as_of.nanos));
+    request_hash(&("members", name, &selected.expression, as_of))
+}
+
+fn position(page: &Page) -> Result<Position, ApiError> {
+    let number = <[u8; 4]>::try_from(page.place.as_slice()).map_err(|_| Tokens::bad_page())?;
+    Ok(Position::from_number(u32::from_le_bytes(number)))
+}
+
+/// All members of one selection, part by part.
+struct MemberStream {
+    api: Api,
+    population: Arc<Population>,
+    selected: Selected,
+    as_of: Timestamp,
+    deadline: Deadline,
+}
+
+impl MemberStream {
+    async fn send(&self, parts: &mpsc::Sender<Result<StreamMembersResponse, RpcStatus>>) {
+        let mut from = None;
+        let mut is_first = true;
+        loop {
+            let part = tokio::select! {
+                biased;
+                () = self.api.closed() => Err(ApiError::stopping()),
+                part = self.part(from) => part,
+            };
+            let (user_ids, next, revision) = match part {
+                Ok(part) => part,
+                Err(error) => {
+                    let _ = parts.send(Err(error.into())).await;
+                    return;
+                }
+            };
+            if is_first || !user_ids.is_empty() {
+                let response = StreamMembersResponse { user_ids, revision };
+                // A client that does not read holds the stream up no longer than its deadline.
+                let sent = self.deadline.bound(async {
+                    tokio::select! {
+                        sent = parts.send(Ok(response)) => Ok(sent.is_ok()),
+                        () = self.api.closed() => Err(ApiError::stopping()),
+                    }
+                });
+                match sent.await {
+                    Ok(true) => {}
+                    Ok(false) => return,
+                    Err(error) => {
+                        let _ = parts.try_send(Err(error.into()));
+                        return;
+                    }
+                }
+            }
+            is_first = false;
+            if next.is_none() {
+                return;
+            }
+            from = next;
+        }
+    }
+
+    async fn part(
+        &self,
+        from: Option<Position>,
+    ) -> Result<(Vec<String>, Option<Position>, String), ApiError> {
+        self.api
+            .members(
+                self.deadline,
+                Arc::clone(&self.population),
+                self.selected.clone(),
+                self.as_of,
+                from,
+                STREAM_PART_USERS,
+            )
+            .await
+    }
+}

@@ -1,0 +1,183 @@
+//! The one table from causes to gRPC statuses.
+//!
+//! Invariant: every error that leaves the service is made here and carries an `ErrorInfo` with a
+//! reason that clients can rely on. The table is exhaustive.
+
+#![expect(
+    clippy::disallowed_types,
+    reason = "the one place where statuses are made"
+)]
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
+
+use super::error::ApiError;
+use crate::model::{Reason, limit};
+use crate::proto::{ErrorReason, ItemError};
+
+/// What a call ends with when it is not answered.
+pub type RpcStatus = Status;
+
+/// The domain of all reasons.
+const DOMAIN: &str = "headcount";
+
+/// How many bytes of one text are sent: statuses travel in headers, which clients limit.
+const SHOWN_BYTES: usize = 1_500;
+
+/// How soon to try again when too much waits.
+const OVERLOAD_DELAY: Duration = Duration::from_millis(250);
+/// How soon to try again when the service starts or stops.
+const RESTART_DELAY: Duration = Duration::from_secs(1);
+
+/// What a reason is sent as.
+struct Sent {
+    code: Code,
+    reason: ErrorReason,
+    retry: Option<Duration>,
+}
+
+fn sent(reason: Reason) -> Sent {
+    let (code, reason, retry) = match reason {
+        Reason::InvalidField => (Code::InvalidArgument, ErrorReason::InvalidField, None),
+        Reason::FilterSyntax => (Code::InvalidArgument, ErrorReason::FilterSyntax, None),
+        Reason::UnknownProperty => (Code::InvalidArgument, ErrorReason::UnknownProperty, None),
+        Reason::PredicateType => (Code::InvalidArgument, ErrorReason::PredicateType, None),
+        Reason::PropertyTypeConflict => (
+            Code::FailedPrecondition,
+            ErrorReason::PropertyTypeConflict,
+            None,
+        ),
+        Reason::NumberOutOfRange => (
+            Code::FailedPrecondition,
+            ErrorReason::NumberOutOfRange,
+            None,
+        ),
+        Reason::RequestLimitExceeded => (Code::InvalidArgument, ErrorReason::LimitExceeded, None),
+        Reason::StoreLimitExceeded => (Code::ResourceExhausted, ErrorReason::LimitExceeded, None),
+        Reason::PopulationNotFound => (Code::NotFound, ErrorReason::PopulationNotFound, None),
+        Reason::UserNotFound => (Code::NotFound, ErrorReason::UserNotFound, None),
+        Reason::PropertyNotFound => (Code::NotFound, ErrorReason::PropertyNotFound, None),
+        Reason::PropertyExists => (Code::AlreadyExists, ErrorReason::PropertyExists, None),
+        Reason::PageTokenInvalid => (Code::InvalidArgument, ErrorReason::PageTokenInvalid, None),
+        Reason::RevisionInvalid => (Code::InvalidArgument, ErrorReason::RevisionInvalid, None),
+        Reason::DeadlineExceeded => (Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, None),
+        Reason::NotServing => (
+            Code::Unavailable,
+            ErrorReason::NotServing,
+            Some(RESTART_DELAY),
+        ),
+        Reason::StorageReadOnly => (Code::Unavailable, ErrorReason::StorageReadOnly, None),
+        Reason::Overloaded => (
+            Code::ResourceExhausted,
+            ErrorReason::Overloaded,
+            Some(OVERLOAD_DELAY),
+        ),
+        Reason::Internal => (Code::Internal, ErrorReason::Internal, None),
+    };
+    Sent {
+        code,
+        reason,
+        retry,
+    }
+}
+
+/// The reason as clients see it: without the prefix that enum values have.
+fn name(reason: ErrorReason) -> &'static str {
+    let name = reason.as_str_name();
+    name.strip_prefix("ERROR_REASON_").unwrap_or(name)
+}
+
+/// The beginning of a text, if all of it would be too long for a header.
+fn shown(mut text: String) -> String {
+    if text.len() > SHOWN_BYTES {
+        text.truncate(text.floor_char_boundary(SHOWN_BYTES));
+        text.push_str("...");
+    }
+    text
+}
+
+impl From<ApiError> for Status {
+    fn from(error: ApiError) -> Self {
+        let Sent {
+            code,
+            reason,
+            retry,
+        } = sent(error.reason);
+        let message = shown(error.message);
+        let facts: HashMap<String, String> = error
+            .facts
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), shown(value)))
+            .collect();
+        let mut details = ErrorDetails::with_error_info(name(reason), DOMAIN, facts);
+        if let Some(field) = error.field {
+            let violation = FieldViolation::new(shown(field), message.clone());
+            details.set_bad_request(vec![violation]);
+        }
+        if let Some(delay) = retry {
+            details.set_retry_info(Some(delay));
+        }
+        Self::with_error_details(code, message, details)
+    }
+}
+
+impl From<ApiError> for ItemError {
+    fn from(error: ApiError) -> Self {
+        let sent = sent(error.reason);
+        Self {
+            code: sent.code.into(),
+            reason: name(sent.reason).to_owned(),
+            message: shown(error.message),
+            field: shown(error.field.unwrap_or_default()),
+        }
+    }
+}
+
+/// Says in our words what the transport refused in its own: a message that is too large or no
+/// message at all. `None` if the status is to stay as it is.
+#[must_use]
+pub fn of_transport(code: i32, message: &str) -> Option<Status> {
+    let code = Code::from(code);
+    let error = if code == Code::OutOfRange {
+        let numbers: Vec<&str> = message
+            .split(|c: char| !c.is_ascii_digit())
+            .filter(|digits| !digits.is_empty())
+            .collect();
+        let error = |text: String| {
+            ApiError::new(Reason::RequestLimitExceeded, text).fact("limit", "message_bytes")
+        };
+        match numbers.as_slice() {
+            [given, allowed] => error(format!(
+                "the message of {given} bytes is larger than the limit message_bytes allows for this method ({allowed}); send less at a time"
+            ))
+            .fact("allowed", allowed)
+            .fact("given", given),
+            _ => error("the message is larger than this method allows; send less at a time".into()),
+        }
+    } else if code == Code::Internal && message.contains("recursion limit") {
+        let limit = limit::EXPRESSION_DEPTH;
+        ApiError::new(
+            Reason::RequestLimitExceeded,
+            format!(
+                "the message is nested too deeply; an expression has at most {} {}",
+                limit.default, limit.unit
+            ),
+        )
+        .fact("limit", limit.name)
+        .fact("allowed", limit.default)
+    } else if code == Code::Internal && message.contains("decode") {
+        ApiError::new(
+            Reason::InvalidField,
+            format!("the bytes are no message of this method: {message}"),
+        )
+    } else {
+        return None;
+    };
+    Some(error.into())
+}
+
+#[cfg(test)]
+mod tests;

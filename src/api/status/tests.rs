@@ -1,0 +1,249 @@
+//! Every error that can leave the service, as clients see it.
+
+use super::*;
+use crate::api::convert::{Origins, Path};
+use crate::api::token::Tokens;
+use crate::engine::CommitError;
+use crate::filter;
+use crate::model::{LimitExceeded, PropertyName, ValueType};
+use crate::population::{Refusal, ValuesError};
+use crate::query::{BindError, Stopped};
+
+const REASONS: [Reason; 19] = [
+    Reason::InvalidField,
+    Reason::FilterSyntax,
+    Reason::UnknownProperty,
+    Reason::PredicateType,
+    Reason::PropertyTypeConflict,
+    Reason::NumberOutOfRange,
+    Reason::RequestLimitExceeded,
+    Reason::StoreLimitExceeded,
+    Reason::PopulationNotFound,
+    Reason::UserNotFound,
+    Reason::PropertyNotFound,
+    Reason::PropertyExists,
+    Reason::PageTokenInvalid,
+    Reason::RevisionInvalid,
+    Reason::DeadlineExceeded,
+    Reason::NotServing,
+    Reason::StorageReadOnly,
+    Reason::Overloaded,
+    Reason::Internal,
+];
+
+fn property() -> PropertyName {
+    PropertyName::new("age").unwrap()
+}
+
+fn exceeded() -> LimitExceeded {
+    limit::SET_ELEMENTS.check(1_001).unwrap_err()
+}
+
+fn refusals() -> Vec<Refusal> {
+    let (property, exceeded) = (property(), exceeded());
+    let (update, value_type) = (3, ValueType::Int64);
+    vec![
+        Refusal::TypeConflict {
+            update,
+            property: property.clone(),
+            expected: value_type,
+            given: ValueType::String,
+        },
+        Refusal::Inexact {
+            update,
+            property: property.clone(),
+            number: i64::MAX,
+        },
+        Refusal::OutOfRange {
+            update,
+            property: property.clone(),
+            value_type,
+        },
+        Refusal::SetTooLarge {
+            update,
+            property: property.clone(),
+            exceeded: exceeded.clone(),
+        },
+        Refusal::TooManyValues {
+            property: property.clone(),
+            exceeded: exceeded.clone(),
+        },
+        Refusal::TooManyProperties {
+            property: property.clone(),
+            exceeded: exceeded.clone(),
+        },
+        Refusal::TooManyUsers {
+            exceeded: exceeded.clone(),
+        },
+        Refusal::TooManyPopulations { exceeded },
+        Refusal::PropertyExists {
+            property: property.clone(),
+            value_type,
+        },
+        Refusal::PropertyNotFound { property },
+    ]
+}
+
+fn errors() -> Vec<ApiError> {
+    let property = property();
+    let mut errors: Vec<ApiError> = refusals().into_iter().map(ApiError::from).collect();
+    errors.extend([
+        CommitError::ReadOnly {
+            cause: "log/1: no space".into(),
+        }
+        .into(),
+        CommitError::Stopping.into(),
+        CommitError::Overloaded.into(),
+        filter::parse("age >= ").unwrap_err().into(),
+        filter::parse(&"(".repeat(1_000)).unwrap_err().into(),
+        BindError::UnknownProperty {
+            property: property.clone(),
+            suggestions: vec![PropertyName::new("page").unwrap()],
+        }
+        .into(),
+        BindError::LiteralType {
+            property: property.clone(),
+            expected: ValueType::Int64,
+            given: ValueType::String,
+        }
+        .into(),
+        BindError::Inexact {
+            property: property.clone(),
+            number: i64::MAX,
+        }
+        .into(),
+        BindError::Operator {
+            property: property.clone(),
+            value_type: ValueType::Bool,
+            operator: "<".into(),
+            way_out: "use =",
+        }
+        .into(),
+        ValuesError::NotFound {
+            property: property.clone(),
+        }
+        .into(),
+        ValuesError::Type {
+            property: property.clone(),
+            value_type: ValueType::Int64,
+        }
+        .into(),
+        crate::engine::QueryFailed.into(),
+        Stopped.into(),
+        ApiError::stopping(),
+        ApiError::property_not_found(&property, std::slice::from_ref(&property)),
+        ApiError::field(&Path::Root, "must not be empty"),
+        Tokens::bad_page(),
+        Tokens::new(1).read_revision("x").unwrap_err(),
+    ]);
+    errors
+}
+
+#[test]
+fn every_reason_has_one_row_and_every_row_a_reason() {
+    let mut rows: Vec<i32> = REASONS.iter().map(|r| sent(*r).reason.into()).collect();
+    rows.sort_unstable();
+    rows.dedup();
+    // All of the protocol but UNSPECIFIED; the two limits share a row.
+    let all: Vec<i32> = (1..1_000)
+        .take_while(|n| ErrorReason::try_from(*n).is_ok())
+        .collect();
+    assert_eq!(rows, all);
+    assert_eq!(rows.len(), REASONS.len() - 1);
+}
+
+#[test]
+fn every_error_is_printed() {
+    for error in errors() {
+        let reason = error.reason;
+        let printed = error.message.clone();
+        let status: Status = error.into();
+        println!("{:?} {:?} {printed}", status.code(), reason);
+
+        assert!(!printed.is_empty());
+        assert!(!printed.ends_with('.'), "{printed}");
+        let info = status.get_details_error_info().expect("an ErrorInfo");
+        assert_eq!(info.domain, "headcount");
+        assert!(!info.reason.is_empty() && !info.reason.contains("ERROR_REASON"));
+        let retry = status.get_details_retry_info().is_some();
+        let waits = matches!(reason, Reason::Overloaded | Reason::NotServing);
+        assert_eq!(retry, waits, "{printed}");
+        let bytes = status.details().len() + printed.len();
+        assert!(bytes < 8_192, "{bytes} bytes of headers");
+    }
+}
+
+#[test]
+fn facts_are_where_the_protocol_says() {
+    for error in errors() {
+        let names: Vec<&str> = error.facts.iter().map(|(name, _)| *name).collect();
+        let expected: &[&str] = match error.reason {
+            Reason::FilterSyntax => &["line", "column", "expected"],
+            Reason::UnknownProperty => &["property", "suggestions"],
+            Reason::PredicateType | Reason::PropertyTypeConflict => {
+                &["property", "expected", "given"]
+            }
+            Reason::RequestLimitExceeded | Reason::StoreLimitExceeded => {
+                &["limit", "allowed", "given"]
+            }
+            Reason::PropertyNotFound | Reason::PropertyExists => &["property"],
+            Reason::InvalidField
+            | Reason::NumberOutOfRange
+            | Reason::PopulationNotFound
+            | Reason::UserNotFound
+            | Reason::PageTokenInvalid
+            | Reason::RevisionInvalid
+            | Reason::DeadlineExceeded
+            | Reason::NotServing
+            | Reason::StorageReadOnly
+            | Reason::Overloaded
+            | Reason::Internal => &[],
+        };
+        for name in expected {
+            assert!(names.contains(name), "{name} is missing: {error:?}");
+        }
+    }
+}
+
+#[test]
+fn a_refused_write_names_its_field() {
+    for refusal in refusals() {
+        let update = refusal.update();
+        let error = CommitError::Refused(refusal);
+        let error = ApiError::refused_write(error, &Origins::default(), &Path::Root);
+        let expected = update.map(|_| r#"updates[3].set["age"]"#.to_owned());
+        assert_eq!(error.field, expected);
+        let item = ItemError::from(error);
+        assert!(item.code != 0 && !item.reason.is_empty() && !item.message.is_empty());
+    }
+}
+
+#[test]
+fn long_texts_are_cut() {
+    let error = ApiError::field(&Path::Root, "é".repeat(100_000)).fact("x", "y".repeat(100_000));
+    let status: Status = error.into();
+    assert!(status.message().len() < 1_600);
+    assert!(status.details().len() < 8_192);
+}
+
+#[test]
+fn what_the_transport_refuses_is_said_in_our_words() {
+    let large =
+        "Error, decoded message length too large: found 5242888 bytes, the limit is: 1048576 bytes";
+    let status = of_transport(Code::OutOfRange.into(), large).unwrap();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    let info = status.get_details_error_info().unwrap();
+    assert_eq!(info.reason, "LIMIT_EXCEEDED");
+    assert_eq!(info.metadata["given"], "5242888");
+    assert_eq!(info.metadata["allowed"], "1048576");
+
+    let deep = "failed to decode Protobuf message: Expression.kind: recursion limit reached";
+    let status = of_transport(Code::Internal.into(), deep).unwrap();
+    assert_eq!(status.code(), Code::InvalidArgument);
+
+    let bytes = "failed to decode Protobuf message: invalid wire type";
+    let status = of_transport(Code::Internal.into(), bytes).unwrap();
+    assert_eq!(status.code(), Code::InvalidArgument);
+
+    assert!(of_transport(Code::Unimplemented.into(), "").is_none());
+}

@@ -1,0 +1,87 @@
+//! Single users.
+
+use tonic::{Request, Response};
+
+use super::convert::{self, Path};
+use super::deadline::Deadline;
+use super::error::ApiError;
+use super::{Api, RpcStatus};
+use crate::model::{Action, Command, Reason};
+use crate::proto::{
+    DeleteUserRequest, DeleteUserResponse, GetUserRequest, GetUserResponse, User,
+    user_service_server::UserService,
+};
+
+fn user_not_found() -> ApiError {
+    ApiError::new(
+        Reason::UserNotFound,
+        "the user does not exist: nothing was written to it, or it was erased",
+    )
+}
+
+#[tonic::async_trait]
+impl UserService for Api {
+    async fn get_user(
+        &self,
+        request: Request<GetUserRequest>,
+    ) -> Result<Response<GetUserResponse>, RpcStatus> {
+        let deadline = Deadline::of(&request);
+        let request = request.into_inner();
+        let name = convert::population_name(request.population)?;
+        let user = convert::user_id(request.user_id, &Path::Field(&Path::Root, "user_id"))?;
+        self.reach(&request.min_revision, deadline).await?;
+        let revision = self.applied();
+        let properties = self
+            .population(&name)?
+            .user(&user)
+            .ok_or_else(user_not_found)?;
+        let properties = properties
+            .into_iter()
+            .map(|(name, value)| (name.as_str().to_owned(), convert::value_message(value)));
+        Ok(Response::new(GetUserResponse {
+            user: Some(User {
+                user_id: user.as_str().to_owned(),
+                properties: properties.collect(),
+            }),
+            revision,
+        }))
+    }
+
+    async fn delete_user(
+        &self,
+        request: Request<DeleteUserRequest>,
+    ) -> Result<Response<DeleteUserResponse>, RpcStatus> {
+        let deadline = Deadline::of(&request);
+        let request = request.into_inner();
+        let name = convert::population_name(request.population)?;
+        let user = convert::user_id(request.user_id, &Path::Field(&Path::Root, "user_id"))?;
+        // An erasure must not create a population.
+        match self.population(&name) {
+            Ok(_) => {}
+            Err(_) if request.allow_missing => {
+                return Ok(Response::new(DeleteUserResponse {
+                    revision: self.applied(),
+                    erase_time: Some(convert::timestamp_message(self.engine.now())),
+                    existed: false,
+                }));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let command = Command::Population {
+            name,
+            action: Action::Erase(user),
+        };
+        let committed = deadline
+            .bound(async { Ok(self.engine.commit(command).await?) })
+            .await?;
+        let existed = committed.changes.erased;
+        if !existed && !request.allow_missing {
+            return Err(user_not_found().into());
+        }
+        Ok(Response::new(DeleteUserResponse {
+            revision: self.revision(committed.revision),
+            erase_time: Some(convert::timestamp_message(self.engine.now())),
+            existed,
+        }))
+    }
+}

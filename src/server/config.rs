@@ -1,0 +1,39 @@
+//! What the server allows a client, and for how long.
+
+use std::time::Duration;
+
+/// The bounds of a server. The defaults hold under attack.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Bytes of one write, and of one batch on a stream of writes.
+    pub write_bytes: usize,
+    /// Bytes of one question: a filter text or a list of values at its limit fits.
+    pub query_bytes: usize,
+    /// Bytes of one `BatchCheck` or `BatchCount`: 10,000 users with ids at their limit fit.
+    pub batch_query_bytes: usize,
+    /// Bytes of any other request.
+    pub other_bytes: usize,
+    /// Calls that one connection may have open.
+    pub streams_per_connection: u32,
+    /// How often a silent client is asked whether it is still there.
+    pub keepalive_interval: Duration,
+    /// How long it may take to answer.
+    pub keepalive_timeout: Duration,
+    /// How long open calls may take to end once the server is told to stop.
+    pub drain: Duration,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            write_bytes: 1 << 20,
+            query_bytes: 256 << 10,
+            batch_query_bytes: 4 << 20,
+            other_bytes: 64 << 10,
+            streams_per_connection: 1_024,
+            keepalive_interval: Duration::from_secs(30),
+            keepalive_timeout: Duration::from_secs(10),
+            drain: Duration::from_secs(10),
+        }
+    }
+}

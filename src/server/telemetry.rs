@@ -1,0 +1,52 @@
+//! Logs of the process. Nothing is logged per request, and never a user id or the value of a
+//! property.
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+/// How lines of the log are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line, for programs.
+    Json,
+}
+
+/// Why logs can't be written.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The filter can't be read.
+    #[error(
+        "{filter:?} is no log filter: expected a level such as info, or targets with levels such as headcount=debug,h2=warn ({source})"
+    )]
+    Filter {
+        /// The filter.
+        filter: String,
+        /// What is wrong with it.
+        source: ParseError,
+    },
+    /// Logs are set up already.
+    #[error("logs are set up already: {0}")]
+    Twice(#[from] TryInitError),
+}
+
+/// Writes the logs of this process to standard error from now on.
+///
+/// # Errors
+/// [`TelemetryError`] if the filter can't be read, or logs are set up already.
+pub fn start(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
+    let levels = EnvFilter::try_new(filter).map_err(|source| TelemetryError::Filter {
+        filter: filter.into(),
+        source,
+    })?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry().with(levels);
+    match format {
+        LogFormat::Text => registry.with(lines).try_init()?,
+        LogFormat::Json => registry.with(lines.json()).try_init()?,
+    }
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! Words as messages: what a client would send for them.
+
+use crate::api::convert::{timestamp_message, value_message};
+use crate::model::{
+    Comparison, Expression, Operand, Operation, Predicate, Quantifier, Span, Test, Text,
+    UserUpdate, Value,
+};
+use crate::proto::{self, Operator, expression::Kind};
+
+/// A value as a message.
+#[must_use]
+pub fn value(value: &Value) -> proto::Value {
+    value_message(value.clone())
+}
+
+/// An expression as a tree.
+#[must_use]
+pub fn expression(expression: &Expression) -> proto::Expression {
+    let list = |operands: &[Expression]| proto::ExpressionList {
+        expressions: operands.iter().map(self::expression).collect(),
+    };
+    let kind = match expression {
+        Expression::Everyone => Kind::Everyone(proto::Everyone {}),
+        Expression::And(operands) => Kind::AllOf(list(operands)),
+        Expression::Or(operands) => Kind::AnyOf(list(operands)),
+        Expression::Not(operand) => Kind::Negation(Box::new(self::expression(operand))),
+        Expression::AtLeast { count, of } => Kind::AtLeast(proto::AtLeast {
+            count: count.get(),
+            expressions: of.iter().map(self::expression).collect(),
+        }),
+        Expression::Predicate(test) => Kind::Predicate(predicate(test)),
+    };
+    proto::Expression { kind: Some(kind) }
+}
+
+fn predicate(predicate: &Predicate) -> proto::Predicate {
+    let texts = |texts: &[Text]| {
+        let values = texts.iter().cloned().map(Value::String);
+        values.map(value_message).collect()
+    };
+    let (operator, values, as_of_offset) = match &predicate.test {
+        Test::Compare {
+            comparison,
+            operand,
+        } => {
+            let operator = match comparison {
+                Comparison::Equal => Operator::Equal,
+                Comparison::NotEqual => Operator::NotEqual,
+                Comparison::Less => Operator::Less,
+                Comparison::LessOrEqual => Operator::LessOrEqual,
+                Comparison::Greater => Operator::Greater,
+                Comparison::GreaterOrEqual => Operator::GreaterOrEqual,
+            };
+            match operand {
+                Operand::Value(operand) => (operator, vec![value(operand)], None),
+                Operand::AsOfPlus(span) => (operator, vec![], Some(duration(*span))),
+            }
+        }
+        Test::In { values, negated } => {
+            let operator = if *negated {
+                Operator::NotIn
+            } else {
+                Operator::In
+            };
+            (operator, values.iter().map(value).collect(), None)
+        }
+        Test::Has {
+            quantifier,
+            elements,
+        } => {
+            let operator = match quantifier {
+                Quantifier::Any => Operator::HasAny,
+                Quantifier::All => Operator::HasAll,
+                Quantifier::None => Operator::HasNone,
+            };
+            (operator, texts(elements), None)
+        }
+        Test::IsSet { negated: false } => (Operator::IsSet, vec![], None),
+        Test::IsSet { negated: true } => (Operator::IsNotSet, vec![], None),
+    };
+    proto::Predicate {
+        property: predicate.property.as_str().into(),
+        operator: operator.into(),
+        values,
+        as_of_offset,
+    }
+}
+
+fn duration(span: Span) -> prost_types::Duration {
+    let micros = span.micros();
+    prost_types::Duration {
+        seconds: micros / 1_000_000,
+        nanos: i32::try_from(micros % 1_000_000 * 1_000).unwrap_or_default(),
+    }
+}
+
+/// An update as a message.
+#[must_use]
+pub fn user_update(update: &UserUpdate) -> proto::UserUpdate {
+    let mut message = proto::UserUpdate {
+        user_id: update.user.as_str().into(),
+        value_time: update.value_time.map(timestamp_message),
+        ..Default::default()
+    };
+    let set = |texts: &[Text]| proto::StringSet {
+        elements: texts.iter().map(|text| text.as_str().into()).collect(),
+    };
+    for change in &update.changes {
+        let property = change.property.as_str().to_owned();
+        match &change.operation {
+            Operation::Set(to) => drop(message.set.insert(property, value(to))),
+            Operation::SetOnce(to) => drop(message.set_once.insert(property, value(to))),
+            Operation::Unset => message.unset.push(property),
+            Operation::Increment(by) => {
+                let by = value_message((*by).into());
+                message.increment.insert(property, by);
+            }
+            Operation::AddToSet(texts) => drop(message.add_to_set.insert(property, set(texts))),
+            Operation::RemoveFromSet(texts) => {
+                message.remove_from_set.insert(property, set(texts));
+            }
+        }
+    }
+    message
+}
