@@ -38,7 +38,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("server", &["api", "clock", "engine", "model", "proto"]),
     (
         "cli",
-        &["clock", "engine", "model", "proto", "server", "storage"],
+        &[
+            "clock", "engine", "filter", "model", "proto", "server", "storage",
+        ],
     ),
     ("main", &["cli"]),
     ("lib", &[]),

@@ -5,6 +5,7 @@
 mod filters;
 mod generate;
 mod laws;
+mod many_users;
 mod seed_example;
 
 use std::collections::BTreeSet;
