@@ -14,5 +14,6 @@ pub mod population;
 pub mod proto;
 pub mod query;
 pub mod server;
+pub mod storage;
 #[cfg(feature = "testing")]
 pub mod testing;

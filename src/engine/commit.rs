@@ -1,50 +1,58 @@
-//! The one writer: takes what waits, appends, syncs, applies, answers.
+//! The one thread that writes: takes what waits, appends it to the log, syncs once, applies each
+//! command and answers each.
 //!
-//! Invariant: a command is applied only after the log has it for good, in the order of the log,
-//! and nobody is told of a command before both. Once the log has failed, nothing is appended any
-//! more.
+//! Invariants: a command is applied only after it is durable, and answered only after it is
+//! applied; what is applied is what the log holds, in its order. A panic here ends the process:
+//! the log is whole, and the next start replays it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::SyncSender;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::oneshot;
 
-use super::record;
+use super::Announcer;
 use super::registry::Registry;
 use super::state::State;
-use crate::model::{Command, PopulationName, Reason, Revision, StoreLimits, limit};
-use crate::population::{Changes, Population, Refusal};
+use crate::model::{Command, PopulationName, Reason, Revision, StoreLimits};
+use crate::population::{Capture, Changes, Refusal};
+use crate::storage::{DataFolder, LogWriter};
 
-/// Commands that wait for the writer at most; more wait with their senders.
-pub(super) const QUEUE: usize = 4_096;
-/// Bytes that are made durable by one sync at most, give or take a command.
-const BATCH_BYTES: usize = 8 << 20;
+/// How many commands are made durable by one sync at most.
+const BATCH_COMMANDS: usize = 4_096;
+/// How many bytes are made durable by one sync, give or take the last command.
+const BATCH_BYTES: usize = 4 << 20;
+/// How many bytes of commands may wait.
+const WAITING_BYTES: usize = 64 << 20;
 
-/// A command is on disk and applied.
+/// A command that was accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committed {
-    /// Its place in the log.
+    /// Its revision.
     pub revision: Revision,
     /// What it did.
     pub changes: Changes,
 }
 
-/// Why a command was not carried out.
+/// Why a command was not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommitError {
-    /// It can't be; nothing was changed.
+    /// It can't be carried out. Nothing was changed.
     #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// The disk failed. The command may be carried out at the next start.
-    #[error("writes are refused until a restart, since the disk failed: {cause}")]
+    Refused(Refusal),
+    /// The disk failed. Whether the command was kept is known after a restart only.
+    #[error(
+        "the store is read-only since the disk failed ({cause}); restart the service once the disk is sound"
+    )]
     ReadOnly {
-        /// What failed, with the file.
+        /// What failed.
         cause: String,
     },
-    /// The store is shutting down.
-    #[error("the service is shutting down")]
+    /// The store is being shut down.
+    #[error("the store is stopping; try again after a moment")]
     Stopping,
-    /// Too many commands wait already.
-    #[error("too many writes wait already; try again later")]
+    /// Too many commands wait already. Nothing was changed.
+    #[error("too many writes wait already; try again after a moment")]
     Overloaded,
 }
 
@@ -61,157 +69,189 @@ impl CommitError {
     }
 }
 
-/// Where records become durable.
-pub(super) trait Log: Send {
-    /// Appends records with the revisions from `first` on and makes them durable, or says what
-    /// failed; then it is not called again.
-    fn append(&mut self, first: Revision, records: &[Vec<u8>]) -> Result<(), String>;
+/// A command that waits.
+#[derive(Debug)]
+pub(super) struct Job {
+    /// The command as bytes, encoded by whoever asked, so that it costs this thread nothing.
+    pub(super) payload: Vec<u8>,
+    pub(super) command: Command,
+    pub(super) answer: oneshot::Sender<Result<Committed, CommitError>>,
+    pub(super) waiting: Waiting,
 }
 
-/// Something for the writer to do.
+impl AsRef<[u8]> for Job {
+    fn as_ref(&self) -> &[u8] {
+        &self.payload
+    }
+}
+
+/// Counts the bytes of a command among those that wait, for as long as it exists.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    counters: Arc<Counters>,
+    bytes: usize,
+}
+
+impl Waiting {
+    /// Counts so many bytes; `None` if too many wait already. A command never waits for others to
+    /// be smaller: if it is alone, it is taken.
+    pub(super) fn begin(counters: &Arc<Counters>, bytes: usize) -> Option<Self> {
+        let before = counters.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let waiting = Self {
+            counters: Arc::clone(counters),
+            bytes,
+        };
+        (before == 0 || before.saturating_add(bytes) <= WAITING_BYTES).then_some(waiting)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.counters
+            .waiting_bytes
+            .fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// What the thread can be asked.
+#[derive(Debug)]
 pub(super) enum Task {
-    Commit {
-        command: Command,
-        reply: oneshot::Sender<Result<Committed, CommitError>>,
-    },
-    #[expect(dead_code, reason = "for captures, once there are snapshots")]
-    /// Something to be done between two commands, when all up to the revision are applied.
-    Between(Box<dyn FnOnce(Revision) + Send>),
+    Commit(Job),
+    /// Begin to capture everything as it is between two commands.
+    Capture(SyncSender<Captured>),
+    Stop,
 }
 
-/// What the writer works on.
-pub(super) struct Writer {
-    pub(super) log: Box<dyn Log>,
-    pub(super) populations: Arc<Registry>,
-    pub(super) limits: StoreLimits,
+/// Everything as it was at one revision, not encoded yet.
+#[derive(Debug)]
+pub(super) struct Captured {
     pub(super) revision: Revision,
-    pub(super) applied: watch::Sender<Revision>,
-    pub(super) state: watch::Sender<State>,
+    pub(super) limits: Option<StoreLimits>,
+    pub(super) populations: Vec<(PopulationName, Capture)>,
 }
 
-type Waiting = (Command, oneshot::Sender<Result<Committed, CommitError>>);
+/// What is counted while the engine runs.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    /// Bytes of the commands that wait.
+    pub(super) waiting_bytes: AtomicUsize,
+    /// Bytes of the log that the newest snapshot does not hold.
+    pub(super) log_bytes: AtomicU64,
+}
 
-impl Writer {
-    /// Works until all senders are gone.
-    pub(super) fn run(mut self, mut tasks: mpsc::Receiver<Task>) {
-        while let Some(first) = tasks.blocking_recv() {
-            let mut batch: Vec<Waiting> = Vec::new();
-            let mut records = Vec::new();
-            let mut bytes = 0;
-            let mut next = Some(first);
-            let mut between = None;
-            while let Some(task) = next.take() {
-                match task {
-                    Task::Commit { command, reply } => {
-                        let record = record::encode(&command);
-                        bytes += record.len();
-                        records.push(record);
-                        batch.push((command, reply));
-                    }
-                    Task::Between(work) => {
-                        between = Some(work);
-                        break;
-                    }
-                }
-                if bytes < BATCH_BYTES && records.len() < QUEUE {
-                    next = tasks.try_recv().ok();
-                }
-            }
-            self.commit(batch, &records);
-            if let Some(work) = between {
-                work(self.revision);
-            }
+/// The state of the commit thread.
+#[derive(Debug)]
+pub(super) struct Committer {
+    pub(super) queue: tokio::sync::mpsc::Receiver<Task>,
+    pub(super) log: LogWriter,
+    pub(super) registry: Arc<Registry>,
+    pub(super) announcer: Arc<Announcer>,
+    pub(super) counters: Arc<Counters>,
+    /// Keeps other processes away for as long as this thread runs.
+    pub(super) data: DataFolder,
+}
+
+/// Ends the process if the thread that holds it panics.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!(
+                "the commit thread panicked: the process ends, and the next start replays the log"
+            );
+            std::process::abort();
         }
     }
+}
 
-    fn commit(&mut self, batch: Vec<Waiting>, records: &[Vec<u8>]) {
+impl Committer {
+    /// Serves until it is told to stop, or nobody is left to ask.
+    pub(super) fn run(mut self) {
+        let _guard = AbortOnPanic;
+        let mut batch = Vec::new();
+        while let Some(mut task) = self.queue.blocking_recv() {
+            let mut bytes = 0;
+            let other = loop {
+                match task {
+                    Task::Commit(job) => {
+                        bytes += job.payload.len();
+                        batch.push(job);
+                    }
+                    other @ (Task::Capture(_) | Task::Stop) => break Some(other),
+                }
+                if batch.len() >= BATCH_COMMANDS || bytes >= BATCH_BYTES {
+                    break None;
+                }
+                match self.queue.try_recv() {
+                    Ok(next) => task = next,
+                    Err(_) => break None,
+                }
+            };
+            self.commit(&mut batch);
+            match other {
+                None | Some(Task::Commit(_)) => {}
+                Some(Task::Capture(reply)) => self.capture(&reply),
+                Some(Task::Stop) => break,
+            }
+        }
+        // Those who came too late learn it by their answer being dropped.
+        drop(self.queue);
+        if let Err(error) = self.log.close() {
+            tracing::error!(%error, "the log could not be closed; all acknowledged writes are in it");
+        }
+        drop(self.data);
+    }
+
+    fn commit(&mut self, batch: &mut Vec<Job>) {
         if batch.is_empty() {
             return;
         }
-        let failed = match &*self.state.borrow() {
-            State::ReadOnly { cause } => Some(cause.clone()),
-            State::Serving | State::Stopping => None,
-        };
-        let failed = failed.or_else(|| {
-            let cause = self.log.append(self.revision.next(), records).err()?;
-            tracing::error!(cause, "the log failed: writes are refused until a restart");
-            self.state.send_replace(State::ReadOnly {
-                cause: cause.clone(),
-            });
-            Some(cause)
-        });
-        if let Some(cause) = failed {
-            for (_, reply) in batch {
-                // Who gave up waiting need not be told.
-                let _ = reply.send(Err(CommitError::ReadOnly {
+        let (first, bytes) = match self.log.append(batch) {
+            Ok(appended) => appended,
+            Err(error) => {
+                let cause = error.to_string();
+                self.announcer.become_(State::ReadOnly {
                     cause: cause.clone(),
-                }));
-            }
-            return;
-        }
-        let mut replies = Vec::with_capacity(batch.len());
-        for (command, reply) in batch {
-            self.revision = self.revision.next();
-            let outcome = self.apply(&command);
-            let outcome = outcome
-                .map_err(CommitError::Refused)
-                .map(|changes| Committed {
-                    revision: self.revision,
-                    changes,
                 });
-            replies.push((reply, outcome));
+                for job in batch.drain(..) {
+                    // Whoever asked may have gone.
+                    let _ = job.answer.send(Err(CommitError::ReadOnly {
+                        cause: cause.clone(),
+                    }));
+                }
+                return;
+            }
+        };
+        self.counters.log_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let mut revision = first;
+        let mut last = first;
+        let mut outcomes = Vec::with_capacity(batch.len());
+        for job in batch.drain(..) {
+            let outcome = self.registry.apply(revision, &job.command);
+            let outcome = outcome.map(|changes| Committed { revision, changes });
+            outcomes.push((job.answer, outcome.map_err(CommitError::Refused)));
+            drop(job.waiting);
+            last = revision;
+            revision = revision.next();
         }
-        // First the revision, so that whoever was answered can read what was written.
-        self.applied.send_replace(self.revision);
-        for (reply, outcome) in replies {
-            let _ = reply.send(outcome);
+        // First the revision, then the answers: who got an answer sees it in the next one.
+        self.announcer.applied(last);
+        for (answer, outcome) in outcomes {
+            let _ = answer.send(outcome);
         }
     }
 
-    fn apply(&mut self, command: &Command) -> Result<Changes, Refusal> {
-        apply(&self.populations, &mut self.limits, self.revision, command)
+    fn capture(&self, reply: &SyncSender<Captured>) {
+        let last = self.log.next_revision().number() - 1;
+        let populations = self.registry.all().into_iter();
+        // Whoever asked may have gone; then nothing is captured.
+        let _ = reply.send(Captured {
+            revision: Revision::new(last),
+            limits: self.registry.limits(),
+            populations: populations
+                .map(|(name, population)| (name, population.begin_capture()))
+                .collect(),
+        });
     }
-}
-
-/// Applies a command to the populations: new ones from the queue and old ones from the log alike.
-pub(super) fn apply(
-    populations: &Registry,
-    limits: &mut StoreLimits,
-    revision: Revision,
-    command: &Command,
-) -> Result<Changes, Refusal> {
-    match command {
-        Command::SetLimits(new) => {
-            *limits = *new;
-            for (_, population) in populations.sorted() {
-                population.set_limits(*new);
-            }
-            Ok(Changes::default())
-        }
-        Command::Population { name, action } => {
-            if let Some(population) = populations.get(name) {
-                return population.apply(revision, action);
-            }
-            let population = new_population(populations, *limits, name)?;
-            let changes = population.apply(revision, action)?;
-            // An erasure of nobody does not make a population.
-            if population.user_count() > 0 || !population.catalog().is_empty() {
-                populations.insert(name.clone(), Arc::new(population));
-            }
-            Ok(changes)
-        }
-    }
-}
-
-fn new_population(
-    populations: &Registry,
-    limits: StoreLimits,
-    name: &PopulationName,
-) -> Result<Population, Refusal> {
-    if *name != PopulationName::default() {
-        limit::POPULATIONS
-            .check_against(limits.populations, populations.len() as u64 + 1)
-            .map_err(|exceeded| Refusal::TooManyPopulations { exceeded })?;
-    }
-    Ok(Population::new(limits))
 }

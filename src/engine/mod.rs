@@ -1,16 +1,27 @@
-//! The order of things: first the log, then the index, then the answer.
+//! The engine: the order of things. A command goes into the log, is synced, is applied, and only
+//! then acknowledged; a start reads the newest snapshot and then the log after it.
 //!
-//! Invariants: what is acknowledged is durable and in every later answer; there is one writer;
-//! no query runs on the threads that serve requests. Clients see a cheap handle.
+//! Invariants: what was acknowledged is in every later answer, of this process and the next; the
+//! state in memory is always that of a prefix of the log. [`Engine`] is a cheap handle; the threads
+//! behind it end with [`Engine::shutdown`], or when the last handle is dropped. Channels of tokio
+//! stop in this file: below it are plain functions on named threads.
 
+mod checkpoint;
 mod commit;
 mod pool;
 pub mod record;
+mod recover;
 mod registry;
 mod state;
+#[cfg(all(test, feature = "testing"))]
+mod tests;
 
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
@@ -18,62 +29,115 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use checkpoint::{SnapshotError, SnapshotInfo};
 pub use commit::{CommitError, Committed};
 pub use pool::{PoolError, QueryFailed};
+pub use recover::{OpenError, SnapshotFault};
 pub use state::State;
 
 use crate::clock::Clock;
-use crate::model::{Command, PopulationName, Revision, StoreLimits, Timestamp};
+use crate::model::{Command, PopulationName, Revision, Span, StoreLimits, Timestamp};
 use crate::population::Population;
-use commit::{Log, QUEUE, Task, Writer};
+use crate::storage::{DataFolder, Disk, LogOptions, RealDisk, StorageError};
+use checkpoint::{Checkpointer, Request, Schedule};
+use commit::{Committer, Counters, Job, Task, Waiting};
 use pool::QueryPool;
 use registry::Registry;
 
+/// How many commands may wait in the queue; more wait with their senders.
+const WAITING_COMMANDS: usize = 4_096;
 /// How long a command may wait to be taken into the queue.
 const QUEUE_WAIT: Duration = Duration::from_secs(2);
 
-/// How to open a store.
+/// How the engine is run.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
-    /// The data folder; made if it does not exist.
+    /// The data folder. It is created if it does not exist.
     pub data: PathBuf,
-    /// The limits by which commands are judged from now on.
+    /// The limits by which writes are judged from now on.
     pub limits: StoreLimits,
-    /// Threads for queries; as many as there are processors if 0.
+    /// How many threads run queries; as many as there are processors if 0.
     pub query_threads: usize,
+    /// A snapshot is written so long after the one before, if anything was written since.
+    pub snapshot_interval: Option<Duration>,
+    /// A snapshot is written after so many bytes of log.
+    pub snapshot_log_bytes: u64,
+    /// How large the files of the log are made in advance, in bytes.
+    pub log_file_bytes: u64,
 }
 
 impl EngineOptions {
-    /// A store in a data folder, with defaults for all else.
+    /// The defaults for a data folder: a snapshot each hour or 256 MiB of log.
     #[must_use]
-    pub fn new(data: PathBuf) -> Self {
+    pub fn new(data: impl Into<PathBuf>) -> Self {
         Self {
-            data,
+            data: data.into(),
             limits: StoreLimits::default(),
             query_threads: 0,
+            snapshot_interval: Some(Duration::from_hours(1)),
+            snapshot_log_bytes: 256 << 20,
+            log_file_bytes: LogOptions::default().file_bytes,
         }
     }
 }
 
-/// A store: a cheap handle that all requests share.
+/// A cheap handle on a store that is open.
 #[derive(Clone)]
-pub struct Engine {
-    inner: Arc<Inner>,
-}
+pub struct Engine(Arc<Shared>);
 
-struct Inner {
-    tasks: Mutex<Option<mpsc::Sender<Task>>>,
-    populations: Arc<Registry>,
-    applied: watch::Receiver<Revision>,
-    state: watch::Sender<State>,
-    queries: QueryPool,
+struct Shared {
+    registry: Arc<Registry>,
+    commits: mpsc::Sender<Task>,
+    checkpoints: SyncSender<Request>,
+    announcer: Arc<Announcer>,
+    counters: Arc<Counters>,
+    pool: QueryPool,
     clock: Arc<dyn Clock>,
     store_id: u64,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Option<Threads>>,
+    stopped: watch::Sender<bool>,
 }
 
-/// A command in the queue: resolves to what became of it, once it is durable and applied. It is
-/// carried out whether or not anybody waits.
+struct Threads {
+    commit: JoinHandle<()>,
+    checkpoint: JoinHandle<()>,
+    commits: mpsc::Sender<Task>,
+    checkpoints: SyncSender<Request>,
+}
+
+/// Tells everyone who watches how far the store is and what it can do.
+#[derive(Debug)]
+struct Announcer {
+    applied: watch::Sender<Revision>,
+    state: watch::Sender<State>,
+}
+
+impl Announcer {
+    /// Everything up to here is in every later answer.
+    fn applied(&self, revision: Revision) {
+        self.applied.send_replace(revision);
+    }
+
+    fn state(&self) -> State {
+        self.state.borrow().clone()
+    }
+
+    fn become_(&self, next: State) {
+        self.state.send_if_modified(|state| {
+            let becomes = state.may_become(&next);
+            if becomes {
+                if let State::ReadOnly { cause } = &next {
+                    tracing::error!(cause, "the disk failed: writes are refused until a restart");
+                }
+                *state = next;
+            }
+            becomes
+        });
+    }
+}
+
+/// A command in the queue. It is carried out whether or not anybody waits for the outcome, which
+/// says what became of it once it is durable and applied.
 #[derive(Debug)]
 pub struct Submitted(oneshot::Receiver<Result<Committed, CommitError>>);
 
@@ -81,91 +145,127 @@ impl Future for Submitted {
     type Output = Result<Committed, CommitError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let outcome = Pin::new(&mut self.0).poll(context);
-        outcome.map(|outcome| outcome.unwrap_or(Err(CommitError::Stopping)))
+        Pin::new(&mut self.0)
+            .poll(context)
+            .map(|outcome| outcome.unwrap_or(Err(CommitError::Stopping)))
     }
 }
 
-/// Why a store can't be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The query threads can't be started.
-    #[error(transparent)]
-    Pool(#[from] PoolError),
-    /// The writer can't be started.
-    #[error("can't start the writer thread: {0}")]
-    Thread(std::io::Error),
+/// Takes the answer to one request for a snapshot.
+#[derive(Debug)]
+struct SnapshotAnswer(oneshot::Sender<Result<SnapshotInfo, SnapshotError>>);
+
+impl SnapshotAnswer {
+    fn send(self, outcome: Result<SnapshotInfo, SnapshotError>) {
+        // Whoever asked may have gone.
+        let _ = self.0.send(outcome);
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("store_id", &self.0.store_id)
+            .field("state", &self.state())
+            .field("applied", &self.applied())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Engine {
-    /// Opens a store: takes the data folder for this process and builds the index from what is in
-    /// it. Blocks until all of it is there.
+    /// Opens a data folder, creating it if there is none: takes the lock, reads the newest snapshot
+    /// and the log after it. Blocks until the store can serve.
     ///
     /// # Errors
-    /// [`OpenError`] says what is wrong with the folder and what to do.
+    /// [`OpenError`] if the folder is in use, is not a data folder, is damaged, or the disk fails.
     pub fn open(options: &EngineOptions, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
-        let populations = Arc::new(Registry::default());
-        let limits = options.limits;
-        populations.insert(PopulationName::default(), Arc::new(Population::new(limits)));
-        Self::start(
-            options,
-            clock,
-            Box::new(Nowhere),
-            populations,
-            limits,
-            Revision::ZERO,
-            0,
-        )
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        Self::open_on(&disk, options, clock)
     }
 
-    fn start(
+    /// Opens a data folder on a disk of the caller's choice. See [`Engine::open`].
+    ///
+    /// # Errors
+    /// See [`Engine::open`].
+    pub fn open_on(
+        disk: &Arc<dyn Disk>,
         options: &EngineOptions,
         clock: Arc<dyn Clock>,
-        log: Box<dyn Log>,
-        populations: Arc<Registry>,
-        limits: StoreLimits,
-        revision: Revision,
-        store_id: u64,
     ) -> Result<Self, OpenError> {
-        let queries = QueryPool::start(options.query_threads)?;
-        let (tasks, receiver) = mpsc::channel(QUEUE);
-        let (applied_sender, applied) = watch::channel(revision);
-        let (state, _) = watch::channel(State::Serving);
-        let writer = Writer {
-            log,
-            populations: Arc::clone(&populations),
-            limits,
-            revision,
-            applied: applied_sender,
-            state: state.clone(),
+        let data = DataFolder::open(disk, &options.data, new_store_id)?;
+        let log_options = LogOptions {
+            file_bytes: options.log_file_bytes,
         };
-        let thread = std::thread::Builder::new()
-            .name("commit".into())
-            .spawn(move || {
-                // The log is whole, and a restart replays it; a half applied command must not be
-                // read.
-                let run = std::panic::AssertUnwindSafe(|| writer.run(receiver));
-                if std::panic::catch_unwind(run).is_err() {
-                    tracing::error!("the writer failed unexpectedly; ending the process");
-                    std::process::abort();
-                }
-            })
-            .map_err(OpenError::Thread)?;
-        Ok(Self {
-            inner: Arc::new(Inner {
-                tasks: Mutex::new(Some(tasks)),
-                populations,
-                applied,
-                state,
-                queries,
-                clock,
-                store_id,
-                writer: Mutex::new(Some(thread)),
-            }),
-        })
+        let mut recovered = recover::recover(disk, &data, log_options)?;
+        // So that a later start judges by the limits that were in force, not by its own.
+        if recovered.registry.limits() != Some(options.limits) {
+            let command = Command::SetLimits(options.limits);
+            let appended = recovered.log.append(&[record::encode(&command)]);
+            let (revision, _) = appended.map_err(StorageError::from)?;
+            // Limits are never refused.
+            let _ = recovered.registry.apply(revision, &command);
+        }
+
+        let counters = Arc::new(Counters {
+            log_bytes: AtomicU64::new(recovered.log_bytes),
+            ..Counters::default()
+        });
+        let registry = Arc::new(recovered.registry);
+        let applied = Revision::new(recovered.log.next_revision().number() - 1);
+        let announcer = Arc::new(Announcer {
+            applied: watch::Sender::new(applied),
+            state: watch::Sender::new(State::Serving),
+        });
+        let pool = QueryPool::start(options.query_threads)?;
+        let store_id = data.store_id();
+        let (commits, commit_queue) = mpsc::channel(WAITING_COMMANDS);
+        let (checkpoints, requests) = sync_channel(16);
+        let checkpointer = Checkpointer {
+            requests,
+            commits: commits.clone(),
+            snapshots: recovered.snapshots,
+            newest: recovered.newest,
+            trimmer: recovered.log.trimmer(),
+            clock: Arc::clone(&clock),
+            schedule: Schedule {
+                interval: options.snapshot_interval.and_then(span_of),
+                log_bytes: options.snapshot_log_bytes,
+            },
+            announcer: Arc::clone(&announcer),
+            counters: Arc::clone(&counters),
+        };
+        let committer = Committer {
+            queue: commit_queue,
+            log: recovered.log,
+            registry: Arc::clone(&registry),
+            announcer: Arc::clone(&announcer),
+            counters: Arc::clone(&counters),
+            data,
+        };
+        let commit = spawn("commit", move || committer.run())?;
+        let checkpoint = spawn("checkpoint", move || checkpointer.run())?;
+        Ok(Self(Arc::new(Shared {
+            registry,
+            announcer,
+            counters,
+            pool,
+            clock,
+            store_id,
+            threads: Mutex::new(Some(Threads {
+                commit,
+                checkpoint,
+                commits: commits.clone(),
+                checkpoints: checkpoints.clone(),
+            })),
+            commits,
+            checkpoints,
+            stopped: watch::Sender::new(false),
+        })))
     }
 
     /// Carries a command out. Returns once it is durable and applied.
+    ///
+    /// A caller that stops waiting does not take the command back.
     ///
     /// # Errors
     /// [`CommitError`] says why it was not.
@@ -179,63 +279,67 @@ impl Engine {
     /// # Errors
     /// [`CommitError`] if the queue does not take it.
     pub async fn submit(&self, command: Command) -> Result<Submitted, CommitError> {
-        let (reply, answer) = oneshot::channel();
-        self.send(Task::Commit { command, reply }).await?;
-        Ok(Submitted(answer))
-    }
-
-    async fn send(&self, task: Task) -> Result<(), CommitError> {
-        let tasks = self
-            .inner
-            .tasks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let tasks = tasks.ok_or(CommitError::Stopping)?;
-        match tasks.try_send(task) {
-            Ok(()) => Ok(()),
-            Err(mpsc::error::TrySendError::Closed(_)) => Err(CommitError::Stopping),
-            Err(mpsc::error::TrySendError::Full(task)) => {
-                match tasks.send_timeout(task, QUEUE_WAIT).await {
-                    Ok(()) => Ok(()),
-                    Err(mpsc::error::SendTimeoutError::Timeout(_)) => Err(CommitError::Overloaded),
-                    Err(mpsc::error::SendTimeoutError::Closed(_)) => Err(CommitError::Stopping),
-                }
-            }
+        match self.state() {
+            State::Serving => {}
+            State::ReadOnly { cause } => return Err(CommitError::ReadOnly { cause }),
+            State::Stopping => return Err(CommitError::Stopping),
         }
+        let payload = record::encode(&command);
+        let waiting = Waiting::begin(&self.0.counters, payload.len());
+        let waiting = waiting.ok_or(CommitError::Overloaded)?;
+        let (answer, outcome) = oneshot::channel();
+        let job = Job {
+            payload,
+            command,
+            answer,
+            waiting,
+        };
+        let sent = self.0.commits.send_timeout(Task::Commit(job), QUEUE_WAIT);
+        if let Err(error) = sent.await {
+            return Err(match error {
+                mpsc::error::SendTimeoutError::Timeout(_) => CommitError::Overloaded,
+                mpsc::error::SendTimeoutError::Closed(_) => CommitError::Stopping,
+            });
+        }
+        Ok(Submitted(outcome))
     }
 
     /// The population of a name. `default` always exists.
     #[must_use]
     pub fn population(&self, name: &PopulationName) -> Option<Arc<Population>> {
-        self.inner.populations.get(name)
+        self.0.registry.get(name)
     }
 
-    /// All populations, in the order of their names.
+    /// All populations, sorted by name.
     #[must_use]
     pub fn populations(&self) -> Vec<(PopulationName, Arc<Population>)> {
-        self.inner.populations.sorted()
+        self.0.registry.all()
     }
 
-    /// The revision up to which everything is in every answer from now on.
+    /// The revision up to which everything is in every later answer.
     #[must_use]
     pub fn applied(&self) -> Revision {
-        *self.inner.applied.borrow()
+        *self.0.announcer.applied.borrow()
     }
 
-    /// Waits until everything up to a revision is in every answer.
+    /// Waits until everything up to a revision is in every later answer.
     ///
     /// # Errors
     /// [`CommitError::Stopping`] if the store shuts down before.
     pub async fn applied_at_least(&self, revision: Revision) -> Result<(), CommitError> {
-        let mut applied = self.inner.applied.clone();
-        match applied.wait_for(|applied| *applied >= revision).await {
-            Ok(_) => Ok(()),
-            Err(_) => Err(CommitError::Stopping),
+        let mut applied = self.0.announcer.applied.subscribe();
+        let mut state = self.watch_state();
+        tokio::select! {
+            biased;
+            reached = applied.wait_for(|applied| *applied >= revision) => {
+                reached.map(|_| ()).map_err(|_| CommitError::Stopping)
+            }
+            _ = state.wait_for(|state| *state == State::Stopping) => Err(CommitError::Stopping),
         }
     }
 
-    /// Runs some work, which may take its time, on the query threads.
+    /// Runs some work, which may take its time, on the query threads; what it splits by rayon
+    /// stays on them. Work whose caller has gone before its turn is not done.
     ///
     /// # Errors
     /// [`QueryFailed`] if the work panicked.
@@ -243,70 +347,114 @@ impl Engine {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, QueryFailed> {
-        self.inner.queries.run(work).await
+        self.0.pool.run(work).await
     }
 
-    /// What the store does.
+    /// Writes a snapshot while serving. Resolves when it is durable.
+    ///
+    /// # Errors
+    /// [`SnapshotError`] says why there is none.
+    pub async fn snapshot(&self) -> Result<SnapshotInfo, SnapshotError> {
+        let (answer, outcome) = oneshot::channel();
+        let mut request = Request::Snapshot(SnapshotAnswer(answer));
+        loop {
+            match self.0.checkpoints.try_send(request) {
+                Ok(()) => return outcome.await.unwrap_or(Err(SnapshotError::Stopping)),
+                Err(TrySendError::Disconnected(_)) => return Err(SnapshotError::Stopping),
+                // A snapshot takes a while, and few ask for one.
+                Err(TrySendError::Full(back)) => request = back,
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// What the store can do at the moment.
     #[must_use]
     pub fn state(&self) -> State {
-        self.inner.state.borrow().clone()
+        self.0.announcer.state()
     }
 
-    /// Tells of changes of what the store does.
+    /// Tells when [`Engine::state`] changes.
     #[must_use]
     pub fn watch_state(&self) -> watch::Receiver<State> {
-        self.inner.state.subscribe()
+        self.0.announcer.state.subscribe()
     }
 
-    /// The present instant, by the store's clock.
-    #[must_use]
-    pub fn now(&self) -> Timestamp {
-        self.inner.clock.now()
-    }
-
-    /// A number that no other store has, as far as chance allows; for revision tokens.
+    /// Which store this is: chosen at random when the data folder was made, and the same for good.
     #[must_use]
     pub fn store_id(&self) -> u64 {
-        self.inner.store_id
+        self.0.store_id
     }
 
-    /// Takes no more commands, finishes those taken, and ends the writer.
+    /// The present instant.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    /// Takes no more commands, finishes those that wait, closes the log and frees the data folder.
     pub async fn shutdown(&self) {
-        self.inner.state.send_replace(State::Stopping);
-        let tasks = self
-            .inner
-            .tasks
+        self.0.announcer.become_(State::Stopping);
+        let mut stopped = self.0.stopped.subscribe();
+        if let Some(threads) = self.0.take_threads() {
+            let shared = Arc::clone(&self.0);
+            // Not on this thread: others are served by it meanwhile.
+            let joined = spawn("shutdown", move || {
+                threads.stop();
+                shared.stopped.send_replace(true);
+            });
+            if joined.is_err() {
+                tracing::error!("can't start a thread to shut down with; the log is whole");
+                return;
+            }
+        }
+        // The sender lives as long as this handle.
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    }
+}
+
+impl Shared {
+    fn take_threads(&self) -> Option<Threads> {
+        self.threads
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        drop(tasks);
-        let writer = self
-            .inner
-            .writer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(writer) = writer {
-            // The writer ends by itself once the last command in the queue is answered.
-            let (sender, ended) = oneshot::channel();
-            let joined = std::thread::Builder::new()
-                .name("shutdown".into())
-                .spawn(move || {
-                    let _ = writer.join();
-                    let _ = sender.send(());
-                });
-            if joined.is_ok() {
-                let _ = ended.await;
+            .take()
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.announcer.become_(State::Stopping);
+        if let Some(threads) = self.take_threads() {
+            // On a thread of its own: this one may not wait for channels if it runs a runtime.
+            if let Ok(stopping) = spawn("shutdown", || threads.stop()) {
+                let _ = stopping.join();
             }
         }
     }
 }
 
-/// A log that keeps nothing.
-struct Nowhere;
-
-impl Log for Nowhere {
-    fn append(&mut self, _: Revision, _: &[Vec<u8>]) -> Result<(), String> {
-        Ok(())
+impl Threads {
+    /// Stops the checkpoints first, since they need the commit thread.
+    fn stop(self) {
+        // Errors mean that a thread has ended already.
+        let _ = self.checkpoints.send(Request::Stop);
+        let _ = self.checkpoint.join();
+        let _ = self.commits.blocking_send(Task::Stop);
+        let _ = self.commit.join();
     }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.into()).spawn(run)
+}
+
+/// `None` for what is longer than 10,000 years.
+fn span_of(duration: Duration) -> Option<Span> {
+    Span::from_micros(i64::try_from(duration.as_micros()).ok()?).ok()
+}
+
+/// A number that no other store has, as far as chance goes.
+fn new_store_id() -> u64 {
+    RandomState::new().hash_one("headcount")
 }

@@ -1,4 +1,6 @@
 //! The threads that evaluate queries, so that none is evaluated on a thread that serves requests.
+//!
+//! Invariant: a panic in a query is that query's error and nobody else's.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -39,6 +41,9 @@ impl QueryPool {
     ) -> Result<T, QueryFailed> {
         let (sender, receiver) = oneshot::channel();
         self.0.spawn_fifo(move || {
+            if sender.is_closed() {
+                return;
+            }
             // Queries change nothing, so that nothing is left half done behind a panic.
             let result = catch_unwind(AssertUnwindSafe(work));
             // Nobody may wait any more.

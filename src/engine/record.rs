@@ -307,7 +307,7 @@ fn property_name(decoder: &mut Decoder<'_>) -> Result<PropertyName, DecodeError>
 
 /// A text that makes a value of the vocabulary. An error tells its length, never the text: it can
 /// be personal.
-fn checked<T>(
+pub(super) fn checked<T>(
     decoder: &mut Decoder<'_>,
     what: &'static str,
     make: impl FnOnce(&str) -> Option<T>,

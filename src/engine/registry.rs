@@ -1,39 +1,63 @@
-//! The populations of a store, by name.
+//! The populations of a store by name, and the limits in force.
+//!
+//! Invariants: only the commit thread, or recovery before it, changes anything here; a population
+//! is registered by the first write or declaration that it accepts, and never goes away. `default`
+//! always exists.
+
 #![expect(
     clippy::disallowed_types,
-    reason = "the directory of populations is what it is for"
+    reason = "this is the directory of populations"
 )]
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use dashmap::DashMap;
 
-use crate::model::PopulationName;
-use crate::population::Population;
+use crate::model::{Action, Command, PopulationName, Revision, StoreLimits, limit};
+use crate::population::{Changes, Population, Refusal};
 
-/// The populations of a store.
-#[derive(Debug, Default)]
+/// The populations by name.
+#[derive(Debug)]
 pub(super) struct Registry {
     populations: DashMap<PopulationName, Arc<Population>>,
+    /// The limits in force; `None` until the log has said.
+    limits: Mutex<Option<StoreLimits>>,
 }
 
 impl Registry {
+    /// A registry without users, and without limits of its own so far.
+    pub(super) fn new() -> Self {
+        Self::restored(None, Vec::new())
+    }
+
+    /// A registry of populations that exist.
+    pub(super) fn restored(
+        limits: Option<StoreLimits>,
+        populations: Vec<(PopulationName, Population)>,
+    ) -> Self {
+        let map = DashMap::new();
+        for (name, population) in populations {
+            map.insert(name, Arc::new(population));
+        }
+        map.entry(PopulationName::default())
+            .or_insert_with(|| Arc::new(Population::new(limits.unwrap_or_default())));
+        Self {
+            populations: map,
+            limits: Mutex::new(limits),
+        }
+    }
+
+    /// The limits in force; `None` if the log has not said yet.
+    pub(super) fn limits(&self) -> Option<StoreLimits> {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn get(&self, name: &PopulationName) -> Option<Arc<Population>> {
-        self.populations
-            .get(name)
-            .map(|population| Arc::clone(&population))
+        Some(Arc::clone(&*self.populations.get(name)?))
     }
 
-    pub(super) fn insert(&self, name: PopulationName, population: Arc<Population>) {
-        self.populations.insert(name, population);
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.populations.len()
-    }
-
-    /// All populations, in the order of their names.
-    pub(super) fn sorted(&self) -> Vec<(PopulationName, Arc<Population>)> {
+    /// All populations, sorted by name.
+    pub(super) fn all(&self) -> Vec<(PopulationName, Arc<Population>)> {
         let mut all: Vec<_> = self
             .populations
             .iter()
@@ -41,5 +65,44 @@ impl Registry {
             .collect();
         all.sort_by(|(a, _), (b, _)| a.cmp(b));
         all
+    }
+
+    /// Judges a command and, unless it is refused, carries it out. To be called by one thread, in
+    /// the order of revisions.
+    pub(super) fn apply(&self, revision: Revision, command: &Command) -> Result<Changes, Refusal> {
+        match command {
+            Command::SetLimits(limits) => {
+                *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = Some(*limits);
+                for (_, population) in self.all() {
+                    population.set_limits(*limits);
+                }
+                Ok(Changes::default())
+            }
+            Command::Population { name, action } => match (self.get(name), action) {
+                (Some(population), _) => population.apply(revision, action),
+                // There is no user to erase, and so no population to make.
+                (None, Action::Erase(_)) => Ok(Changes::default()),
+                (
+                    None,
+                    Action::Write(_) | Action::CreateProperty(_) | Action::DeleteProperty(_),
+                ) => self.create(revision, name, action),
+            },
+        }
+    }
+
+    fn create(
+        &self,
+        revision: Revision,
+        name: &PopulationName,
+        action: &Action,
+    ) -> Result<Changes, Refusal> {
+        let limits = self.limits().unwrap_or_default();
+        limit::POPULATIONS
+            .check_against(limits.populations, self.populations.len() as u64 + 1)
+            .map_err(|exceeded| Refusal::TooManyPopulations { exceeded })?;
+        let population = Population::new(limits);
+        let changes = population.apply(revision, action)?;
+        self.populations.insert(name.clone(), Arc::new(population));
+        Ok(changes)
     }
 }

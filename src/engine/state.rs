@@ -1,4 +1,6 @@
 //! Whether the store takes reads and writes: one value, asked at the door.
+//!
+//! Invariant: a store that is read-only or stopping never takes writes again in this process.
 
 /// What the store does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,4 +14,17 @@ pub enum State {
     },
     /// The store is shutting down.
     Stopping,
+}
+
+impl State {
+    /// Whether `next` may follow this state.
+    pub(super) const fn may_become(&self, next: &Self) -> bool {
+        match (self, next) {
+            (Self::Serving, Self::ReadOnly { .. })
+            | (Self::Serving | Self::ReadOnly { .. }, Self::Stopping) => true,
+            (Self::Serving, Self::Serving)
+            | (Self::ReadOnly { .. } | Self::Stopping, Self::Serving | Self::ReadOnly { .. })
+            | (Self::Stopping, Self::Stopping) => false,
+        }
+    }
 }

@@ -1,0 +1,208 @@
+//! Which files make up the log: their names, a spare one made in advance, and which can go.
+//!
+//! Invariants: files go oldest first and each durably before the next, so that a crash never
+//! leaves a gap; a file is filled with zeros for reuse only after its old name is durably gone.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::model::Revision;
+use crate::storage::disk::{Disk, DiskError, DiskFile, EntryKind};
+use crate::storage::error::StorageError;
+
+const SUFFIX: &str = ".log";
+/// Digits of the largest revision.
+const DIGITS: usize = 20;
+/// A file full of zeros, ready for use.
+const SPARE: &str = "spare";
+/// A file that is to become the spare one.
+const SPARE_TEMP: &str = "spare.tmp";
+/// A file that is to become part of the log.
+pub(super) const NEW_TEMP: &str = "new.tmp";
+
+pub(super) fn file_name(first: Revision) -> String {
+    format!("{:0DIGITS$}{SUFFIX}", first.number())
+}
+
+fn revision_of(name: &str) -> Option<Revision> {
+    let digits = name.strip_suffix(SUFFIX)?;
+    let all_digits = digits.len() == DIGITS && digits.bytes().all(|b| b.is_ascii_digit());
+    all_digits.then(|| digits.parse().ok().map(Revision::new))?
+}
+
+/// The first revisions of the files in the folder, in order. What a crash left half made is
+/// removed.
+pub(super) fn list(disk: &dyn Disk, folder: &Path) -> Result<Vec<Revision>, StorageError> {
+    let mut firsts = Vec::new();
+    for entry in disk.list(folder)? {
+        let path = folder.join(&entry.name);
+        match (revision_of(&entry.name), entry.kind) {
+            (Some(first), EntryKind::File) => firsts.push(first),
+            (None, EntryKind::File) if [SPARE, SPARE_TEMP, NEW_TEMP].contains(&&*entry.name) => {
+                disk.remove_file(&path)?;
+            }
+            (_, EntryKind::File | EntryKind::Folder) => {
+                return Err(StorageError::UnknownFile { path });
+            }
+        }
+    }
+    firsts.sort_unstable();
+    Ok(firsts)
+}
+
+/// What the writer and the trimmer share.
+#[derive(Debug)]
+pub(super) struct LogFiles {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) folder: PathBuf,
+    pub(super) file_bytes: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// The first revisions of the files, oldest first; the writer writes to the last.
+    firsts: VecDeque<Revision>,
+    has_spare: bool,
+}
+
+impl LogFiles {
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        folder: PathBuf,
+        file_bytes: u64,
+        firsts: Vec<Revision>,
+    ) -> Self {
+        Self {
+            disk,
+            folder,
+            file_bytes,
+            state: Mutex::new(State {
+                firsts: firsts.into(),
+                has_spare: false,
+            }),
+        }
+    }
+
+    // No code that can panic runs under this lock, and none waits for the disk.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The first revision of the oldest file, if all of it is at or before `revision`.
+    fn oldest_without(&self, revision: Revision) -> Option<Revision> {
+        let state = self.state();
+        let second = state.firsts.get(1)?;
+        (*second <= revision.next()).then(|| state.firsts.front().copied())?
+    }
+
+    /// Takes the spare file, or makes one, and gives it the name for `first` and this header.
+    pub(super) fn start_file(
+        &self,
+        first: Revision,
+        header: &[u8],
+    ) -> Result<Box<dyn DiskFile>, DiskError> {
+        let has_spare = std::mem::take(&mut self.state().has_spare);
+        let (temp, file) = if has_spare {
+            let spare = self.folder.join(SPARE);
+            let file = self.disk.open(&spare)?;
+            (spare, file)
+        } else {
+            let temp = self.folder.join(NEW_TEMP);
+            if self.disk.kind(&temp)?.is_some() {
+                self.disk.remove_file(&temp)?;
+            }
+            let file = self.disk.create(&temp, self.file_bytes)?;
+            (temp, file)
+        };
+        file.write_at(0, header)?;
+        // The name comes last: a file with its name always has its header and its zeros.
+        file.sync()?;
+        self.disk
+            .rename(&temp, &self.folder.join(file_name(first)))?;
+        self.disk.sync_folder(&self.folder)?;
+        self.state().firsts.push_back(first);
+        Ok(file)
+    }
+}
+
+/// Looks after the files of a log while another thread appends to it.
+#[derive(Clone, Debug)]
+pub struct LogTrimmer(pub(super) Arc<LogFiles>);
+
+impl LogTrimmer {
+    /// Removes the files that hold nothing after `revision`, or keeps one to be used again. The
+    /// file that is appended to always stays.
+    ///
+    /// # Errors
+    /// If the disk fails; the log is whole all the same.
+    pub fn trim(&self, revision: Revision) -> Result<(), DiskError> {
+        let files = &self.0;
+        loop {
+            let Some(oldest) = files.oldest_without(revision) else {
+                return self.prepare();
+            };
+            let path = files.folder.join(file_name(oldest));
+            let recycled = files.folder.join(SPARE_TEMP);
+            let reuses = !files.state().has_spare && files.disk.kind(&recycled)?.is_none();
+            if reuses {
+                files.disk.rename(&path, &recycled)?;
+            } else {
+                files.disk.remove_file(&path)?;
+            }
+            // From here on the file is no part of the log, whatever else fails.
+            files.state().firsts.pop_front();
+            files.disk.sync_folder(&files.folder)?;
+            if reuses {
+                let file = files.disk.open(&recycled)?;
+                zero(file.as_ref(), file.length()?.max(files.file_bytes))?;
+                self.finish_spare(file.as_ref())?;
+            }
+        }
+    }
+
+    /// Makes a spare file if there is none, so that the writer need not wait for one.
+    ///
+    /// # Errors
+    /// If the disk fails; the log is whole all the same.
+    pub fn prepare(&self) -> Result<(), DiskError> {
+        let files = &self.0;
+        if files.state().has_spare {
+            return Ok(());
+        }
+        let temp = files.folder.join(SPARE_TEMP);
+        if files.disk.kind(&temp)?.is_some() {
+            files.disk.remove_file(&temp)?;
+        }
+        let file = files.disk.create(&temp, files.file_bytes)?;
+        self.finish_spare(file.as_ref())
+    }
+
+    fn finish_spare(&self, file: &dyn DiskFile) -> Result<(), DiskError> {
+        let files = &self.0;
+        file.sync()?;
+        let temp = files.folder.join(SPARE_TEMP);
+        files.disk.rename(&temp, &files.folder.join(SPARE))?;
+        files.state().has_spare = true;
+        Ok(())
+    }
+}
+
+/// Overwrites the first `length` bytes with zeros.
+pub(super) fn zero(file: &dyn DiskFile, length: u64) -> Result<(), DiskError> {
+    zero_range(file, 0, length)
+}
+
+/// Overwrites the bytes from `start` to `end` with zeros.
+pub(super) fn zero_range(file: &dyn DiskFile, start: u64, end: u64) -> Result<(), DiskError> {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let mut offset = start;
+    while offset < end {
+        let rest = usize::try_from(end - offset).unwrap_or(ZEROS.len());
+        let piece = ZEROS.get(..rest.min(ZEROS.len())).unwrap_or(&ZEROS);
+        file.write_at(offset, piece)?;
+        offset += piece.len() as u64;
+    }
+    Ok(())
+}

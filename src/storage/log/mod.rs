@@ -1,0 +1,32 @@
+//! The log: records in the order of their revisions, in files that are named by the first revision
+//! they hold.
+//!
+//! Invariants: the revisions of a log have no gaps; a record is handed out only if every byte of
+//! its frame checks out; appending begins where reading has ended, so that nothing is ever written
+//! over what was not read.
+
+mod files;
+mod reader;
+mod recover;
+#[cfg(all(test, feature = "testing"))]
+mod tests;
+mod writer;
+
+pub use files::LogTrimmer;
+pub use reader::{Batch, LogReader, TornTail};
+pub use writer::LogWriter;
+
+/// How a log is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct LogOptions {
+    /// How large each file is made in advance, in bytes.
+    pub file_bytes: u64,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self {
+            file_bytes: 16 << 20,
+        }
+    }
+}

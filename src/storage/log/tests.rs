@@ -1,0 +1,1 @@
+//! The log on a disk that lies, is cut and is damaged.

@@ -1,0 +1,193 @@
+//! The manifest of a snapshot: what the snapshot is, and the length and checksum of every file.
+//!
+//! Invariant: written after everything that it names is durable; believed only whole.
+//!
+//! ```text
+//! magic "HCSM", u32 version, u64 store, u64 revision, i64 microseconds of creation,
+//! count of sections, each: text name, u64 length of the file, u32 CRC-32 of the file;
+//! u32 CRC-32 of everything before
+//! ```
+
+use crate::codec::{DecodeError, Decoder, Encoder};
+use crate::model::{Revision, Timestamp};
+
+/// The newest version of the format, and the only one so far.
+pub(super) const VERSION: u32 = 1;
+
+const MAGIC: [u8; 4] = *b"HCSM";
+
+/// The file of the manifest; no section has this name.
+pub(super) const FILE: &str = "manifest";
+
+/// What a snapshot is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// The store it belongs to.
+    pub store_id: u64,
+    /// The last revision whose effects it holds.
+    pub revision: Revision,
+    /// When it was begun.
+    pub created: Timestamp,
+    /// Its sections, in the order in which they were written.
+    pub sections: Vec<Section>,
+}
+
+/// A file of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Section {
+    /// Its name.
+    pub name: String,
+    /// Its length in bytes.
+    pub length: u64,
+    /// Its CRC-32.
+    pub checksum: u32,
+}
+
+/// What is wrong with a manifest.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum ManifestFault {
+    Damaged { offset: u64, fault: String },
+    NewerVersion { found: u32 },
+}
+
+impl From<DecodeError> for ManifestFault {
+    fn from(error: DecodeError) -> Self {
+        Self::Damaged {
+            offset: error.offset as u64,
+            fault: error.fault.to_string(),
+        }
+    }
+}
+
+impl Manifest {
+    /// The bytes of all sections.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.sections.iter().map(|section| section.length).sum()
+    }
+
+    /// The section of a name.
+    #[must_use]
+    pub fn section(&self, name: &str) -> Option<&Section> {
+        self.sections.iter().find(|section| section.name == name)
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut encoder = Encoder::new();
+        encoder.raw(&MAGIC);
+        encoder.u32(VERSION);
+        encoder.u64(self.store_id);
+        encoder.u64(self.revision.number());
+        encoder.i64(self.created.micros());
+        encoder.count(self.sections.len() as u64);
+        for section in &self.sections {
+            encoder.text(&section.name);
+            encoder.u64(section.length);
+            encoder.u32(section.checksum);
+        }
+        let mut bytes = encoder.into_bytes();
+        let checksum = crc32fast::hash(&bytes);
+        bytes.extend_from_slice(&checksum.to_le_bytes());
+        bytes
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, ManifestFault> {
+        let damaged = |offset: usize, fault: &str| ManifestFault::Damaged {
+            offset: offset as u64,
+            fault: fault.into(),
+        };
+        let Some((covered, checksum)) = bytes.split_last_chunk() else {
+            return Err(damaged(0, "the file is too short"));
+        };
+        let mut decoder = Decoder::new(covered);
+        if decoder.raw(MAGIC.len())? != MAGIC {
+            return Err(damaged(0, "this is no manifest"));
+        }
+        let version = decoder.u32()?;
+        if u32::from_le_bytes(*checksum) != crc32fast::hash(covered) {
+            return Err(damaged(MAGIC.len(), "the checksum is wrong"));
+        }
+        // Only after the checksum: a flipped bit is no newer version.
+        if version > VERSION {
+            return Err(ManifestFault::NewerVersion { found: version });
+        }
+        let store_id = decoder.u64()?;
+        let revision = Revision::new(decoder.u64()?);
+        let created = Timestamp::from_micros(decoder.i64()?)
+            .map_err(|_| damaged(24, "the time of creation is out of range"))?;
+        // A name of one byte behind its length, and the two numbers.
+        let count = decoder.length(14)?;
+        let mut sections = Vec::with_capacity(count);
+        for _ in 0..count {
+            sections.push(Section {
+                name: decoder.text()?.into(),
+                length: decoder.u64()?,
+                checksum: decoder.u32()?,
+            });
+        }
+        decoder.finish()?;
+        Ok(Self {
+            store_id,
+            revision,
+            created,
+            sections,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest() -> Manifest {
+        Manifest {
+            store_id: 7,
+            revision: Revision::new(42),
+            created: Timestamp::MIN,
+            sections: vec![
+                Section {
+                    name: "a".into(),
+                    length: 1,
+                    checksum: 2,
+                },
+                Section {
+                    name: "default+shard-0".into(),
+                    length: u64::MAX,
+                    checksum: u32::MAX,
+                },
+            ],
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        assert_eq!(Manifest::decode(&manifest().encode()), Ok(manifest()));
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_noticed() {
+        let bytes = manifest().encode();
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let fault = Manifest::decode(&flipped).unwrap_err();
+            assert!(matches!(fault, ManifestFault::Damaged { .. }), "bit {bit}");
+        }
+        for length in 0..bytes.len() {
+            assert!(Manifest::decode(&bytes[..length]).is_err(), "cut {length}");
+        }
+    }
+
+    #[test]
+    fn a_newer_version_is_no_damage() {
+        let mut bytes = manifest().encode();
+        bytes[4] = 2;
+        let end = bytes.len() - 4;
+        let checksum = crc32fast::hash(&bytes[..end]);
+        bytes[end..].copy_from_slice(&checksum.to_le_bytes());
+        assert_eq!(
+            Manifest::decode(&bytes),
+            Err(ManifestFault::NewerVersion { found: 2 })
+        );
+    }
+}

@@ -1,0 +1,1 @@
+//! Snapshots on a disk that lies and is damaged.
