@@ -2,6 +2,7 @@
 //! the same run. Prints the ratio for each question and asserts that both give the same answer.
 //!
 //! `cargo bench --bench engine -- 1000000` for a million users; 100,000 if no number is given.
+//! Words after the number choose the questions whose names have one of them.
 //! Not a Criterion bench: what counts is the ratio of two programs timed in turns, which Criterion
 //! does not print.
 #![allow(
@@ -40,6 +41,10 @@ fn main() {
         .skip(1)
         .find_map(|argument| argument.replace('_', "").parse().ok())
         .unwrap_or(100_000_u64);
+    let words: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-') && argument.parse::<u64>().is_err())
+        .collect();
     let world = World::new();
     let names = Names::new();
     let mut floor = Floor::new();
@@ -71,6 +76,13 @@ fn main() {
         "question", "floor", "engine", "ratio", "goal"
     );
     for question in questions::all(&floor, &population, &world) {
+        if !words.is_empty()
+            && !words
+                .iter()
+                .any(|word| question.name.contains(word.as_str()))
+        {
+            continue;
+        }
         let (floor_time, engine_time) = in_turns(&question);
         let ratio = engine_time.as_secs_f64() / floor_time.as_secs_f64();
         let mark = if ratio <= question.goal {

@@ -3,8 +3,7 @@
 
 use super::kernels;
 
-pub use super::kernels::Width;
-pub use super::kernels::Words;
+pub use super::kernels::{Operand, Width, Words};
 
 /// Words of 64 bits in a block.
 pub const WORDS: usize = 1_024;
@@ -123,9 +122,9 @@ impl Block {
         kernels::complement_in(&mut self.words, &all.words);
     }
 
-    /// Makes it what is in `first`, in all of `all` and in none of `none`, in one pass.
-    pub fn become_and_all(&mut self, first: &Words, all: &[&Words], none: &[&Words]) {
-        kernels::and_all(&mut self.words, first, all, none);
+    /// Makes it what is in `first` and in all operands, in one pass.
+    pub fn become_and_all(&mut self, first: &Words, operands: &[Operand<'_>]) {
+        kernels::and_all(&mut self.words, first, operands);
     }
 
     /// Makes it the positions of the values in `least..=greatest`. At most 65,536 values.
@@ -144,10 +143,10 @@ impl Block {
     }
 }
 
-/// How many numbers are in `first`, in all of `all` and in none of `none`: read once, written never.
+/// How many numbers are in `first` and in all operands: read once, written never.
 #[must_use]
-pub fn and_all_count(first: &Words, all: &[&Words], none: &[&Words]) -> u32 {
-    kernels::and_all_count(first, all, none)
+pub fn and_all_count(first: &Words, operands: &[Operand<'_>]) -> u32 {
+    kernels::and_all_count(first, operands)
 }
 
 fn place(number: u16) -> (usize, u64) {

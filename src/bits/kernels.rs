@@ -20,9 +20,6 @@ pub type Words = [u64; WORDS];
 /// Words that are combined in one step: a cache line.
 const STEP: usize = 8;
 
-/// Words that several sets are combined in before the next: they stay in registers.
-const CHUNK: usize = 64;
-
 /// Whether the processor has what the fast forms are compiled for.
 #[cfg(target_arch = "x86_64")]
 fn has_avx512() -> bool {
@@ -99,49 +96,74 @@ for_each_processor! {
     }
 }
 
+/// A set and what its words are flipped by: 0 for the set itself, all ones for its complement.
+pub type Operand<'a> = (&'a Words, u64);
+
 for_each_processor! {
-    /// How many bits are set in `first`, in all of `all` and in none of `none`: read once, written
-    /// never.
-    pub(super) fn and_all_count(first: &Words, all: &[&Words], none: &[&Words]) -> u32 {
+    /// How many bits are set in `first` and in all operands: read once, written never.
+    pub(super) fn and_all_count(first: &Words, operands: &[Operand<'_>]) -> u32 {
         let mut lanes = [0_u64; STEP];
-        for position in 0..WORDS / CHUNK {
-            let chunk = restricted(first, position, all, none);
-            for step in chunk.as_chunks::<STEP>().0 {
-                for (lane, word) in lanes.iter_mut().zip(step) {
-                    *lane += u64::from(word.count_ones());
-                }
+        each_step(first, operands, |_, step| {
+            for (lane, word) in lanes.iter_mut().zip(step) {
+                *lane += u64::from(word.count_ones());
             }
-        }
+        });
         sum(lanes)
     }
 }
 
 for_each_processor! {
-    /// Makes `target` what is set in `first`, in all of `all` and in none of `none`.
-    pub(super) fn and_all(target: &mut Words, first: &Words, all: &[&Words], none: &[&Words]) {
-        for (position, target) in target.as_chunks_mut::<CHUNK>().0.iter_mut().enumerate() {
-            *target = restricted(first, position, all, none);
+    /// Makes `target` what is set in `first` and in all operands.
+    pub(super) fn and_all(target: &mut Words, first: &Words, operands: &[Operand<'_>]) {
+        let target = target.as_chunks_mut::<STEP>().0;
+        each_step(first, operands, |position, step| target[position] = step);
+    }
+}
+
+/// Calls `visit` with each step of what is set in `first` and in all operands.
+#[inline(always)]
+fn each_step(first: &Words, operands: &[Operand<'_>], visit: impl FnMut(usize, [u64; STEP])) {
+    // For a number of operands that is known to the compiler, the loop over them is no loop.
+    match operands {
+        [] => each_step_of::<0>(first, &[], visit),
+        [a] => each_step_of(first, &[*a], visit),
+        [a, b] => each_step_of(first, &[*a, *b], visit),
+        [a, b, c] => each_step_of(first, &[*a, *b, *c], visit),
+        [a, b, c, d] => each_step_of(first, &[*a, *b, *c, *d], visit),
+        _ => {
+            let mut visit = visit;
+            for position in 0..WORDS / STEP {
+                let mut step = first.as_chunks::<STEP>().0[position];
+                for operand in operands {
+                    restrict(&mut step, position, operand);
+                }
+                visit(position, step);
+            }
         }
     }
 }
 
-/// One chunk of what is set in `first`, in all of `all` and in none of `none`.
 #[inline(always)]
-fn restricted(first: &Words, position: usize, all: &[&Words], none: &[&Words]) -> [u64; CHUNK] {
-    let mut chunk = first.as_chunks::<CHUNK>().0[position];
-    for words in all {
-        let other = &words.as_chunks::<CHUNK>().0[position];
-        for lane in 0..CHUNK {
-            chunk[lane] &= other[lane];
+fn each_step_of<const N: usize>(
+    first: &Words,
+    operands: &[Operand<'_>; N],
+    mut visit: impl FnMut(usize, [u64; STEP]),
+) {
+    for position in 0..WORDS / STEP {
+        let mut step = first.as_chunks::<STEP>().0[position];
+        for operand in operands {
+            restrict(&mut step, position, operand);
         }
+        visit(position, step);
     }
-    for words in none {
-        let other = &words.as_chunks::<CHUNK>().0[position];
-        for lane in 0..CHUNK {
-            chunk[lane] &= !other[lane];
-        }
+}
+
+#[inline(always)]
+fn restrict(step: &mut [u64; STEP], position: usize, (words, flip): &Operand<'_>) {
+    let other = &words.as_chunks::<STEP>().0[position];
+    for lane in 0..STEP {
+        step[lane] &= other[lane] ^ flip;
     }
-    chunk
 }
 
 #[inline(always)]
@@ -346,10 +368,18 @@ mod tests {
             .map(|word| a[word] & b[word] & !c[word])
             .collect();
         let mut target = c;
-        and_all(&mut target, &a, &[&b], &[&c]);
+        and_all(&mut target, &a, &[(&b, 0), (&c, u64::MAX)]);
         assert_eq!(target.to_vec(), expected);
-        assert_eq!(and_all_count(&a, &[&b], &[&c]), ones(&expected));
-        assert_eq!(and_all_count(&a, &[], &[]), ones(&a));
+        for repeats in 1..5 {
+            let operands = [(&b, 0), (&c, u64::MAX)].repeat(repeats);
+            assert_eq!(and_all_count(&a, &operands), ones(&expected));
+            assert_eq!(and_all_count(&a, &operands[1..]), {
+                let expected = (0..WORDS)
+                    .map(|word| a[word] & !c[word] & if repeats > 1 { b[word] } else { !0 });
+                ones(&expected.collect::<Vec<_>>())
+            });
+        }
+        assert_eq!(and_all_count(&a, &[]), ones(&a));
     }
 
     fn check_fill<T: Width + std::fmt::Debug>(from: impl Fn(u64) -> T, bounds: &[(u64, u64)]) {

@@ -5,4 +5,4 @@
 mod block;
 mod kernels;
 
-pub use block::{Block, Ones, WORDS, Width, Words, and_all_count};
+pub use block::{Block, Ones, Operand, WORDS, Width, Words, and_all_count};

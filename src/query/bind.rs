@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use smallvec::{SmallVec, smallvec};
+
 use crate::index::{Dictionary, IndexKind, QUARANTINE};
 use crate::model::{
     CoercionError, Comparison, Expression, Operand, Predicate, PropertyName, Quantifier, Reason,
@@ -131,8 +133,9 @@ pub(super) struct Leaf {
     pub(super) property: u32,
     pub(super) kind: IndexKind,
     pub(super) test: LeafTest,
-    /// Which of the predicates of the expression it is about, counted from the left.
-    pub(super) predicate: usize,
+    /// Which of the predicates of the expression it stands for, counted from the left: one, or
+    /// several that were made one.
+    pub(super) predicates: SmallVec<[usize; 2]>,
 }
 
 #[derive(Clone, Debug)]
@@ -484,7 +487,7 @@ fn leaf(property: &Property, test: LeafTest, predicate: usize) -> Node {
         property: property.number(),
         kind: property.kind(),
         test,
-        predicate,
+        predicates: smallvec![predicate],
     })
 }
 

@@ -279,8 +279,9 @@ struct Operands<'a> {
     /// Whether one of them holds for nobody in the shard.
     nobody: bool,
     sparse: Few<&'a Posting>,
-    dense: Few<&'a Words>,
     not_sparse: Few<&'a Posting>,
+    dense: Few<&'a Words>,
+    /// Dense ones to be taken away.
     not_dense: Few<&'a Words>,
     /// What has to be evaluated first, and whether it is taken away.
     others: Few<(&'a PlanNode<'a>, bool)>,
@@ -323,6 +324,15 @@ impl<'a> Operands<'a> {
         found
     }
 
+    fn with_complements(&self, dense: &[&'a Words]) -> Few<(&'a Words, u64)> {
+        let complements = self.not_dense.iter().map(|words| (*words, u64::MAX));
+        dense
+            .iter()
+            .map(|words| (*words, 0))
+            .chain(complements)
+            .collect()
+    }
+
     /// How many users satisfy all, where that can be told without a block.
     fn count(&self) -> Option<u32> {
         if self.nobody {
@@ -333,7 +343,7 @@ impl<'a> Operands<'a> {
         }
         match (&self.sparse[..], &self.dense[..]) {
             ([], [first, rest @ ..]) if self.not_sparse.is_empty() => {
-                Some(and_all_count(first, rest, &self.not_dense))
+                Some(and_all_count(first, &self.with_complements(rest)))
             }
             ([], _) => None,
             ([a, b], []) if self.not_sparse.is_empty() && self.not_dense.is_empty() => {
@@ -358,7 +368,7 @@ impl<'a> Operands<'a> {
         match (&self.sparse[..], &self.dense[..]) {
             ([], []) => return false,
             ([], [first, rest @ ..]) => {
-                target.become_and_all(first, rest, &self.not_dense);
+                target.become_and_all(first, &self.with_complements(rest));
             }
             ([first, rest @ ..], dense) => {
                 target.clear();

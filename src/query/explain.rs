@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::bind::{Bound, LeafTest};
+use super::bind::{Bound, Leaf, LeafTest};
 use super::count::count_by;
 use super::evaluate::{Evaluator, PartTrace};
 use super::plan::{PlanNode, Step, plan};
@@ -83,10 +83,7 @@ fn explained(
                     "users with a value"
                 }
             };
-            (
-                texts.get(leaf.predicate).cloned().unwrap_or_default(),
-                access,
-            )
+            (leaf_text(leaf, texts), access)
         }
         Step::Not(_) => ("not".into(), "complement"),
         Step::And(_) => ("all of".into(), "intersection"),
@@ -106,4 +103,12 @@ fn explained(
             .map(|child| explained(child, trace, texts, kept))
             .collect(),
     }
+}
+
+fn leaf_text(leaf: &Leaf, texts: &[String]) -> String {
+    let texts = leaf
+        .predicates
+        .iter()
+        .filter_map(|&position| texts.get(position));
+    texts.map(String::as_str).collect::<Vec<_>>().join(" AND ")
 }

@@ -5,6 +5,8 @@
 //! end the work early, and the operands of an AND come in the order of their estimated numbers of
 //! users.
 
+use std::borrow::Cow;
+
 use super::bind::{Leaf, LeafTest, Node};
 use crate::index::IndexKind;
 use crate::population::{KeptCounts, Population};
@@ -23,7 +25,7 @@ pub(super) struct PlanNode<'a> {
 pub(super) enum Step<'a> {
     Everyone,
     Nobody,
-    Leaf(&'a Leaf),
+    Leaf(Cow<'a, Leaf>),
     Not(Box<PlanNode<'a>>),
     /// At least two.
     And(Vec<PlanNode<'a>>),
@@ -142,7 +144,7 @@ fn normalized(node: &Node, negated: bool) -> Step<'_> {
             LeafTest::AnyCode(_)
             | LeafTest::AnyNumber(_)
             | LeafTest::Between(..)
-            | LeafTest::Present => not_if(negated, Step::Leaf(leaf)),
+            | LeafTest::Present => not_if(negated, Step::Leaf(Cow::Borrowed(leaf))),
         },
     }
 }
@@ -167,11 +169,47 @@ fn and<'a>(steps: impl Iterator<Item = Step<'a>>) -> Step<'a> {
             }
         }
     }
+    merge_ranges(&mut operands);
     match operands.len() {
         0 => Step::Everyone,
         1 => operands.remove(0).step,
         _ => Step::And(operands),
     }
+}
+
+/// Makes one range of all ranges of one property: a user has one number.
+fn merge_ranges(operands: &mut Vec<PlanNode<'_>>) {
+    let mut position = 0;
+    while position < operands.len() {
+        let (before, from_here) = operands.split_at_mut(position);
+        if let Step::Leaf(leaf) = &from_here[0].step
+            && let LeafTest::Between(least, greatest) = leaf.test
+            && before
+                .iter_mut()
+                .any(|other| narrow(other, leaf, least, greatest))
+        {
+            operands.remove(position);
+        } else {
+            position += 1;
+        }
+    }
+}
+
+/// Narrows a range of the property; returns whether it was one.
+fn narrow(node: &mut PlanNode<'_>, by: &Leaf, least: i64, greatest: i64) -> bool {
+    let Step::Leaf(leaf) = &mut node.step else {
+        return false;
+    };
+    let LeafTest::Between(other_least, other_greatest) = leaf.test else {
+        return false;
+    };
+    if leaf.property != by.property {
+        return false;
+    }
+    let leaf = leaf.to_mut();
+    leaf.test = LeafTest::Between(least.max(other_least), greatest.min(other_greatest));
+    leaf.predicates.extend_from_slice(&by.predicates);
+    true
 }
 
 fn or<'a>(steps: impl Iterator<Item = Step<'a>>) -> Step<'a> {
@@ -204,7 +242,7 @@ fn estimated<'a>(kept: &KeptCounts, step: Step<'a>) -> PlanNode<'a> {
     let (estimate, step) = match step {
         Step::Everyone => (users, Step::Everyone),
         Step::Nobody => (0, Step::Nobody),
-        Step::Leaf(leaf) => (estimated_leaf(kept, leaf), Step::Leaf(leaf)),
+        Step::Leaf(leaf) => (estimated_leaf(kept, &leaf), Step::Leaf(leaf)),
         Step::Not(operand) => {
             let operand = estimated(kept, operand.step);
             (
