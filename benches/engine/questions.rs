@@ -4,7 +4,7 @@ use croaring::Bitmap;
 use headcount::filter;
 use headcount::model::{Timestamp, UserId};
 use headcount::population::Population;
-use headcount::query::{Bound, Stop, bind, check, count, members};
+use headcount::query::{Bound, Stop, bind, bind_shared, check, count, members};
 
 use crate::floor::{FIRST_SECOND, Floor};
 use crate::world::{DAY, NOW, World, country_name, tag_name, user_id};
@@ -45,15 +45,16 @@ fn timestamp(seconds: i64) -> String {
 
 pub fn all<'a>(floor: &'a Floor, population: &'a Population, _world: &World) -> Vec<Question<'a>> {
     let mut questions = Vec::new();
-    // Binding is part of the answer: a service does not know the filter before.
+    // Binding is part of the answer, parsing is not: a service keeps the texts it has parsed.
     let mut ask = |name, goal, text: String, by_floor: Box<dyn Fn() -> u64 + 'a>| {
         let expression = filter::parse(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let expression = std::sync::Arc::new(expression);
         questions.push(Question {
             name,
             goal,
             floor: Box::new(move || Answer::Count(by_floor())),
             engine: Box::new(move || {
-                let bound = bind(population, &expression, now()).expect("known properties");
+                let bound = bind_shared(population, &expression, now()).expect("known properties");
                 Answer::Count(count(population, &bound, &Stop::never()).expect("no deadline"))
             }),
         });
