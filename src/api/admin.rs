@@ -2,11 +2,11 @@
 
 use tonic::{Request, Response};
 
-use super::convert::CATALOG_PAGE;
-use super::error::ApiError;
+use super::convert::{self, CATALOG_PAGE};
+use super::deadline::Deadline;
 use super::token::{Page, Tokens, request_hash};
 use super::{Api, RpcStatus};
-use crate::model::{PopulationName, Reason};
+use crate::model::PopulationName;
 use crate::proto::{
     CreateSnapshotRequest, CreateSnapshotResponse, ListPopulationsRequest, ListPopulationsResponse,
     Population, admin_service_server::AdminService,
@@ -18,8 +18,15 @@ impl AdminService for Api {
         &self,
         request: Request<CreateSnapshotRequest>,
     ) -> Result<Response<CreateSnapshotResponse>, RpcStatus> {
-        drop(request);
-        Err(ApiError::new(Reason::Internal, "snapshots are not taken yet").into())
+        let snapshot = Deadline::of(&request)
+            .bound(async { Ok(self.engine.snapshot().await?) })
+            .await?;
+        Ok(Response::new(CreateSnapshotResponse {
+            revision: self.revision(snapshot.revision),
+            create_time: Some(convert::timestamp_message(snapshot.created)),
+            bytes: snapshot.bytes,
+            users: snapshot.users,
+        }))
     }
 
     async fn list_populations(

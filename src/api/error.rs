@@ -5,7 +5,7 @@
 
 use std::fmt::Display;
 
-use crate::engine::{CommitError, QueryFailed};
+use crate::engine::{CommitError, QueryFailed, SnapshotError};
 use crate::filter::FilterError;
 use crate::model::{LimitExceeded, PropertyName, Reason};
 use crate::population::{Refusal, ValuesError};
@@ -213,5 +213,11 @@ impl From<Stopped> for ApiError {
 impl From<QueryFailed> for ApiError {
     fn from(error: QueryFailed) -> Self {
         Self::new(Reason::Internal, error)
+    }
+}
+
+impl From<SnapshotError> for ApiError {
+    fn from(error: SnapshotError) -> Self {
+        Self::new(error.reason(), error)
     }
 }

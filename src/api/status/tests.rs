@@ -3,7 +3,7 @@
 use super::*;
 use crate::api::convert::{Origins, Path};
 use crate::api::token::Tokens;
-use crate::engine::CommitError;
+use crate::engine::{CommitError, SnapshotError};
 use crate::filter;
 use crate::model::{LimitExceeded, PropertyName, ValueType};
 use crate::population::{Refusal, ValuesError};
@@ -129,6 +129,11 @@ fn errors() -> Vec<ApiError> {
         }
         .into(),
         crate::engine::QueryFailed.into(),
+        SnapshotError::ReadOnly {
+            cause: "log/1: no space".into(),
+        }
+        .into(),
+        SnapshotError::Stopping.into(),
         Stopped.into(),
         ApiError::stopping(),
         ApiError::property_not_found(&property, std::slice::from_ref(&property)),

@@ -1,0 +1,14 @@
+//! The service as its clients see it: a real client, a real server on a port of its own, a data
+//! folder that goes when the test ends.
+
+mod bad_input;
+mod catalog;
+mod harness;
+mod ingest;
+mod members;
+mod questions;
+mod restart;
+mod same_answers;
+mod seed_example;
+mod standard;
+mod users;
