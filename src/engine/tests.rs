@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::model::{Action, Change, NonEmpty, Operation, PropertyName, UserId, UserUpdate, Value};
+use crate::model::{
+    Action, Change, NonEmpty, Number, Operation, PropertyDeclaration, PropertyName, UserId,
+    UserUpdate, Value, ValueType,
+};
+use crate::testing::disk::{Crash, Failure, LyingDisk};
 
 fn options(folder: &std::path::Path) -> EngineOptions {
     EngineOptions {
@@ -66,4 +70,402 @@ async fn what_is_acknowledged_is_there_after_a_restart() {
         let user = format!("u{}", number % 50);
         assert_eq!(value(&engine, &user, "age"), Some(Value::Int64(number)));
     }
+}
+
+/// Something that a workload does.
+#[derive(Clone, Debug)]
+enum Step {
+    Commit(Command),
+    Snapshot,
+}
+
+fn in_population(name: &str, action: Action) -> Command {
+    Command::Population {
+        name: PopulationName::new(name).unwrap(),
+        action,
+    }
+}
+
+fn increment(user: &str, property: &str) -> Command {
+    let mut command = set(user, property, 0);
+    if let Command::Population {
+        action: Action::Write(updates),
+        ..
+    } = &mut command
+    {
+        let mut update = updates[0].clone();
+        update.changes[0].operation = Operation::Increment(Number::Int64(1));
+        *updates = NonEmpty::one(update);
+    }
+    command
+}
+
+/// Writes, refusals, erasures, two populations, a declaration, and three snapshots in between.
+fn workload() -> Vec<Step> {
+    let mut steps = Vec::new();
+    for number in 0..24_i64 {
+        let user = format!("u{}", number % 7);
+        steps.push(Step::Commit(match number % 6 {
+            0 | 3 => increment(&user, "visits"),
+            1 => set(&user, "age", number),
+            2 => in_population(
+                "drivers",
+                Action::CreateProperty(PropertyDeclaration {
+                    name: PropertyName::new(format!("p{number}")).unwrap(),
+                    value_type: ValueType::Bool,
+                    case_insensitive: false,
+                }),
+            ),
+            // Refused: ages are whole numbers by then.
+            4 => in_population(
+                "default",
+                Action::Write(NonEmpty::one(UserUpdate {
+                    user: UserId::new("refused").unwrap(),
+                    value_time: None,
+                    changes: vec![Change {
+                        property: PropertyName::new("age").unwrap(),
+                        operation: Operation::Set(Value::Bool(true)),
+                    }],
+                })),
+            ),
+            _ => in_population("default", Action::Erase(UserId::new(user).unwrap())),
+        }));
+        if number % 8 == 5 {
+            steps.push(Step::Snapshot);
+        }
+    }
+    steps
+}
+
+/// Everything that can be read, in a form that can be compared.
+fn contents(engine: &Engine) -> String {
+    let mut lines = Vec::new();
+    for (name, population) in engine.populations() {
+        lines.push(format!("{name} {}", population.user_count()));
+        for property in population.properties() {
+            lines.push(format!("{name} {property:?}"));
+        }
+        for number in 0..7 {
+            let user = UserId::new(format!("u{number}")).unwrap();
+            lines.push(format!("{name} {user} {:?}", population.user(&user)));
+        }
+        let refused = UserId::new("refused").unwrap();
+        assert_eq!(population.user(&refused), None);
+    }
+    lines.join("\n")
+}
+
+fn small() -> EngineOptions {
+    EngineOptions {
+        query_threads: 1,
+        log_file_bytes: 600,
+        snapshot_interval: None,
+        ..EngineOptions::new("/data")
+    }
+}
+
+fn open_on(disk: &LyingDisk) -> Result<Engine, OpenError> {
+    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    Engine::open_on(&disk, &small(), Arc::new(SystemClock))
+}
+
+/// What becomes of the workload on a disk that fails at some point: the contents after each
+/// acknowledged step, from the empty store on, and whether a command was left in doubt.
+struct Run {
+    acknowledged: usize,
+    in_doubt: bool,
+    state: Option<State>,
+}
+
+async fn run(disk: &LyingDisk, steps: &[Step]) -> Run {
+    let mut run = Run {
+        acknowledged: 0,
+        in_doubt: false,
+        state: None,
+    };
+    let Ok(engine) = open_on(disk) else {
+        return run;
+    };
+    for step in steps {
+        match step {
+            Step::Commit(command) => match engine.commit(command.clone()).await {
+                Ok(_) | Err(CommitError::Refused(_)) => {
+                    assert!(!run.in_doubt, "acknowledged after a failure");
+                    run.acknowledged += 1;
+                }
+                Err(CommitError::ReadOnly { .. }) => run.in_doubt = true,
+                Err(other) => panic!("{other}"),
+            },
+            Step::Snapshot => {
+                // That it failed shows in the state, if it matters.
+                let _ = engine.snapshot().await;
+            }
+        }
+    }
+    run.state = Some(engine.state());
+    engine.shutdown().await;
+    run
+}
+
+/// The contents after each command of the workload, the empty store first.
+async fn expected(steps: &[Step]) -> Vec<String> {
+    let engine = open_on(&LyingDisk::new()).unwrap();
+    let mut contents_after = vec![contents(&engine)];
+    for step in steps {
+        if let Step::Commit(command) = step {
+            let _ = engine.commit(command.clone()).await;
+            contents_after.push(contents(&engine));
+        }
+    }
+    contents_after
+}
+
+#[tokio::test]
+async fn a_crash_at_every_operation_loses_nothing_acknowledged() {
+    let steps = workload();
+    let expected = expected(&steps).await;
+    let count = {
+        let disk = LyingDisk::new();
+        let run = run(&disk, &steps).await;
+        assert_eq!(run.acknowledged, expected.len() - 1);
+        disk.operations()
+    };
+    for operation in 1..=count {
+        let disk = LyingDisk::new();
+        disk.fail_at(operation, Failure::PowerOut);
+        let run = run(&disk, &steps).await;
+        for crash in [
+            Crash::LosesAll,
+            Crash::KeepsAll,
+            Crash::Tears { seed: operation },
+            Crash::Tears {
+                seed: operation + 1_000_000,
+            },
+        ] {
+            let found = disk.after_crash(crash);
+            let engine = open_on(&found)
+                .unwrap_or_else(|error| panic!("operation {operation}, {crash:?}: {error}"));
+            let contents = contents(&engine);
+            let in_doubt = usize::from(run.in_doubt);
+            assert!(
+                expected[run.acknowledged..=run.acknowledged + in_doubt].contains(&contents),
+                "operation {operation}, {crash:?}: after {} commands\n{contents}",
+                run.acknowledged
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_failed_disk_refuses_writes_for_good_and_goes_on_reading() {
+    let steps = workload();
+    let expected = expected(&steps).await;
+    let count = {
+        let disk = LyingDisk::new();
+        run(&disk, &steps).await;
+        disk.operations()
+    };
+    for failure in [Failure::Io, Failure::Full] {
+        for operation in 1..=count {
+            let disk = LyingDisk::new();
+            disk.fail_at(operation, failure);
+            let run = run(&disk, &steps).await;
+            if run.in_doubt {
+                assert!(
+                    matches!(run.state, Some(State::ReadOnly { .. })),
+                    "{operation}"
+                );
+            }
+            let found = disk.after_crash(Crash::LosesAll);
+            let engine = open_on(&found)
+                .unwrap_or_else(|error| panic!("operation {operation}, {failure:?}: {error}"));
+            let in_doubt = usize::from(run.in_doubt);
+            assert!(
+                expected[run.acknowledged..=run.acknowledged + in_doubt]
+                    .contains(&contents(&engine)),
+                "operation {operation}, {failure:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_byte_anywhere_is_refused_or_changes_nothing() {
+    let steps = workload();
+    let expected = expected(&steps).await;
+    let disk = LyingDisk::new();
+    run(&disk, &steps).await;
+    let files = disk.files();
+    assert!(
+        files
+            .keys()
+            .any(|path| path.starts_with("/data/snapshots/"))
+    );
+    let (mut refused, mut fell_back) = (0, 0);
+    for (path, bytes) in files {
+        for position in 0..bytes.len() {
+            let copy = disk.copy();
+            copy.tamper(&path, |bytes| bytes[position] ^= 1 << (position % 8));
+            match open_on(&copy) {
+                Err(error) => {
+                    let text = error.to_string();
+                    assert!(text.contains("/data/"), "{text}");
+                    refused += 1;
+                }
+                Ok(engine) => {
+                    let contents = contents(&engine);
+                    assert_eq!(Some(&contents), expected.last(), "{}", path.display());
+                    drop(engine);
+                    let is_aside = |path: &PathBuf| path.starts_with("/data/set-aside");
+                    fell_back += usize::from(copy.files().keys().any(is_aside));
+                }
+            }
+        }
+    }
+    assert!(refused > 100 && fell_back > 100, "{refused} {fell_back}");
+}
+
+#[tokio::test]
+async fn two_damaged_snapshots_are_refused_once_the_log_is_trimmed() {
+    let disk = LyingDisk::new();
+    run(&disk, &workload()).await;
+    let manifests: Vec<_> = disk
+        .files()
+        .into_keys()
+        .filter(|path| path.ends_with("manifest"))
+        .collect();
+    assert_eq!(manifests.len(), 2);
+    for manifest in &manifests {
+        disk.tamper(manifest, |bytes| bytes[30] ^= 1);
+    }
+    // The spare file of the log holds nothing.
+    let kept = || {
+        let mut files = disk.files();
+        files.retain(|path, _| !path.ends_with("spare"));
+        files
+    };
+    let before = kept();
+    let error = open_on(&disk).unwrap_err();
+    assert!(
+        matches!(error, OpenError::NothingToFallBackTo { .. }),
+        "{error}"
+    );
+    assert!(kept() == before, "something was changed");
+}
+
+#[tokio::test]
+async fn limits_in_force_are_those_of_the_log_until_they_are_changed() {
+    let disk = LyingDisk::new();
+    let dyn_disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    let with_properties = |properties| EngineOptions {
+        limits: StoreLimits {
+            properties,
+            ..StoreLimits::default()
+        },
+        ..small()
+    };
+    let open = |properties| {
+        let clock = Arc::new(SystemClock);
+        Engine::open_on(&dyn_disk, &with_properties(properties), clock).unwrap()
+    };
+    let engine = open(1);
+    assert_eq!(engine.applied(), Revision::new(1));
+    engine.commit(set("u1", "a", 1)).await.unwrap();
+    let second = engine.commit(set("u1", "b", 1)).await;
+    assert!(matches!(second, Err(CommitError::Refused(_))));
+    engine.snapshot().await.unwrap();
+    drop(engine);
+    // The refusal stays one, and the same limits are not recorded again.
+    let engine = open(1);
+    assert_eq!(engine.applied(), Revision::new(3));
+    assert_eq!(value(&engine, "u1", "b"), None);
+    drop(engine);
+    let engine = open(2);
+    assert_eq!(value(&engine, "u1", "b"), None);
+    engine.commit(set("u1", "b", 1)).await.unwrap();
+    drop(engine);
+    let engine = open(1);
+    assert_eq!(value(&engine, "u1", "b"), Some(Value::Int64(1)));
+}
+
+#[tokio::test]
+async fn snapshots_follow_the_schedule() {
+    let disk = LyingDisk::new();
+    let dyn_disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    let options = EngineOptions {
+        snapshot_log_bytes: 1,
+        ..small()
+    };
+    let engine = Engine::open_on(&dyn_disk, &options, Arc::new(SystemClock)).unwrap();
+    engine.commit(set("u1", "a", 1)).await.unwrap();
+    let has_snapshot = || {
+        let files = disk.files();
+        files.keys().any(|path| path.ends_with("manifest"))
+    };
+    for _ in 0..100 {
+        if has_snapshot() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("no snapshot was written");
+}
+
+#[tokio::test]
+async fn a_snapshot_shows_one_moment_while_writes_go_on() {
+    let disk = LyingDisk::new();
+    let engine = open_on(&disk).unwrap();
+    let writer = tokio::spawn({
+        let engine = engine.clone();
+        async move {
+            for number in 0..400 {
+                engine.commit(set("u1", "a", number)).await.unwrap();
+                engine.commit(set("u2", "b", number)).await.unwrap();
+            }
+        }
+    });
+    let mut snapshots = 0;
+    while !writer.is_finished() {
+        engine.snapshot().await.unwrap();
+        snapshots += 1;
+    }
+    assert!(snapshots > 1);
+    writer.await.unwrap();
+    let applied = engine.applied();
+    drop(engine);
+    let engine = open_on(&disk.after_crash(Crash::LosesAll)).unwrap();
+    assert_eq!(engine.applied(), applied);
+    assert_eq!(value(&engine, "u1", "a"), Some(Value::Int64(399)));
+    assert_eq!(value(&engine, "u2", "b"), Some(Value::Int64(399)));
+}
+
+#[tokio::test]
+async fn a_folder_in_use_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(folder.path());
+    let second = Engine::open(&options(folder.path()), Arc::new(SystemClock));
+    let error = second.unwrap_err().to_string();
+    assert!(error.contains("in use"), "{error}");
+    engine.shutdown().await;
+    // The handle may live on: the folder is free.
+    open(folder.path());
+}
+
+#[tokio::test]
+async fn commands_are_grouped_and_answered_in_order() {
+    let disk = LyingDisk::new();
+    let engine = open_on(&disk).unwrap();
+    let syncs = disk.syncs();
+    let mut submitted = Vec::new();
+    for number in 0..500 {
+        submitted.push(engine.submit(set("u1", "a", number)).await.unwrap());
+    }
+    let mut last = Revision::ZERO;
+    for outcome in submitted {
+        let committed = outcome.await.unwrap();
+        assert!(committed.revision > last);
+        last = committed.revision;
+    }
+    assert_eq!(value(&engine, "u1", "a"), Some(Value::Int64(499)));
+    assert!(disk.syncs() - syncs < 500, "{} syncs", disk.syncs() - syncs);
 }

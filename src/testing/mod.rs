@@ -4,6 +4,7 @@
 //! fuzzing and benchmarks turn on.
 
 pub mod clock;
+pub mod disk;
 pub mod generate;
 pub mod naive;
 pub mod wire;
