@@ -8,7 +8,7 @@ use super::error::ApiError;
 
 /// How much of the client's time is kept for the way back, so that our answer, which says what
 /// happened, arrives before the client's own timer fires: a tenth, and no more than this.
-const MOST_KEPT_BACK: Duration = Duration::from_millis(10);
+const MOST_KEPT_BACK: Duration = Duration::from_millis(20);
 
 /// Longer than any call: what a client that asks for years gets.
 const LONGEST: Duration = Duration::from_hours(366 * 24);
