@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use prost::Message;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Streaming};
@@ -22,6 +23,8 @@ use crate::proto::{
 
 /// How many batches of one stream may be unanswered.
 const IN_FLIGHT: usize = 256;
+/// How many bytes of unanswered batches one stream may have, give or take a batch.
+const IN_FLIGHT_BYTES: usize = 8 << 20;
 /// How many answers wait for a client that reads slowly.
 const ANSWERS: usize = 64;
 
@@ -75,6 +78,7 @@ impl IngestService for Api {
             api: self.clone(),
             answers,
             unanswered: VecDeque::new(),
+            unanswered_bytes: 0,
             last_sequence: None,
         };
         tokio::spawn(stream.run(request.into_inner(), deadline));
@@ -85,6 +89,7 @@ impl IngestService for Api {
 /// A batch that is not answered yet.
 struct Unanswered {
     sequence: u64,
+    bytes: usize,
     origins: Origins,
     outcome: Outcome,
 }
@@ -112,6 +117,7 @@ struct WriteStream {
     api: Api,
     answers: mpsc::Sender<Result<WriteStreamResponse, RpcStatus>>,
     unanswered: VecDeque<Unanswered>,
+    unanswered_bytes: usize,
     last_sequence: Option<u64>,
 }
 
@@ -138,7 +144,8 @@ impl WriteStream {
         let api = self.api.clone();
         let end = loop {
             // What came first is answered first, and nothing more is read while too much waits.
-            let is_full = self.unanswered.len() >= IN_FLIGHT;
+            let is_full =
+                self.unanswered.len() >= IN_FLIGHT || self.unanswered_bytes >= IN_FLIGHT_BYTES;
             let message = match self.unanswered.front_mut() {
                 None => Some(read(&api, requests).await),
                 Some(first) if is_full => {
@@ -182,6 +189,7 @@ impl WriteStream {
             ));
         }
         self.last_sequence = Some(sequence);
+        let bytes = request.encoded_len();
         let (origins, outcome) = match command(request.population, request.updates) {
             Err(error) => (Origins::default(), Outcome::Decided(Box::new(Err(error)))),
             Ok((command, origins)) => match self.api.engine.submit(command).await {
@@ -189,8 +197,10 @@ impl WriteStream {
                 Err(error) => (origins, Outcome::Decided(Box::new(Err(error.into())))),
             },
         };
+        self.unanswered_bytes += bytes;
         self.unanswered.push_back(Unanswered {
             sequence,
+            bytes,
             origins,
             outcome,
         });
@@ -204,12 +214,14 @@ impl WriteStream {
         first.decide().await;
         let Some(Unanswered {
             sequence,
+            bytes,
             outcome: Outcome::Decided(outcome),
             ..
         }) = self.unanswered.pop_front()
         else {
             return Ok(());
         };
+        self.unanswered_bytes -= bytes;
         let answer = match *outcome {
             Ok(committed) => WriteStreamResponse {
                 sequence,

@@ -19,6 +19,13 @@ use crate::proto::{
 
 const ROOT: Path<'static> = Path::Root;
 
+/// The most bytes of values in one answer: clients take 4 MiB unless told otherwise.
+const ANSWER_BYTES: usize = 2 << 20;
+/// What a value takes beside its text.
+const VALUE_BYTES: usize = 32;
+/// What a version takes at most.
+const VERSION_BYTES: usize = 128;
+
 fn property_message(info: &PropertyInfo) -> Property {
     Property {
         name: info.declaration.name.as_str().to_owned(),
@@ -214,8 +221,10 @@ impl SchemaService for Api {
                     })
             })
             .await?;
-        let has_more = values.len() > size;
+        let asked = values.len();
         values.truncate(size);
+        values.truncate(fitting(&values));
+        let has_more = values.len() < asked;
         let last = values.last().filter(|_| has_more);
         let next_page_token = last.map_or_else(String::new, |last| {
             let place = place_of(&last.value);
@@ -231,6 +240,25 @@ impl SchemaService for Api {
             revision,
         }))
     }
+}
+
+/// How many values fit into one answer: at least one.
+fn fitting(values: &[crate::population::ValueCount]) -> usize {
+    let mut bytes = 0;
+    let fitting = values.iter().take_while(|counted| {
+        bytes += VALUE_BYTES
+            + match &counted.value {
+                Value::String(text) => text.as_str().len(),
+                Value::Version(_) => VERSION_BYTES,
+                Value::Bool(_)
+                | Value::StringSet(_)
+                | Value::Int64(_)
+                | Value::Double(_)
+                | Value::Timestamp(_) => 0,
+            };
+        bytes <= ANSWER_BYTES
+    });
+    fitting.count().max(1)
 }
 
 /// A listed value as the place in its list: a letter for its type, and its text.

@@ -207,6 +207,38 @@ async fn values_are_listed_with_their_counts() {
 }
 
 #[tokio::test]
+async fn long_values_are_listed_in_answers_that_clients_take() {
+    let service = Service::start().await;
+    let users = |from: usize| {
+        let users = (from..from + 900).map(|n| {
+            let long = text(&format!("{n:0>1024}"));
+            set(&format!("u{n}"), &[("long", long)])
+        });
+        users.collect::<Vec<_>>()
+    };
+    for from in [0, 900, 1_800, 2_700, 3_600] {
+        service.write(users(from)).await;
+    }
+    let mut listed = 0;
+    let mut request = ListValuesRequest {
+        property: "long".into(),
+        page_size: 10_000,
+        ..Default::default()
+    };
+    loop {
+        let page = service.schema().list_values(request.clone()).await.unwrap();
+        let page = page.into_inner();
+        listed += page.values.len();
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        request.page_token = page.next_page_token;
+    }
+    assert_eq!(listed, 4_500);
+    service.stop().await;
+}
+
+#[tokio::test]
 async fn populations_are_listed_page_by_page() {
     let service = Service::start().await;
     for name in ["passengers", "drivers"] {

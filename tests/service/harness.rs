@@ -15,6 +15,7 @@ use headcount::proto::{
     user_service_client::UserServiceClient, value::Kind,
 };
 use headcount::server::{self, ServerConfig, ServerError};
+use headcount::storage::{Disk, RealDisk};
 use headcount::testing::clock::ManualClock;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -54,10 +55,16 @@ impl Service {
     }
 
     pub(crate) async fn start_with(folder: &Path, config: ServerConfig) -> Self {
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        Self::start_on(&disk, &folder.join("data"), config).await
+    }
+
+    /// Serves what is in a folder of a disk.
+    pub(crate) async fn start_on(disk: &Arc<dyn Disk>, data: &Path, config: ServerConfig) -> Self {
         let clock = Arc::new(ManualClock::new(NOW.parse().unwrap()));
-        let mut options = EngineOptions::new(folder.join("data"));
+        let mut options = EngineOptions::new(data);
         options.query_threads = 1;
-        let engine = Engine::open(&options, clock.clone()).unwrap();
+        let engine = Engine::open_on(disk, &options, clock.clone()).unwrap();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();

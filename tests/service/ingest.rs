@@ -384,7 +384,7 @@ async fn sequence_numbers_must_rise() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_too_large_a_batch_ends_with_a_clear_error() {
+async fn a_batch_that_is_too_large_ends_the_stream_with_a_clear_error() {
     let service = Service::start().await;
     let large = (0..600).map(|n| set(&format!("u{n}"), &[("x", text(&"x".repeat(1_000)))]));
     let mut updates: Vec<UserUpdate> = large.clone().collect();

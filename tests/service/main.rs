@@ -7,6 +7,7 @@ mod harness;
 mod ingest;
 mod members;
 mod questions;
+mod read_only;
 mod restart;
 mod same_answers;
 mod seed_example;
