@@ -37,7 +37,7 @@ static SERVICE: LazyLock<Service> = LazyLock::new(|| {
     };
     let (closing, closed) = watch::channel(false);
     Service {
-        api: Api::new(engine, closed),
+        api: Api::new(engine, closed, 64),
         runtime,
         _closing: closing,
         _folder: folder,

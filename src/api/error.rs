@@ -79,6 +79,13 @@ impl ApiError {
         )
     }
 
+    pub(super) fn overloaded() -> Self {
+        Self::new(
+            Reason::Overloaded,
+            "too many queries wait already; try again later",
+        )
+    }
+
     pub(super) fn stopping() -> Self {
         Self::new(
             Reason::NotServing,

@@ -20,7 +20,7 @@ mod user;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 pub use status::{RpcStatus, of_transport};
 
@@ -42,16 +42,20 @@ pub struct Api {
     engine: Engine,
     tokens: Tokens,
     closing: watch::Receiver<bool>,
+    /// A permit for each query that waits for a thread or runs on one.
+    queries: Arc<Semaphore>,
 }
 
 impl Api {
-    /// The services of a store. Streams end soon after `closing` turns true.
+    /// The services of a store, which take so many queries at once. Streams end soon after
+    /// `closing` turns true.
     #[must_use]
-    pub fn new(engine: Engine, closing: watch::Receiver<bool>) -> Self {
+    pub fn new(engine: Engine, closing: watch::Receiver<bool>, queries: usize) -> Self {
         Self {
             tokens: Tokens::new(engine.store_id()),
             engine,
             closing,
+            queries: Arc::new(Semaphore::new(queries.min(Semaphore::MAX_PERMITS))),
         }
     }
 
@@ -121,12 +125,16 @@ impl Api {
         deadline: Deadline,
         work: impl FnOnce(&Stop) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<T, ApiError> {
+        // Refused at once while there is time to ask elsewhere, rather than late.
+        let permit = Arc::clone(&self.queries).try_acquire_owned();
+        let permit = permit.map_err(|_| ApiError::overloaded())?;
         let stop = Stop::at(deadline.instant());
         let guard = StopOnDrop(stop.clone());
         let result = deadline
             .bound(async {
                 self.engine
                     .query(move || {
+                        let _permit = permit;
                         // Who gave up while this waited for a thread costs nothing more.
                         stop.check()?;
                         work(&stop)

@@ -15,6 +15,9 @@ pub struct ServerConfig {
     pub other_bytes: usize,
     /// Calls that one connection may have open.
     pub streams_per_connection: u32,
+    /// Queries that wait or run at once, over all connections; more are refused at once. Small
+    /// checks, which take microseconds, are none of them.
+    pub queries: usize,
     /// How often a silent client is asked whether it is still there.
     pub keepalive_interval: Duration,
     /// How long it may take to answer.
@@ -31,6 +34,7 @@ impl Default for ServerConfig {
             batch_query_bytes: 4 << 20,
             other_bytes: 64 << 10,
             streams_per_connection: 1_024,
+            queries: 1_024,
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),
             drain: Duration::from_secs(10),

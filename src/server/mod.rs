@@ -57,7 +57,7 @@ pub async fn run(
     health.tell(&engine.state()).await;
     let follower = tokio::spawn(health.clone().follow(states));
 
-    let api = Api::new(engine, closing.clone());
+    let api = Api::new(engine, closing.clone(), config.queries);
     let query = QueryServiceServer::new(api.clone());
     let reflection = || {
         tonic_reflection::server::Builder::configure()

@@ -2,15 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use headcount::proto::StreamMembersRequest;
+use headcount::proto::{CheckRequest, StreamMembersRequest};
 use headcount::server::ServerConfig;
 use prost::Message;
 use tonic::Code;
 use tonic_health::pb::health_check_response::ServingStatus as Health;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_reflection::pb::{v1, v1alpha};
+use tonic_types::StatusExt;
 
-use crate::harness::{Service, user};
+use crate::harness::{Service, expect_error, user};
 
 const SERVICES: [&str; 5] = [
     "headcount.v1.AdminService",
@@ -174,6 +175,29 @@ async fn the_end_is_bounded_whatever_clients_do() {
 }
 
 #[tokio::test]
+async fn too_many_queries_are_refused_at_once_and_checks_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = ServerConfig {
+        queries: 0,
+        ..ServerConfig::default()
+    };
+    let service = Service::start_with(folder.path(), config).await;
+    service.write(vec![user("u")]).await;
+    let refused = service.try_count("TRUE").await;
+    let status = expect_error(refused, Code::ResourceExhausted, "OVERLOADED", None);
+    let retry = status.get_details_retry_info().unwrap();
+    assert!(retry.retry_delay.is_some());
+    let request = CheckRequest {
+        user_id: "u".into(),
+        filters: vec!["TRUE".into()],
+        ..Default::default()
+    };
+    let check = service.query().check(request).await.unwrap();
+    assert_eq!(check.into_inner().members, [true]);
+    service.stop().await;
+}
+
+#[tokio::test]
 async fn unknown_methods_are_unimplemented() {
     let service = Service::start().await;
     let mut client = tonic::client::Grpc::new(service.channel.clone());
@@ -199,6 +223,6 @@ async fn bytes_that_are_no_message_are_the_clients_fault() {
     let codec = tonic_prost::ProstCodec::<Vec<u8>, headcount::proto::GetUserResponse>::default();
     let bad = vec![0xff, 0xfe];
     let refused = client.unary(tonic::Request::new(bad), path, codec).await;
-    crate::harness::expect_error(refused, Code::InvalidArgument, "INVALID_FIELD", None);
+    expect_error(refused, Code::InvalidArgument, "INVALID_FIELD", None);
     service.stop().await;
 }

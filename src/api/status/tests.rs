@@ -136,6 +136,7 @@ fn errors() -> Vec<ApiError> {
         SnapshotError::Stopping.into(),
         Stopped.into(),
         ApiError::stopping(),
+        ApiError::overloaded(),
         ApiError::property_not_found(&property, std::slice::from_ref(&property)),
         ApiError::field(&Path::Root, "must not be empty"),
         Tokens::bad_page(),
