@@ -178,7 +178,7 @@ impl Floor {
 
     pub fn add(&mut self, rows: &[Row]) {
         let base = self.users as u32;
-        let mut by_value = |into: &mut Vec<Bitmap>, value: fn(&Row) -> usize| {
+        let by_value = |into: &mut Vec<Bitmap>, value: fn(&Row) -> usize| {
             bitmaps(&postings(into.len(), rows, value), base, into);
         };
         by_value(&mut self.countries, |row| row.country);

@@ -14,6 +14,7 @@
     clippy::cast_sign_loss,
     clippy::disallowed_types,
     clippy::print_stdout,
+    clippy::too_many_lines,
     clippy::print_stderr,
     reason = "a program that prints numbers about plain CRoaring"
 )]

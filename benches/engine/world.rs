@@ -56,7 +56,7 @@ pub struct World {
     tags: Vec<f64>,
 }
 
-/// Sebastiano Vigna's SplitMix64 (2015): a stream of numbers from a seed.
+/// Sebastiano Vigna's `SplitMix64` (2015): a stream of numbers from a seed.
 struct Random(u64);
 
 impl Random {
