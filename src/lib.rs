@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod bits;
+pub mod cli;
 pub mod clock;
 pub mod codec;
 pub mod engine;

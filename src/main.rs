@@ -1,3 +1,7 @@
-//! The program `headcount`.
+//! The program `headcount`: the service and its command line.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    headcount::cli::main()
+}

@@ -1,0 +1,258 @@
+//! `demo`: the service over real customers, and what they tell.
+//!
+//! Every number that is printed is the answer of a public `Count` to the service.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::client::Client;
+use super::error::CliError;
+use super::output::{self, Output, bar, grouped, percent};
+use super::{Global, import, serve};
+use crate::engine::EngineOptions;
+use crate::proto::{BatchCountRequest, Selection, selection};
+use crate::server::{self, ServerConfig};
+
+/// 7,043 customers of a telephone company; see `data/README.md`.
+const CUSTOMERS: &[u8] = include_bytes!("../../data/telco_customers.csv");
+
+#[derive(Debug, Args)]
+pub(super) struct DemoArgs {
+    /// The address to listen on; a free port if this one is taken.
+    #[arg(long, default_value = "127.0.0.1:7171")]
+    listen: SocketAddr,
+    /// A data folder to keep; a temporary one if left out.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// End after the answers.
+    #[arg(long)]
+    exit: bool,
+}
+
+/// A question of the demo: a heading and segments to compare.
+struct Question {
+    heading: &'static str,
+    /// What it is called, and its filter.
+    segments: &'static [(&'static str, &'static str)],
+}
+
+const LEFT: &str = "churn = 'Yes'";
+
+const QUESTIONS: [Question; 6] = [
+    Question {
+        heading: "Who leaves? By contract",
+        segments: &[
+            ("month to month", "contract = 'Month-to-month'"),
+            ("one year", "contract = 'One year'"),
+            ("two years", "contract = 'Two year'"),
+        ],
+    },
+    Question {
+        heading: "By internet service",
+        segments: &[
+            ("fiber optic", "internet_service = 'Fiber optic'"),
+            ("DSL", "internet_service = 'DSL'"),
+            ("none", "internet_service = 'No'"),
+        ],
+    },
+    Question {
+        heading: "By tenure",
+        segments: &[
+            ("first half year", "tenure <= 6"),
+            ("7 to 24 months", "tenure BETWEEN 7 AND 24"),
+            ("over two years", "tenure > 24"),
+        ],
+    },
+    Question {
+        heading: "By payment",
+        segments: &[
+            ("electronic check", "payment_method = 'Electronic check'"),
+            ("anything else", "NOT payment_method = 'Electronic check'"),
+        ],
+    },
+    Question {
+        heading: "By help",
+        segments: &[
+            (
+                "no tech support",
+                "tech_support = 'No' AND online_security = 'No'",
+            ),
+            (
+                "tech support or security",
+                "tech_support = 'Yes' OR online_security = 'Yes'",
+            ),
+        ],
+    },
+    Question {
+        heading: "Together",
+        segments: &[
+            (
+                "monthly, fiber optic",
+                "contract = 'Month-to-month' AND internet_service = 'Fiber optic'",
+            ),
+            (
+                "monthly, fiber optic, new, electronic check",
+                "contract = 'Month-to-month' AND internet_service = 'Fiber optic' AND tenure <= 6 AND payment_method = 'Electronic check'",
+            ),
+            (
+                "two years, no fiber optic",
+                "contract = 'Two year' AND internet_service != 'Fiber optic'",
+            ),
+        ],
+    },
+];
+
+pub(super) async fn demo(args: DemoArgs, output: Output) -> Result<u8, CliError> {
+    // A demo that was killed leaves its folder to the system's own cleaning.
+    let temporary = args.data.is_none();
+    let data = args.data.clone().unwrap_or_else(|| {
+        std::env::temp_dir().join(format!("headcount-demo-{}", std::process::id()))
+    });
+    let result = run(&args, data.clone(), output).await;
+    if temporary && let Err(error) = remove(&data) {
+        output::note(&format!("can't remove {}: {error}", data.display()));
+    }
+    result
+}
+
+fn remove(folder: &std::path::Path) -> std::io::Result<()> {
+    if folder.exists() {
+        std::fs::remove_dir_all(folder)
+    } else {
+        Ok(())
+    }
+}
+
+async fn run(args: &DemoArgs, data: PathBuf, output: Output) -> Result<u8, CliError> {
+    let listener = match serve::bind(args.listen).await {
+        Ok(listener) => listener,
+        Err(_) => serve::bind(SocketAddr::new(args.listen.ip(), 0)).await?,
+    };
+    let address = serve::address_of(&listener)?;
+    let engine = serve::open(EngineOptions::new(data)).await?;
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = tokio::spawn(server::run(
+        engine.clone(),
+        listener,
+        ServerConfig::default(),
+        async {
+            let _ = stopped.await;
+        },
+    ));
+    let told = tell(args, address, output).await;
+    if told.is_ok() && !args.exit {
+        serve::interrupted().await;
+    }
+    let _ = stop.send(());
+    let served = serving.await;
+    engine.shutdown().await;
+    told?;
+    match served {
+        Ok(Ok(())) => Ok(0),
+        Ok(Err(error)) => Err(CliError::Other(error.to_string())),
+        Err(error) => Err(CliError::Other(error.to_string())),
+    }
+}
+
+async fn tell(args: &DemoArgs, address: SocketAddr, output: Output) -> Result<(), CliError> {
+    let client = Client::connect(&Global {
+        server: format!("http://{address}"),
+        population: "default".into(),
+        output: super::Format::Table,
+    })
+    .await?;
+    let imported = import::import_bytes(&client, CUSTOMERS).await?;
+
+    let mut filters = vec!["TRUE".to_owned(), LEFT.to_owned()];
+    for (_, filter) in QUESTIONS.iter().flat_map(|question| question.segments) {
+        filters.push((*filter).to_owned());
+        filters.push(format!("({filter}) AND {LEFT}"));
+    }
+    let counts = count(&client, &filters).await?;
+    if output.is_json() {
+        let counts = filters
+            .iter()
+            .zip(&counts)
+            .map(|(filter, count)| json!({ "filter": filter, "count": count }));
+        output::line(&format!(
+            "{:#}",
+            json!({
+                "listening": address.to_string(),
+                "imported": imported,
+                "counts": counts.collect::<Vec<_>>(),
+            })
+        ));
+        return Ok(());
+    }
+    print_answers(imported, address, &counts);
+    if !args.exit {
+        output::line("\nServing until Ctrl-C.");
+    }
+    Ok(())
+}
+
+async fn count(client: &Client, filters: &[String]) -> Result<Vec<u64>, CliError> {
+    let selections = filters.iter().map(|filter| Selection {
+        selection: Some(selection::Selection::Filter(filter.clone())),
+    });
+    let request = BatchCountRequest {
+        population: client.population.clone(),
+        selections: selections.collect(),
+        as_of: None,
+        min_revision: String::new(),
+    };
+    Ok(client
+        .query()
+        .batch_count(request)
+        .await?
+        .into_inner()
+        .counts)
+}
+
+fn print_answers(imported: u64, address: SocketAddr, counts: &[u64]) {
+    let mut counts = counts.iter().copied();
+    let mut next = || counts.next().unwrap_or(0);
+    let (all, left) = (next(), next());
+    output::line(&format!(
+        "Headcount serves {} customers of a telephone company on http://{address} ({} rows imported).",
+        grouped(all),
+        grouped(imported),
+    ));
+    output::line(&format!(
+        "{} of them left: {}. That average hides who they are; segments show it.",
+        grouped(left),
+        percent(left, all)
+    ));
+    for question in &QUESTIONS {
+        output::line(&format!(
+            "\n{:<46}{:>7}  {:>6}  share that left",
+            question.heading, "users", "left"
+        ));
+        for (name, _) in question.segments {
+            let (users, left) = (next(), next());
+            output::line(&format!(
+                "  {name:<44}{:>7}  {:>6}  {:>6}  {}",
+                grouped(users),
+                grouped(left),
+                percent(left, users),
+                bar(left, users, 30)
+            ));
+        }
+    }
+    let server = if address.port() == 7171 {
+        String::new()
+    } else {
+        format!(" --server http://{address}")
+    };
+    output::line(&format!(
+        "\nAsk more, from another terminal:\n  \
+         headcount{server} count \"contract = 'Month-to-month' AND internet_service = 'Fiber optic'\"\n  \
+         headcount{server} schema list\n  \
+         headcount{server} user get customer-0001\n  \
+         headcount{server} check customer-0001 \"{LEFT}\" \"tenure <= 6\"\n  \
+         grpcurl -plaintext -d '{{\"filter\": \"contract = '\\''One year'\\''\"}}' {address} headcount.v1.QueryService/Count"
+    ));
+}

@@ -1,0 +1,104 @@
+//! What went wrong, as people read it, and the exit code for programs.
+#![expect(
+    clippy::disallowed_types,
+    reason = "a client is answered with statuses"
+)]
+
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CliError {
+    /// The command line or a file is at fault.
+    #[error("{0}")]
+    Input(String),
+    /// The service can't be reached.
+    #[error(
+        "can't reach the service at {server}: {cause}; is it running? (`headcount serve`, or another address with --server)"
+    )]
+    Unreachable { server: String, cause: String },
+    /// The service answered with an error.
+    #[error("{}", explain(.0))]
+    Refused(Box<Status>),
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl From<Status> for CliError {
+    fn from(status: Status) -> Self {
+        Self::Refused(Box::new(status))
+    }
+}
+
+impl CliError {
+    pub(super) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Input(_) => 2,
+            Self::Unreachable { .. } => 3,
+            Self::Refused(status) => match status.code() {
+                Code::InvalidArgument
+                | Code::NotFound
+                | Code::AlreadyExists
+                | Code::FailedPrecondition
+                | Code::OutOfRange => 2,
+                Code::Unavailable
+                | Code::ResourceExhausted
+                | Code::DeadlineExceeded
+                | Code::Cancelled => 3,
+                Code::Ok
+                | Code::Unknown
+                | Code::PermissionDenied
+                | Code::Aborted
+                | Code::Unimplemented
+                | Code::Internal
+                | Code::DataLoss
+                | Code::Unauthenticated => 4,
+            },
+            Self::Other(_) => 4,
+        }
+    }
+}
+
+/// The message, the field at fault and, for a filter, its place.
+fn explain(status: &Status) -> String {
+    let mut text = status.message().to_owned();
+    if text.is_empty() {
+        text = format!("the service answered {:?}", status.code());
+    }
+    let details = status.get_error_details();
+    if let Some(bad_request) = details.bad_request() {
+        for violation in &bad_request.field_violations {
+            if !violation.field.is_empty() && !text.contains(&violation.field) {
+                text = format!("{text} (in {})", violation.field);
+            }
+            if !text.contains(&violation.description) {
+                text = format!("{text}: {}", violation.description);
+            }
+        }
+    }
+    text
+}
+
+impl CliError {
+    /// Adds to a syntax error the line of the filter that it is about, with a mark below the place.
+    pub(super) fn about_filter(self, filter: &str) -> Self {
+        let Self::Refused(status) = &self else {
+            return self;
+        };
+        let details = status.get_error_details();
+        let place = details.error_info().and_then(|info| {
+            let number = |name: &str| info.metadata.get(name)?.parse::<usize>().ok();
+            Some((number("line")?, number("column")?))
+        });
+        let Some((line, column)) = place else {
+            return self;
+        };
+        let Some(text) = filter.lines().nth(line.saturating_sub(1)) else {
+            return self;
+        };
+        let mark = " ".repeat(column.saturating_sub(1));
+        Self::Input(format!("{self}\n  {text}\n  {mark}^"))
+    }
+}

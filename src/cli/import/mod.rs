@@ -1,0 +1,347 @@
+//! `import`: users from a CSV or NDJSON file into the service.
+//!
+//! Invariants: rows take effect in the order of the file; what is reported as imported is on the
+//! service's disk; a bad row is named with its line and reason.
+
+mod rows;
+mod send;
+mod types;
+mod updates;
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::client::Client;
+use super::error::CliError;
+use super::output::{self, Output, Table, grouped, printable};
+use super::{Global, schema};
+use crate::proto::ValueType;
+use rows::{BadRow, Rows};
+use send::Sender;
+use types::{ColumnType, parse_column_type};
+use updates::{Step, Updates};
+
+/// Bad rows that are named; all are counted.
+const NAMED: usize = 20;
+/// Steps that the reader is ahead of the service.
+const AHEAD: usize = 64;
+
+#[derive(Debug, Args)]
+#[expect(clippy::doc_markdown, reason = "the text is help on the command line")]
+pub(super) struct ImportArgs {
+    /// The file; - for standard input.
+    file: PathBuf,
+    /// The format; by the ending of the file's name if left out.
+    #[arg(long, value_enum)]
+    format: Option<FileFormat>,
+    /// The column with the user ids; user_id, id or the first that ends in _id if left out.
+    #[arg(long)]
+    id_column: Option<String>,
+    /// Types of columns, such as age=int64,tags=string_set(;),comment=ignore; the others are those
+    /// that the service knows, or inferred from the first 1,000 rows. Types are bool, string,
+    /// string_set, int64, double, timestamp, version and ignore.
+    #[arg(long, value_delimiter = ',', value_parser = parse_column_type)]
+    types: Vec<(String, ColumnType)>,
+    /// What stands between the cells of a CSV file.
+    #[arg(long, default_value = ",")]
+    delimiter: char,
+    /// What to do with a bad row: stop there, or leave it out and go on.
+    #[arg(long, value_enum, default_value_t = OnError::Stop)]
+    on_error: OnError,
+    /// Show the columns with their types, and import nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FileFormat {
+    /// Comma-separated values with a header line. An empty cell is no value.
+    Csv,
+    /// A JSON object a line. A list of texts is a set, null takes a value away.
+    Ndjson,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OnError {
+    /// Import what is before the first bad row.
+    Stop,
+    /// Leave bad rows out.
+    Skip,
+}
+
+/// What became of an import.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    pub(super) imported: u64,
+    bad: u64,
+    named: Vec<BadRow>,
+}
+
+impl Report {
+    fn bad(&mut self, row: BadRow) {
+        self.bad += 1;
+        if self.named.len() < NAMED {
+            self.named.push(row);
+        }
+    }
+}
+
+pub(super) async fn import(
+    global: &Global,
+    args: ImportArgs,
+    output: Output,
+) -> Result<u8, CliError> {
+    let client = Client::connect(global).await?;
+    let known = known_types(&client, &args.types).await?;
+    let (source, length) = open(&args.file)?;
+    let progress = progress(length);
+    let source = progress.wrap_read(source);
+    let rows = read_as(&args, Box::new(source))?;
+    let updates = Updates::new(rows, args.id_column.as_deref(), &args.types, &known)
+        .map_err(CliError::Input)?;
+    if args.dry_run {
+        progress.finish_and_clear();
+        show_columns(&updates, output);
+        return Ok(0);
+    }
+    let start = Instant::now();
+    let stop = args.on_error == OnError::Stop;
+    let report = run(&client, updates, stop, &progress).await;
+    progress.finish_and_clear();
+    finish(&report?, stop, start.elapsed(), output)
+}
+
+/// Imports a CSV file that is in memory; returns how many rows it had.
+pub(super) async fn import_bytes(client: &Client, bytes: &'static [u8]) -> Result<u64, CliError> {
+    let rows = Rows::csv(Box::new(bytes), b',').map_err(CliError::Input)?;
+    let updates = Updates::new(rows, None, &[], &BTreeMap::new()).map_err(CliError::Input)?;
+    let report = run(client, updates, true, &ProgressBar::hidden()).await?;
+    match report.named.first() {
+        None => Ok(report.imported),
+        Some(bad) => Err(CliError::Input(format!(
+            "line {}: {}",
+            bad.line, bad.reason
+        ))),
+    }
+}
+
+/// The types that the service knows, for columns that nothing was said about.
+async fn known_types(
+    client: &Client,
+    said: &[(String, ColumnType)],
+) -> Result<BTreeMap<String, ColumnType>, CliError> {
+    let properties = match schema::all_properties(client).await {
+        Ok((properties, _)) => properties,
+        // A population appears with its first user.
+        Err(CliError::Refused(status)) if status.code() == tonic::Code::NotFound => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    let known = properties
+        .into_iter()
+        .filter(|property| said.iter().all(|(name, _)| *name != property.name));
+    Ok(known
+        .map(|property| {
+            let column_type = if property.r#type() == ValueType::StringSet {
+                ColumnType::SetBy(';')
+            } else {
+                ColumnType::Of(property.r#type())
+            };
+            (property.name, column_type)
+        })
+        .collect())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a file of the user's, not of the data folder"
+)]
+fn open(file: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>), CliError> {
+    if file == Path::new("-") {
+        return Ok((Box::new(std::io::stdin()), None));
+    }
+    let opened = std::fs::File::open(file).and_then(|file| Ok((file.metadata()?, file)));
+    match opened {
+        Ok((metadata, _)) if metadata.is_dir() => {
+            Err(CliError::Input(format!("{}: is a folder", file.display())))
+        }
+        Ok((metadata, opened)) => Ok((Box::new(opened), Some(metadata.len()))),
+        Err(error) => Err(CliError::Input(format!("{}: {error}", file.display()))),
+    }
+}
+
+fn read_as(args: &ImportArgs, source: Box<dyn Read + Send>) -> Result<Rows, CliError> {
+    let ending = args.file.extension().and_then(|ending| ending.to_str());
+    let format = match (args.format, ending) {
+        (Some(format), _) => format,
+        (None, Some("csv")) => FileFormat::Csv,
+        (None, Some("ndjson" | "jsonl")) => FileFormat::Ndjson,
+        (None, _) => {
+            let file = args.file.display();
+            return Err(CliError::Input(format!(
+                "{file}: can't tell the format; say --format csv or --format ndjson"
+            )));
+        }
+    };
+    match format {
+        FileFormat::Ndjson => Ok(Rows::ndjson(source)),
+        FileFormat::Csv => {
+            let delimiter = u8::try_from(args.delimiter)
+                .map_err(|_| CliError::Input("--delimiter is no ASCII character".into()))?;
+            Rows::csv(source, delimiter).map_err(CliError::Input)
+        }
+    }
+}
+
+fn progress(length: Option<u64>) -> ProgressBar {
+    let bar = match length {
+        Some(length) => ProgressBar::new(length),
+        None => ProgressBar::new_spinner(),
+    };
+    let template = if length.is_some() {
+        "{bar:40} {percent:>3} %  {msg}"
+    } else {
+        "{spinner} {bytes}  {msg}"
+    };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    if !output::is_watched() {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    bar
+}
+
+/// Reads on a thread of its own while the service writes.
+async fn run(
+    client: &Client,
+    updates: Updates,
+    stop: bool,
+    progress: &ProgressBar,
+) -> Result<Report, CliError> {
+    let (steps, mut received) = mpsc::channel(AHEAD);
+    let reader = std::thread::Builder::new()
+        .name("read".into())
+        .spawn(move || {
+            for step in updates {
+                // The other side ends early after a bad row.
+                if steps.blocking_send(step).is_err() {
+                    return;
+                }
+            }
+        });
+    reader.map_err(|error| CliError::Other(format!("can't start a thread: {error}")))?;
+
+    let mut sender = Sender::open(client).await?;
+    let mut report = Report::default();
+    let mut next = received.recv().await;
+    while let Some(step) = next.take() {
+        let mut bad = None;
+        let mut window = Vec::new();
+        match step {
+            Step::Batch(batch) => window.push(batch),
+            Step::Bad(row) => bad = Some(row),
+        }
+        // Whatever has been read by now goes out together.
+        while bad.is_none() && window.len() < send::WINDOW {
+            match received.try_recv() {
+                Ok(Step::Batch(batch)) => window.push(batch),
+                Ok(Step::Bad(row)) => bad = Some(row),
+                Err(_) => break,
+            }
+        }
+        for refused in sender.write(window, stop, &mut report.imported).await? {
+            report.bad(refused);
+        }
+        progress.set_message(format!("{} users", grouped(report.imported)));
+        if stop && report.bad > 0 {
+            break;
+        }
+        if let Some(bad) = bad {
+            report.bad(bad);
+            if stop {
+                break;
+            }
+        }
+        next = received.recv().await;
+    }
+    Ok(report)
+}
+
+fn show_columns(updates: &Updates, output: Output) {
+    let columns = updates.columns();
+    output.answer(
+        || {
+            let mut table = Table::new(&["column", "type"]);
+            table.row([columns.id.clone(), "user id".into()]);
+            for (name, column_type) in &columns.types {
+                table.row([name.clone(), column_type.name()]);
+            }
+            table.render()
+        },
+        || {
+            let types = columns
+                .types
+                .iter()
+                .map(|(name, column_type)| (name.clone(), json!(column_type.name())));
+            json!({ "id_column": columns.id, "types": types.collect::<serde_json::Map<_, _>>() })
+        },
+    );
+}
+
+fn finish(report: &Report, stop: bool, elapsed: Duration, output: Output) -> Result<u8, CliError> {
+    for row in &report.named {
+        output::note(&printable(&format!("line {}: {}", row.line, row.reason)));
+    }
+    let more = report.bad - report.named.len() as u64;
+    if more > 0 {
+        output::note(&format!("and {} more bad rows", grouped(more)));
+    }
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rate to look at"
+    )]
+    let rate = (report.imported as f64 / elapsed.as_secs_f64().max(1e-6)) as u64;
+    output.answer(
+        || {
+            let imported = grouped(report.imported);
+            let seconds = elapsed.as_secs_f64();
+            let left_out = if report.bad > 0 {
+                format!(", {} bad rows left out", grouped(report.bad))
+            } else {
+                String::new()
+            };
+            format!(
+                "imported {imported} rows in {seconds:.1} s ({} a second){left_out}",
+                grouped(rate)
+            )
+        },
+        || {
+            let bad = report
+                .named
+                .iter()
+                .map(|row| json!({ "line": row.line, "reason": row.reason }));
+            json!({
+                "imported": report.imported,
+                "bad": report.bad,
+                "bad_rows": bad.collect::<Vec<_>>(),
+                "seconds": elapsed.as_secs_f64(),
+            })
+        },
+    );
+    match (report.bad, stop) {
+        (0, _) => Ok(0),
+        (_, false) => Ok(5),
+        (_, true) => Err(CliError::Input(
+            "stopped at the bad row; what was imported stays. Mend the row and import again, or leave bad rows out with --on-error skip".into(),
+        )),
+    }
+}

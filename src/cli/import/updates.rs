@@ -1,0 +1,221 @@
+//! Rows to updates of users: the columns settled, then one batch after another.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::rows::{BadRow, Cell, Row, Rows};
+use super::types::{ColumnType, Inference, convert};
+use crate::proto::UserUpdate;
+
+/// Rows by which types are inferred.
+const SAMPLE: usize = 1_000;
+/// Rows of one batch at most.
+const BATCH_ROWS: usize = 500;
+/// Bytes of one batch at most, roughly: well within what a write may have.
+const BATCH_BYTES: usize = 256 << 10;
+
+/// An update and the line it comes from.
+#[derive(Clone, Debug)]
+pub(super) struct LineUpdate {
+    pub(super) line: u64,
+    pub(super) update: UserUpdate,
+}
+
+/// What reading a file leads to.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Updates to be written, in this order.
+    Batch(Vec<LineUpdate>),
+    /// A row that can't be read.
+    Bad(BadRow),
+}
+
+/// How columns are to be read.
+#[derive(Clone, Debug)]
+pub(super) struct Columns {
+    pub(super) id: String,
+    pub(super) types: BTreeMap<String, ColumnType>,
+}
+
+/// The rows of a file with the types of its columns.
+pub(super) struct Updates {
+    sample: std::vec::IntoIter<Result<Row, BadRow>>,
+    rows: Rows,
+    columns: Columns,
+    waiting: Option<BadRow>,
+    ended: bool,
+}
+
+impl Updates {
+    /// Settles the columns by what was said, what the service knows and a sample of the rows, in
+    /// this order.
+    pub(super) fn new(
+        mut rows: Rows,
+        id_column: Option<&str>,
+        said: &[(String, ColumnType)],
+        known: &BTreeMap<String, ColumnType>,
+    ) -> Result<Self, String> {
+        let sample: Vec<_> = rows.by_ref().take(SAMPLE).collect();
+        let mut inference = Inference::default();
+        for row in sample.iter().flatten() {
+            for (column, cell) in &row.cells {
+                inference.see(column, cell);
+            }
+        }
+        let names: Vec<String> = match rows.columns() {
+            Some(columns) => columns.iter().map(ToString::to_string).collect(),
+            None => inference.columns().map(str::to_owned).collect(),
+        };
+        let id = choose_id(&names, id_column)?;
+        for (name, _) in said {
+            if !names.contains(name) && rows.columns().is_some() {
+                return Err(format!(
+                    "--types names the column {name:?}, which the file does not have"
+                ));
+            }
+        }
+        let mut types = BTreeMap::new();
+        for name in names.into_iter().filter(|name| *name != id) {
+            let said = said.iter().find(|(said, _)| *said == name);
+            let settled = said
+                .map(|(_, column_type)| column_type)
+                .or_else(|| known.get(&name));
+            let column_type = settled
+                .cloned()
+                .unwrap_or_else(|| inference.column_type(&name));
+            types.insert(name, column_type);
+        }
+        Ok(Self {
+            sample: sample.into_iter(),
+            rows,
+            columns: Columns { id, types },
+            waiting: None,
+            ended: false,
+        })
+    }
+
+    pub(super) fn columns(&self) -> &Columns {
+        &self.columns
+    }
+
+    fn update(&mut self, row: Row) -> Result<UserUpdate, String> {
+        let mut update = UserUpdate::default();
+        for (column, cell) in row.cells {
+            if *column == *self.columns.id {
+                update.user_id = id_of(cell)?;
+                continue;
+            }
+            // A name that first appears after the sample.
+            let column_type = match self.columns.types.get(&*column) {
+                Some(column_type) => column_type.clone(),
+                None => self.settle(&column, &cell),
+            };
+            if let Some(value) = convert(&column, &column_type, &cell)? {
+                update.set.insert(column.to_string(), value);
+            }
+        }
+        if update.user_id.is_empty() {
+            return Err(format!(
+                "column {:?} is empty: there is no user id",
+                self.columns.id
+            ));
+        }
+        Ok(update)
+    }
+
+    fn settle(&mut self, column: &Arc<str>, cell: &Cell) -> ColumnType {
+        let mut inference = Inference::default();
+        inference.see(column, cell);
+        let column_type = inference.column_type(column);
+        if *cell != Cell::Json(serde_json::Value::Null) {
+            self.columns
+                .types
+                .insert(column.to_string(), column_type.clone());
+        }
+        column_type
+    }
+}
+
+impl Iterator for Updates {
+    type Item = Step;
+
+    fn next(&mut self) -> Option<Step> {
+        if let Some(bad) = self.waiting.take() {
+            return Some(Step::Bad(bad));
+        }
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        while !self.ended && batch.len() < BATCH_ROWS && bytes < BATCH_BYTES {
+            let Some(row) = self.sample.next().or_else(|| self.rows.next()) else {
+                self.ended = true;
+                break;
+            };
+            let converted = row.and_then(|row| {
+                let line = row.line;
+                let size = size_of(&row);
+                let update = self.update(row).map_err(|reason| BadRow {
+                    line,
+                    reason,
+                    last: false,
+                })?;
+                Ok((LineUpdate { line, update }, size))
+            });
+            match converted {
+                Ok((update, size)) => {
+                    bytes += size;
+                    batch.push(update);
+                }
+                Err(bad) => {
+                    self.ended |= bad.last;
+                    if batch.is_empty() {
+                        return Some(Step::Bad(bad));
+                    }
+                    self.waiting = Some(bad);
+                    break;
+                }
+            }
+        }
+        (!batch.is_empty()).then_some(Step::Batch(batch))
+    }
+}
+
+fn size_of(row: &Row) -> usize {
+    let cells = row.cells.iter().map(|(column, cell)| {
+        let cell = match cell {
+            Cell::Text(text) => text.len(),
+            Cell::Json(json) => json.to_string().len(),
+        };
+        column.len() + cell + 12
+    });
+    cells.sum()
+}
+
+fn id_of(cell: Cell) -> Result<String, String> {
+    match cell {
+        Cell::Text(text) | Cell::Json(serde_json::Value::String(text)) => Ok(text),
+        Cell::Json(serde_json::Value::Number(number)) => Ok(number.to_string()),
+        Cell::Json(_) => Err("the user id is neither a text nor a number".into()),
+    }
+}
+
+/// `user_id`, `id`, or else the first column whose name ends in `_id`.
+fn choose_id(names: &[String], said: Option<&str>) -> Result<String, String> {
+    let has = |wanted: &str| names.iter().any(|name| name == wanted);
+    if let Some(said) = said {
+        return if has(said) {
+            Ok(said.into())
+        } else {
+            Err(format!(
+                "--id-column {said:?}: the file has the columns {}",
+                names.join(", ")
+            ))
+        };
+    }
+    let usual = ["user_id", "id"].into_iter().find(|usual| has(usual));
+    usual
+        .map(str::to_owned)
+        .or_else(|| names.iter().find(|name| name.ends_with("_id")).cloned())
+        .ok_or_else(|| {
+            format!("no column is named user_id, id or .._id: say which has the user ids with --id-column, of {}", names.join(", "))
+        })
+}

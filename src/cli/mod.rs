@@ -1,0 +1,145 @@
+//! The command line: a client of the service like any other, save `serve` and `demo`, which start
+//! one.
+//!
+//! Invariants: everything is printed through `output`; a command that fails prints one plain
+//! error with a way out, and ends with a documented exit code.
+
+mod admin;
+mod client;
+mod demo;
+mod error;
+mod import;
+mod output;
+mod query;
+mod schema;
+mod serve;
+mod user;
+mod value;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use client::Client;
+use error::CliError;
+use output::{Format, Output};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  the answer is no: the user is in none of the segments, the service is not healthy
+  2  bad input: the command line, a filter, a file, a value
+  3  the service can't be reached, or refuses for now
+  4  anything else: a fault, an error of the disk
+  5  an import left out bad rows, as it was told to";
+
+/// Which users are in which segment, and how many are they, now?
+#[derive(Debug, Parser)]
+#[command(name = "headcount", version, after_help = EXIT_CODES, propagate_version = true)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Debug, Args)]
+struct Global {
+    /// The service to talk to.
+    #[arg(
+        long,
+        global = true,
+        env = "HEADCOUNT_SERVER",
+        default_value = "http://127.0.0.1:7171"
+    )]
+    server: String,
+    /// The population: a universe of users of its own.
+    #[arg(
+        long,
+        global = true,
+        env = "HEADCOUNT_POPULATION",
+        default_value = "default"
+    )]
+    population: String,
+    /// What to print: a table for people or JSON for programs.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
+    output: Format,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service.
+    Serve(serve::ServeArgs),
+    /// Run the service over real customers, show some answers, and go on serving.
+    Demo(demo::DemoArgs),
+    /// Read users from a CSV or NDJSON file.
+    Import(import::ImportArgs),
+    /// Count the users of a segment.
+    Count(query::CountArgs),
+    /// Tell whether a user is in some segments.
+    Check(query::CheckArgs),
+    /// List the users of a segment.
+    Members(query::MembersArgs),
+    /// Show how a segment is evaluated.
+    Explain(query::ExplainArgs),
+    /// Show or erase one user.
+    #[command(subcommand)]
+    User(user::UserCommand),
+    /// Show or change the properties.
+    #[command(subcommand)]
+    Schema(schema::SchemaCommand),
+    /// Write a snapshot to disk.
+    Snapshot,
+    /// List the populations.
+    Populations,
+    /// Tell whether the service is healthy.
+    Health(admin::HealthArgs),
+}
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let output = Output::new(cli.global.output);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(run(cli, output)),
+        Err(error) => Err(CliError::Other(format!("can't start: {error}"))),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            output::error(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+async fn run(cli: Cli, output: Output) -> Result<u8, CliError> {
+    let global = cli.global;
+    // A command that talks to the service is given a connection.
+    match cli.command {
+        Command::Serve(args) => serve::serve(args, output).await,
+        Command::Demo(args) => demo::demo(args, output).await,
+        Command::Import(args) => import::import(&global, args, output).await,
+        Command::Count(args) => query::count(Client::connect(&global).await?, args, output).await,
+        Command::Check(args) => query::check(Client::connect(&global).await?, args, output).await,
+        Command::Members(args) => {
+            query::members(Client::connect(&global).await?, args, output).await
+        }
+        Command::Explain(args) => {
+            query::explain(Client::connect(&global).await?, args, output).await
+        }
+        Command::User(command) => {
+            user::user(Client::connect(&global).await?, command, output).await
+        }
+        Command::Schema(command) => {
+            schema::schema(Client::connect(&global).await?, command, output).await
+        }
+        Command::Snapshot => admin::snapshot(Client::connect(&global).await?, output).await,
+        Command::Populations => admin::populations(Client::connect(&global).await?, output).await,
+        Command::Health(args) => admin::health(Client::connect(&global).await?, args, output).await,
+    }
+}

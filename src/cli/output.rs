@@ -1,0 +1,209 @@
+//! All that is printed: tables for people, JSON for programs. The only file that prints.
+#![expect(
+    clippy::print_stderr,
+    reason = "the owner of what is printed; standard output is written to by hand, since a pipe that is closed is no error"
+)]
+
+use std::io::{IsTerminal, Write};
+
+use serde_json::Value;
+
+use super::error::CliError;
+
+/// What to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Format {
+    /// Aligned text for people.
+    Table,
+    /// One JSON document for programs; one line per user for `members`.
+    Json,
+}
+
+/// Where a command's answer goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Output {
+    format: Format,
+}
+
+impl Output {
+    pub(super) fn new(format: Format) -> Self {
+        Self { format }
+    }
+
+    pub(super) fn is_json(self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// Prints text or JSON, whichever was asked for.
+    pub(super) fn answer(self, text: impl FnOnce() -> String, json: impl FnOnce() -> Value) {
+        if self.is_json() {
+            line(&format!("{:#}", json()));
+        } else {
+            line(&text());
+        }
+    }
+}
+
+/// Prints a line to standard output. Ends the process quietly if nobody reads it any more, as in
+/// `headcount members .. | head`.
+pub(super) fn line(line: &str) {
+    let mut out = std::io::stdout().lock();
+    if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
+        std::process::exit(0);
+    }
+}
+
+/// Prints a line for people to standard error.
+pub(super) fn note(line: &str) {
+    eprintln!("{line}");
+}
+
+/// Prints an error to standard error.
+pub(super) fn error(error: &CliError) {
+    if colour() {
+        eprintln!("\u{1b}[1;31merror:\u{1b}[0m {error}");
+    } else {
+        eprintln!("error: {error}");
+    }
+}
+
+/// Whether a progress bar would be seen.
+pub(super) fn is_watched() -> bool {
+    std::io::stderr().is_terminal()
+}
+
+fn colour() -> bool {
+    std::io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// A table with aligned columns; numbers are those that begin on the right.
+#[derive(Debug)]
+pub(super) struct Table {
+    rows: Vec<Vec<String>>,
+    right: Vec<bool>,
+}
+
+impl Table {
+    /// A table with these headings; those that begin with `>` are aligned to the right.
+    pub(super) fn new(headings: &[&str]) -> Self {
+        let right = headings
+            .iter()
+            .map(|heading| heading.starts_with('>'))
+            .collect();
+        let headings = headings
+            .iter()
+            .map(|heading| heading.trim_start_matches('>').to_owned());
+        Self {
+            rows: vec![headings.collect()],
+            right,
+        }
+    }
+
+    pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows
+            .push(cells.into_iter().map(|cell| printable(&cell)).collect());
+    }
+
+    pub(super) fn render(&self) -> String {
+        let widths: Vec<usize> = (0..self.right.len())
+            .map(|column| {
+                let cells = self.rows.iter().filter_map(|row| row.get(column));
+                cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+            })
+            .collect();
+        let mut lines = Vec::with_capacity(self.rows.len());
+        for row in &self.rows {
+            let mut line = String::new();
+            for ((cell, width), right) in row.iter().zip(&widths).zip(&self.right) {
+                let gap = " ".repeat(width.saturating_sub(cell.chars().count()));
+                let (before, after) = if *right {
+                    (gap.as_str(), "")
+                } else {
+                    ("", gap.as_str())
+                };
+                if !line.is_empty() {
+                    line.push_str("  ");
+                }
+                line.push_str(before);
+                line.push_str(cell);
+                line.push_str(after);
+            }
+            lines.push(line.trim_end().to_owned());
+        }
+        lines.join("\n")
+    }
+}
+
+/// A text without control characters, which could command the terminal.
+pub(super) fn printable(text: &str) -> String {
+    if text.chars().any(char::is_control) {
+        text.chars()
+            .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+            .collect()
+    } else {
+        text.to_owned()
+    }
+}
+
+/// A number with commas between thousands.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// A part of a whole in per cent, with one decimal.
+pub(super) fn percent(part: u64, whole: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
+    let percent = if whole == 0 {
+        0.0
+    } else {
+        part as f64 * 100.0 / whole as f64
+    };
+    format!("{percent:.1} %")
+}
+
+/// A bar of at most `width` characters for a part of a whole.
+pub(super) fn bar(part: u64, whole: u64, width: usize) -> String {
+    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    let eighths = (part * width as u64 * 8).checked_div(whole).unwrap_or(0);
+    let eighths = usize::try_from(eighths).unwrap_or(usize::MAX);
+    let eighths = eighths.min(width * 8);
+    format!("{}{}", "█".repeat(eighths / 8), EIGHTHS[eighths % 8])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_aligned() {
+        let mut table = Table::new(&["value", ">users"]);
+        table.row(["a".into(), "7,043".into()]);
+        table.row(["Größe\n".into(), "1".into()]);
+        assert_eq!(
+            table.render(),
+            "value   users\na       7,043\nGröße\u{fffd}      1"
+        );
+    }
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(999), "999");
+        assert_eq!(grouped(1_000), "1,000");
+        assert_eq!(grouped(12_345_678), "12,345,678");
+        assert_eq!(percent(1, 3), "33.3 %");
+        assert_eq!(percent(1, 0), "0.0 %");
+        assert_eq!(bar(1, 2, 4), "██");
+        assert_eq!(bar(5, 8, 1), "▋");
+        assert_eq!(bar(1, 0, 4), "");
+    }
+}

@@ -1,0 +1,163 @@
+//! `serve`: the service in this process.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::net::TcpListener;
+
+use super::error::CliError;
+use super::output::{self, Output};
+use crate::clock::SystemClock;
+use crate::engine::{Engine, EngineOptions};
+use crate::model::{Span, StoreLimits, limit};
+use crate::server::telemetry::{self, LogFormat};
+use crate::server::{self, ServerConfig};
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// The data folder; made if it does not exist.
+    #[arg(long, env = "HEADCOUNT_DATA", default_value = "headcount-data")]
+    data: PathBuf,
+    /// The address to listen on; port 0 takes a free one.
+    #[arg(long, env = "HEADCOUNT_LISTEN", default_value = "127.0.0.1:7171")]
+    listen: SocketAddr,
+    /// Threads for queries; as many as there are processors if 0.
+    #[arg(long, default_value_t = 0)]
+    query_threads: usize,
+    /// Write a snapshot this long after the last one if anything changed, such as 30m; 0s for
+    /// never.
+    #[arg(long, default_value = "1h")]
+    snapshot_interval: Span,
+    /// Write a snapshot after so many bytes of log.
+    #[arg(long, default_value_t = 256 << 20)]
+    snapshot_log_bytes: u64,
+    /// Levels of the log: a level, or targets with levels such as headcount=debug.
+    #[arg(long, env = "HEADCOUNT_LOG", default_value = "info")]
+    log: String,
+    /// Write the log as one JSON object a line.
+    #[arg(long)]
+    log_json: bool,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+#[derive(Debug, Args)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "the names are those of the flags"
+)]
+struct LimitArgs {
+    /// Populations of the store.
+    #[arg(long, default_value_t = limit::POPULATIONS.default)]
+    max_populations: u64,
+    /// Users of one population.
+    #[arg(long, default_value_t = limit::USERS.default)]
+    max_users: u64,
+    /// Properties of one population.
+    #[arg(long, default_value_t = limit::PROPERTIES.default)]
+    max_properties: u64,
+    /// Different values of one property.
+    #[arg(long, default_value_t = limit::DISTINCT_VALUES.default)]
+    max_distinct_values: u64,
+    /// Elements of one set.
+    #[arg(long, default_value_t = limit::SET_ELEMENTS.default)]
+    max_set_elements: u64,
+}
+
+pub(super) async fn serve(args: ServeArgs, output: Output) -> Result<u8, CliError> {
+    let format = if args.log_json {
+        LogFormat::Json
+    } else {
+        LogFormat::Text
+    };
+    telemetry::start(format, &args.log).map_err(|error| CliError::Input(error.to_string()))?;
+    let interval = u64::try_from(args.snapshot_interval.micros()).unwrap_or(0);
+    let options = EngineOptions {
+        limits: StoreLimits {
+            populations: args.limits.max_populations,
+            users: args.limits.max_users,
+            properties: args.limits.max_properties,
+            distinct_values: args.limits.max_distinct_values,
+            set_elements: args.limits.max_set_elements,
+        },
+        query_threads: args.query_threads,
+        snapshot_interval: (interval > 0).then(|| Duration::from_micros(interval)),
+        snapshot_log_bytes: args.snapshot_log_bytes,
+        ..EngineOptions::new(args.data)
+    };
+    // The address first: a port that is taken is known at once, not after minutes of loading.
+    let listener = bind(args.listen).await?;
+    let engine = open(options).await?;
+    let address = address_of(&listener)?;
+    announce(address, output);
+    server::run(
+        engine.clone(),
+        listener,
+        ServerConfig::default(),
+        interrupted(),
+    )
+    .await
+    .map_err(|error| CliError::Other(error.to_string()))?;
+    engine.shutdown().await;
+    Ok(0)
+}
+
+pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, CliError> {
+    TcpListener::bind(address).await.map_err(|error| {
+        CliError::Input(format!(
+            "can't listen on {address}: {error}; choose another with --listen"
+        ))
+    })
+}
+
+pub(super) fn address_of(listener: &TcpListener) -> Result<SocketAddr, CliError> {
+    listener
+        .local_addr()
+        .map_err(|error| CliError::Other(format!("can't tell the address: {error}")))
+}
+
+/// Opens a store, which may take long, away from the threads that serve.
+pub(super) async fn open(options: EngineOptions) -> Result<Engine, CliError> {
+    let (sender, opened) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new()
+        .name("open".into())
+        .spawn(move || {
+            let _ = sender.send(Engine::open(&options, Arc::new(SystemClock)));
+        })
+        .map_err(|error| CliError::Other(format!("can't start a thread: {error}")))?;
+    match opened.await {
+        Ok(Ok(engine)) => Ok(engine),
+        Ok(Err(error)) => Err(CliError::Input(error.to_string())),
+        Err(_) => Err(CliError::Other(
+            "the store could not be opened: a fault of the program".into(),
+        )),
+    }
+}
+
+fn announce(address: SocketAddr, output: Output) {
+    if output.is_json() {
+        output::line(&serde_json::json!({ "listening": address.to_string() }).to_string());
+    } else {
+        output::line(&format!("serving on http://{address}"));
+    }
+}
+
+/// Resolves when the process is told to stop.
+pub(super) async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let interrupt = tokio::signal::ctrl_c();
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = interrupt => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        Err(_) => {
+            let _ = interrupt.await;
+        }
+    }
+}
