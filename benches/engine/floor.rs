@@ -104,33 +104,6 @@ impl Slices {
         self.below(to).andnot(&self.below(from))
     }
 
-    /// The sum of the values of some users.
-    pub fn sum(&self, users: &Bitmap) -> u64 {
-        self.bits
-            .iter()
-            .enumerate()
-            .map(|(bit, slice)| slice.and_cardinality(users) << bit)
-            .sum()
-    }
-
-    /// The value at a rank, 0 for the least, of some users.
-    pub fn at_rank(&self, users: &Bitmap, mut rank: u64) -> u64 {
-        let mut left = users.clone();
-        let mut value = 0;
-        for (bit, slice) in self.bits.iter().enumerate().rev() {
-            let zeros = left.andnot(slice);
-            let count = zeros.cardinality();
-            if rank < count {
-                left = zeros;
-            } else {
-                rank -= count;
-                left.and_inplace(slice);
-                value |= 1 << bit;
-            }
-        }
-        value
-    }
-
     pub fn value(&self, user: u32) -> u64 {
         let bits = self.bits.iter().enumerate();
         bits.map(|(bit, slice)| u64::from(slice.contains(user)) << bit)

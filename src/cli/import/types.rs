@@ -266,6 +266,8 @@ fn shown(json: &Json) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn inferred(cells: &[&str]) -> String {
@@ -303,7 +305,6 @@ mod tests {
             }
             inference.column_type("x").name()
         };
-        use serde_json::json;
         assert_eq!(infer(&[json!(1), json!(null), json!(2)]), "int64");
         assert_eq!(infer(&[json!(1), json!(2.5)]), "double");
         assert_eq!(infer(&[json!(["a"]), json!([])]), "string_set");
@@ -333,23 +334,23 @@ mod tests {
 
     #[test]
     fn cells_become_values_or_say_why_not() {
-        let convert = |name: &str, text: &str| {
+        let converted = |name: &str, text: &str| {
             let (_, column_type) = parse_column_type(&format!("x={name}")).unwrap();
-            super::convert("x", &column_type, &Cell::Text(text.into()))
+            convert("x", &column_type, &Cell::Text(text.into()))
                 .map(|value| crate::cli::value::text(&value.unwrap()))
         };
-        assert_eq!(convert("int64", "41"), Ok("41".into()));
-        assert_eq!(convert("version", "2.10"), Ok("2.10.0".into()));
-        assert_eq!(convert("string_set(;)", "a; b;;a"), Ok("a, b, a".into()));
+        assert_eq!(converted("int64", "41"), Ok("41".into()));
+        assert_eq!(converted("version", "2.10"), Ok("2.10.0".into()));
+        assert_eq!(converted("string_set(;)", "a; b;;a"), Ok("a, b, a".into()));
         assert_eq!(
             convert("timestamp", "2026-01-31"),
             Ok("2026-01-31T00:00:00Z".into())
         );
         assert_eq!(
-            convert("int64", "old"),
+            converted("int64", "old"),
             Err("column \"x\": \"old\" is no int64 (to read the column otherwise: --types 'x=string')".into())
         );
-        assert!(convert("double", "NaN").is_err());
-        assert!(convert("string", &"x".repeat(1_025)).is_err());
+        assert!(converted("double", "NaN").is_err());
+        assert!(converted("string", &"x".repeat(1_025)).is_err());
     }
 }
