@@ -14,8 +14,9 @@ use crate::storage::error::StorageError;
 const SUFFIX: &str = ".log";
 /// Digits of the largest revision.
 const DIGITS: usize = 20;
-/// A file full of zeros, ready for use.
-const SPARE: &str = "spare";
+/// Begins the name of a file full of zeros, ready for use. A number follows, since the next one
+/// may be made while the writer still gives this one its place.
+const SPARE: &str = "spare-";
 /// A file that is to become the spare one.
 const SPARE_TEMP: &str = "spare.tmp";
 /// A file that is to become part of the log.
@@ -39,9 +40,7 @@ pub(super) fn list(disk: &dyn Disk, folder: &Path) -> Result<Vec<Revision>, Stor
         let path = folder.join(&entry.name);
         match (revision_of(&entry.name), entry.kind) {
             (Some(first), EntryKind::File) => firsts.push(first),
-            (None, EntryKind::File) if [SPARE, SPARE_TEMP, NEW_TEMP].contains(&&*entry.name) => {
-                disk.remove_file(&path)?;
-            }
+            (None, EntryKind::File) if is_unfinished(&entry.name) => disk.remove_file(&path)?,
             (_, EntryKind::File | EntryKind::Folder) => {
                 return Err(StorageError::UnknownFile { path });
             }
@@ -49,6 +48,13 @@ pub(super) fn list(disk: &dyn Disk, folder: &Path) -> Result<Vec<Revision>, Stor
     }
     firsts.sort_unstable();
     Ok(firsts)
+}
+
+/// Whether a file of this name holds nothing: it is made anew when it is needed.
+fn is_unfinished(name: &str) -> bool {
+    let number = name.strip_prefix(SPARE);
+    let is_spare = number.is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit()));
+    is_spare || [SPARE_TEMP, NEW_TEMP].contains(&name)
 }
 
 /// What the writer and the trimmer share.
@@ -64,7 +70,8 @@ pub(super) struct LogFiles {
 struct State {
     /// The first revisions of the files, oldest first; the writer writes to the last.
     firsts: VecDeque<Revision>,
-    has_spare: bool,
+    spare: Option<PathBuf>,
+    spares_made: u64,
 }
 
 impl LogFiles {
@@ -80,7 +87,8 @@ impl LogFiles {
             file_bytes,
             state: Mutex::new(State {
                 firsts: firsts.into(),
-                has_spare: false,
+                spare: None,
+                spares_made: 0,
             }),
         }
     }
@@ -103,9 +111,8 @@ impl LogFiles {
         first: Revision,
         header: &[u8],
     ) -> Result<Box<dyn DiskFile>, DiskError> {
-        let has_spare = std::mem::take(&mut self.state().has_spare);
-        let (temp, file) = if has_spare {
-            let spare = self.folder.join(SPARE);
+        let spare = self.state().spare.take();
+        let (temp, file) = if let Some(spare) = spare {
             let file = self.disk.open(&spare)?;
             (spare, file)
         } else {
@@ -145,7 +152,7 @@ impl LogTrimmer {
             };
             let path = files.folder.join(file_name(oldest));
             let recycled = files.folder.join(SPARE_TEMP);
-            let reuses = !files.state().has_spare && files.disk.kind(&recycled)?.is_none();
+            let reuses = files.state().spare.is_none() && files.disk.kind(&recycled)?.is_none();
             if reuses {
                 files.disk.rename(&path, &recycled)?;
             } else {
@@ -168,7 +175,7 @@ impl LogTrimmer {
     /// If the disk fails; the log is whole all the same.
     pub fn prepare(&self) -> Result<(), DiskError> {
         let files = &self.0;
-        if files.state().has_spare {
+        if files.state().spare.is_some() {
             return Ok(());
         }
         let temp = files.folder.join(SPARE_TEMP);
@@ -183,8 +190,14 @@ impl LogTrimmer {
         let files = &self.0;
         file.sync()?;
         let temp = files.folder.join(SPARE_TEMP);
-        files.disk.rename(&temp, &files.folder.join(SPARE))?;
-        files.state().has_spare = true;
+        let number = {
+            let mut state = files.state();
+            state.spares_made += 1;
+            state.spares_made
+        };
+        let spare = files.folder.join(format!("{SPARE}{number}"));
+        files.disk.rename(&temp, &spare)?;
+        files.state().spare = Some(spare);
         Ok(())
     }
 }
