@@ -343,7 +343,7 @@ mod tests {
         assert_eq!(converted("version", "2.10"), Ok("2.10.0".into()));
         assert_eq!(converted("string_set(;)", "a; b;;a"), Ok("a, b, a".into()));
         assert_eq!(
-            convert("timestamp", "2026-01-31"),
+            converted("timestamp", "2026-01-31"),
             Ok("2026-01-31T00:00:00Z".into())
         );
         assert_eq!(
