@@ -24,14 +24,13 @@ const NUMBERS: u8 = 3;
 pub fn encode_shard(shard: &Shard) -> Vec<u8> {
     let mut encoder = Encoder::new();
     encoder.byte_string(&shard.live.to_portable());
-    let slots: Vec<_> = (0_u64..)
-        .zip(&shard.slots)
-        .filter_map(|(number, slot)| Some((number, slot.as_ref()?)))
+    let slots = shard.slots.iter();
+    let slots: Vec<_> = slots
         .filter(|(_, slot)| slot.index.count() > 0 || !slot.times.is_empty())
         .collect();
     encoder.count(slots.len() as u64);
     for (number, slot) in slots {
-        encoder.count(number);
+        encoder.count(u64::from(*number));
         match &slot.index {
             PropertyIndex::Codes(index) => {
                 encoder.u8(CODES);
@@ -74,12 +73,11 @@ pub fn decode_shard(bytes: &[u8]) -> Result<Shard, DecodeError> {
     let live = shard.live.to_block();
     for _ in 0..decoder.length(1)? {
         let number = decoder.count()?;
-        // Numbers are given in the order of declaration, so that a shard has no more slots than
-        // a population could ever declare in a day of nothing else.
-        let position = usize::try_from(number).unwrap_or(usize::MAX);
-        if number >= 1 << 24 || position < shard.slots.len() {
-            return Err(decoder.bad_value("a property number", number));
-        }
+        let before = shard.slots.last().map(|(before, _)| *before);
+        let number = match u32::try_from(number) {
+            Ok(number) if before.is_none_or(|before| before < number) => number,
+            Ok(_) | Err(_) => return Err(decoder.bad_value("a property number", number)),
+        };
         let kind = decoder.u8()?;
         let index = match kind {
             CODES => PropertyIndex::Codes(decode_codes(&mut decoder)?),
@@ -104,8 +102,7 @@ pub fn decode_shard(bytes: &[u8]) -> Result<Shard, DecodeError> {
                 _ => return Err(decoder.bad_value("a user with a time", user)),
             };
         }
-        shard.slots.resize_with(position, || None);
-        shard.slots.push(Some(Box::new(slot)));
+        shard.slots.push((number, Box::new(slot)));
     }
     decoder.finish()?;
     Ok(shard)

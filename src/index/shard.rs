@@ -123,7 +123,9 @@ impl PropertySlot {
 #[derive(Clone, Debug, Default)]
 pub struct Shard {
     pub(super) live: Posting,
-    pub(super) slots: Vec<Option<Box<PropertySlot>>>,
+    /// By property number, ascending: numbers are never given twice, so that a list by position
+    /// would grow with every property ever deleted.
+    pub(super) slots: Vec<(u32, Box<PropertySlot>)>,
 }
 
 impl Shard {
@@ -142,11 +144,9 @@ impl Shard {
     pub fn remove_user(&mut self, user: u16) -> Vec<(u32, Stored)> {
         self.live.remove(user);
         let mut values = Vec::new();
-        for (number, slot) in (0..).zip(&mut self.slots) {
-            if let Some(slot) = slot {
-                slot.times.remove(&user);
-                values.extend(slot.index.set(user, None).map(|value| (number, value)));
-            }
+        for (number, slot) in &mut self.slots {
+            slot.times.remove(&user);
+            values.extend(slot.index.set(user, None).map(|value| (*number, value)));
         }
         values
     }
@@ -154,7 +154,8 @@ impl Shard {
     /// What is held of a property; `None` if no user of the shard ever had it.
     #[must_use]
     pub fn slot(&self, property: u32) -> Option<&PropertySlot> {
-        self.slots.get(property as usize)?.as_deref()
+        let position = self.place(property).ok()?;
+        Some(&self.slots[position].1)
     }
 
     /// The index of a property; `None` if no user of the shard ever had it.
@@ -166,7 +167,7 @@ impl Shard {
     /// How many properties the shard holds anything of.
     #[must_use]
     pub fn properties(&self) -> usize {
-        self.slots.iter().flatten().count()
+        self.slots.len()
     }
 
     /// The value of a user.
@@ -202,17 +203,23 @@ impl Shard {
 
     /// Forgets a property.
     pub fn remove_property(&mut self, property: u32) {
-        if let Some(slot) = self.slots.get_mut(property as usize) {
-            *slot = None;
+        if let Ok(position) = self.place(property) {
+            self.slots.remove(position);
         }
     }
 
     fn slot_mut(&mut self, property: u32, kind: IndexKind) -> &mut PropertySlot {
-        let position = property as usize;
-        if position >= self.slots.len() {
-            self.slots.resize_with(position + 1, || None);
-        }
-        self.slots[position]
-            .get_or_insert_with(|| Box::new(PropertySlot::new(PropertyIndex::new(kind))))
+        let position = self.place(property).unwrap_or_else(|position| {
+            let slot = Box::new(PropertySlot::new(PropertyIndex::new(kind)));
+            self.slots.insert(position, (property, slot));
+            position
+        });
+        &mut self.slots[position].1
+    }
+
+    /// Where a property's slot is or would be.
+    fn place(&self, property: u32) -> Result<usize, usize> {
+        self.slots
+            .binary_search_by_key(&property, |(number, _)| *number)
     }
 }

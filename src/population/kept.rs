@@ -4,11 +4,15 @@
 //! one command changes of a user changes here at once. A question about one value, its complement
 //! or a list of values of one property is answered from here.
 
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
 /// The counts of a population.
 #[derive(Clone, Debug, Default)]
 pub struct KeptCounts {
     users: u64,
-    properties: Vec<PropertyCounts>,
+    /// By property number. A property that is deleted leaves nothing behind.
+    properties: HashMap<u32, PropertyCounts, FixedState>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -28,14 +32,14 @@ impl KeptCounts {
     #[must_use]
     pub fn having(&self, property: u32) -> u64 {
         self.properties
-            .get(property as usize)
+            .get(&property)
             .map_or(0, |counts| counts.having)
     }
 
     /// How many users have a code of a property.
     #[must_use]
     pub fn with_code(&self, property: u32, code: u32) -> u64 {
-        let counts = self.properties.get(property as usize);
+        let counts = self.properties.get(&property);
         counts
             .and_then(|counts| counts.by_code.get(code as usize))
             .copied()
@@ -45,7 +49,7 @@ impl KeptCounts {
     /// How many codes of a property some user has.
     #[must_use]
     pub fn codes_in_use(&self, property: u32) -> u64 {
-        let counts = self.properties.get(property as usize);
+        let counts = self.properties.get(&property);
         counts.map_or(0, |counts| {
             counts.by_code.iter().filter(|&&count| count > 0).count() as u64
         })
@@ -84,15 +88,10 @@ impl KeptCounts {
     }
 
     pub(super) fn forget_property(&mut self, property: u32) {
-        *self.property(property) = PropertyCounts::default();
+        self.properties.remove(&property);
     }
 
     fn property(&mut self, property: u32) -> &mut PropertyCounts {
-        let position = property as usize;
-        if position >= self.properties.len() {
-            self.properties
-                .resize_with(position + 1, PropertyCounts::default);
-        }
-        &mut self.properties[position]
+        self.properties.entry(property).or_default()
     }
 }
