@@ -469,3 +469,54 @@ async fn commands_are_grouped_and_answered_in_order() {
     assert_eq!(value(&engine, "u1", "a"), Some(Value::Int64(499)));
     assert!(disk.syncs() - syncs < 500, "{} syncs", disk.syncs() - syncs);
 }
+
+/// Prints how many syncs a second the disk does, and how many commits a second the engine.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement: run it by name with --ignored --nocapture, built for release"]
+async fn measure_commits() {
+    const SYNCS: u64 = 500;
+    const IN_FLIGHT: u64 = 64;
+    let folder = tempfile::tempdir().unwrap();
+    let file = RealDisk
+        .create(&folder.path().join("raw"), 1 << 20)
+        .unwrap();
+    file.sync().unwrap();
+    let begun = std::time::Instant::now();
+    for number in 0..SYNCS {
+        file.write_at(number * 200, &[1; 200]).unwrap();
+        file.sync().unwrap();
+    }
+    #[expect(clippy::cast_precision_loss, reason = "for people to read")]
+    let rate = |count: u64, begun: std::time::Instant| count as f64 / begun.elapsed().as_secs_f64();
+    println!("{:.0} syncs/s of the raw file", rate(SYNCS, begun));
+
+    let data = folder.path().join("data");
+    let engine = Engine::open(&EngineOptions::new(data), Arc::new(SystemClock)).unwrap();
+    for in_flight in [1, IN_FLIGHT] {
+        let begun = std::time::Instant::now();
+        let tasks = (0..in_flight).map(|task| {
+            let engine = engine.clone();
+            tokio::spawn(async move {
+                let mut commits = 0;
+                while begun.elapsed() < Duration::from_secs(3) {
+                    let user = format!("u{task}-{}", commits % 1_000);
+                    engine.commit(increment(&user, "visits")).await.unwrap();
+                    commits += 1;
+                }
+                commits
+            })
+        });
+        let tasks: Vec<_> = tasks.collect();
+        let mut commits = 0;
+        for task in tasks {
+            commits += task.await.unwrap();
+        }
+        println!(
+            "{:.0} commits/s with {in_flight} in flight",
+            rate(commits, begun)
+        );
+    }
+    let begun = std::time::Instant::now();
+    let info = engine.snapshot().await.unwrap();
+    println!("{info:?} in {:?}", begun.elapsed());
+}

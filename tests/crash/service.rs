@@ -1,0 +1,174 @@
+//! A `headcount serve` in a process of its own, and a client of it.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::ops::Deref;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use headcount::proto::admin_service_client::AdminServiceClient;
+use headcount::proto::ingest_service_client::IngestServiceClient;
+use headcount::proto::query_service_client::QueryServiceClient;
+use headcount::proto::user_service_client::UserServiceClient;
+use headcount::proto::{
+    CountRequest, CreateSnapshotRequest, GetUserRequest, UserUpdate, Value, WriteRequest,
+    count_request,
+};
+use tonic::Code;
+use tonic::transport::Channel;
+
+/// How long a start may take on a busy machine.
+const START: Duration = Duration::from_secs(30);
+
+/// The process, killed at the latest when this is dropped.
+pub(crate) struct Service {
+    child: Child,
+    client: Client,
+}
+
+/// A client of the process.
+#[derive(Clone)]
+pub(crate) struct Client(Channel);
+
+/// Writes batches.
+pub(crate) struct Ingest(IngestServiceClient<Channel>);
+
+impl Deref for Service {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn serve(data: &Path, port: u16) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_headcount"));
+    command
+        .arg("serve")
+        .arg("--data")
+        .arg(data)
+        .args(["--listen", &format!("127.0.0.1:{port}")])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    command
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// Starts a process that can't serve the folder, and returns what it says about that.
+pub(crate) fn refused(data: &Path) -> String {
+    let mut command = serve(data, free_port());
+    let output = command.stderr(Stdio::piped()).output().unwrap();
+    assert!(!output.status.success());
+    String::from_utf8(output.stderr).unwrap()
+}
+
+impl Service {
+    /// Starts a process that serves the data folder in `folder`, and waits until it does.
+    pub(crate) async fn start(folder: &Path) -> Self {
+        let data = folder.to_path_buf();
+        let port = free_port();
+        let mut child = serve(&data, port).stderr(Stdio::null()).spawn().unwrap();
+        let channel = Channel::from_shared(format!("http://127.0.0.1:{port}")).unwrap();
+        let begun = Instant::now();
+        loop {
+            if let Ok(channel) = channel.connect().await {
+                let client = Client(channel);
+                if client.is_serving().await {
+                    return Self { child, client };
+                }
+            }
+            let ended = child.try_wait().unwrap();
+            assert!(ended.is_none(), "the service ended: {ended:?}");
+            assert!(begun.elapsed() < START, "the service does not start");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Ends the process as `kill -9` does.
+    pub(crate) fn kill(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Client {
+    pub(crate) fn ingest(&self) -> Ingest {
+        Ingest(IngestServiceClient::new(self.0.clone()))
+    }
+
+    async fn is_serving(&self) -> bool {
+        self.try_count("TRUE").await.is_some()
+    }
+
+    async fn try_count(&self, filter: &str) -> Option<u64> {
+        let request = CountRequest {
+            selection: Some(count_request::Selection::Filter(filter.into())),
+            ..CountRequest::default()
+        };
+        let mut client = QueryServiceClient::new(self.0.clone());
+        match client.count(request).await {
+            Ok(response) => Some(response.into_inner().count),
+            // No user has the property yet: there is none of that name.
+            Err(status) if status.code() == Code::InvalidArgument => Some(0),
+            Err(_) => None,
+        }
+    }
+
+    pub(crate) async fn count(&self, filter: &str) -> u64 {
+        self.try_count(filter).await.expect("an answer")
+    }
+
+    /// The properties of a user, if there is one.
+    pub(crate) async fn user(&self, user_id: &str) -> Option<BTreeMap<String, Value>> {
+        let request = GetUserRequest {
+            user_id: user_id.into(),
+            ..GetUserRequest::default()
+        };
+        match UserServiceClient::new(self.0.clone())
+            .get_user(request)
+            .await
+        {
+            Ok(response) => Some(response.into_inner().user.unwrap().properties),
+            Err(status) if status.code() == Code::NotFound => None,
+            Err(status) => panic!("{status}"),
+        }
+    }
+
+    /// Whether a snapshot could be asked for.
+    pub(crate) async fn snapshot(&self) -> bool {
+        let mut client = AdminServiceClient::new(self.0.clone());
+        client
+            .create_snapshot(CreateSnapshotRequest {})
+            .await
+            .is_ok()
+    }
+}
+
+impl Ingest {
+    pub(crate) async fn write(&mut self, updates: Vec<UserUpdate>) -> Result<(), Code> {
+        let request = WriteRequest {
+            updates,
+            ..WriteRequest::default()
+        };
+        match self.0.write(request).await {
+            Ok(_) => Ok(()),
+            Err(status) => Err(status.code()),
+        }
+    }
+}
