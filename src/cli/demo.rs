@@ -247,12 +247,17 @@ fn print_answers(imported: u64, address: SocketAddr, counts: &[u64]) {
     } else {
         format!(" --server http://{address}")
     };
+    // As this program was called: it need not be on the path.
+    let program = std::env::args()
+        .next()
+        .unwrap_or_else(|| "headcount".into());
+    let ask = format!("{program}{server}");
     output::line(&format!(
         "\nAsk more, from another terminal:\n  \
-         headcount{server} count \"contract = 'Month-to-month' AND internet_service = 'Fiber optic'\"\n  \
-         headcount{server} schema list\n  \
-         headcount{server} user get customer-0001\n  \
-         headcount{server} check customer-0001 \"{LEFT}\" \"tenure <= 6\"\n  \
+         {ask} count \"contract = 'Month-to-month' AND internet_service = 'Fiber optic'\"\n  \
+         {ask} schema list\n  \
+         {ask} user get customer-0001\n  \
+         {ask} check customer-0001 \"{LEFT}\" \"tenure <= 6\"\n  \
          grpcurl -plaintext -d '{{\"filter\": \"contract = '\\''One year'\\''\"}}' {address} headcount.v1.QueryService/Count"
     ));
 }
