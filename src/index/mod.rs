@@ -11,6 +11,7 @@ mod dictionary;
 mod encode;
 mod number;
 mod posting;
+mod set_column;
 mod sets;
 mod shard;
 
@@ -20,6 +21,7 @@ pub use dictionary::{Dictionary, QUARANTINE};
 pub use encode::{decode_dictionary, decode_shard, encode_dictionary, encode_shard};
 pub use number::{NumberIndex, double_from_key, double_to_key};
 pub use posting::Posting;
+pub use set_column::CodeSet;
 pub use sets::SetIndex;
 pub use shard::{IndexKind, PropertyIndex, PropertySlot, Shard, Stored};
 

@@ -8,13 +8,13 @@ use hashbrown::HashMap;
 
 use super::codes::{fill_any, heap_bytes, remove_from, sorted};
 use super::posting::Posting;
+use super::set_column::{CodeSet, SetColumn};
 use crate::bits::Block;
 
 /// The sets of one shard's users, in both directions.
 #[derive(Clone, Debug, Default)]
 pub struct SetIndex {
-    /// Sorted codes by user; empty for none.
-    column: Vec<Box<[u32]>>,
+    column: SetColumn,
     postings: HashMap<u32, Posting, FixedState>,
     present: Posting,
 }
@@ -35,46 +35,54 @@ impl SetIndex {
             });
             index.postings.insert(code, posting);
         }
-        index.column = sets.into_iter().map(Vec::into_boxed_slice).collect();
+        for (user, codes) in (0..).zip(&sets) {
+            index.column.set(user, codes);
+        }
         index
     }
 
     /// The set of a user, sorted; empty for none.
     #[must_use]
-    pub fn get(&self, user: u16) -> &[u32] {
-        self.column
-            .get(usize::from(user))
-            .map_or(&[], |codes| codes)
+    pub fn get(&self, user: u16) -> CodeSet {
+        self.column.get(user)
+    }
+
+    /// Whether a user has a set.
+    #[must_use]
+    pub fn is_set(&self, user: u16) -> bool {
+        self.column.is_set(user)
+    }
+
+    /// Whether the set of a user has one of the codes.
+    #[must_use]
+    pub fn has_any(&self, user: u16, codes: &[u32]) -> bool {
+        codes.iter().any(|&code| self.column.has(user, code))
     }
 
     /// Gives a user a set, sorted and without repetition; returns the one before.
-    pub fn set(&mut self, user: u16, codes: Box<[u32]>) -> Box<[u32]> {
-        let position = usize::from(user);
-        if position >= self.column.len() {
-            if codes.is_empty() {
-                return codes;
-            }
-            self.column.resize_with(position + 1, Box::default);
+    pub fn set(&mut self, user: u16, codes: &[u32]) -> CodeSet {
+        let before = self.column.get(user);
+        if before.as_slice() == codes {
+            return before;
         }
         if codes.is_empty() {
             self.present.remove(user);
         } else {
             self.present.insert(user);
         }
-        let before = std::mem::replace(&mut self.column[position], codes);
-        let after = &self.column[position];
         for code in before
             .iter()
-            .filter(|code| after.binary_search(code).is_err())
+            .filter(|code| codes.binary_search(code).is_err())
         {
             remove_from(&mut self.postings, *code, user);
         }
-        for code in after
+        for code in codes
             .iter()
             .filter(|code| before.binary_search(code).is_err())
         {
             self.postings.entry(*code).or_default().insert(user);
         }
+        self.column.set(user, codes);
         before
     }
 
@@ -104,13 +112,8 @@ impl SetIndex {
     /// Bytes of memory on the heap: column, then postings.
     #[must_use]
     pub fn heap_bytes(&self) -> (usize, usize) {
-        let sets = self
-            .column
-            .iter()
-            .map(|codes| size_of_val(&**codes))
-            .sum::<usize>();
         (
-            self.column.capacity() * size_of::<Box<[u32]>>() + sets,
+            self.column.heap_bytes(),
             heap_bytes(&self.postings) + self.present.heap_bytes(),
         )
     }

@@ -57,10 +57,7 @@ impl PropertyIndex {
     pub fn get(&self, user: u16) -> Option<Stored> {
         match self {
             Self::Codes(index) => index.get(user).map(Stored::Code),
-            Self::Sets(index) => match index.get(user) {
-                [] => None,
-                codes => Some(Stored::Codes(codes.into())),
-            },
+            Self::Sets(index) => not_empty(&index.get(user)),
             Self::Numbers(index) => index.get(user).map(Stored::Number),
         }
     }
@@ -70,12 +67,12 @@ impl PropertyIndex {
             (Self::Codes(index), Some(Stored::Code(code))) => {
                 index.set(user, Some(code)).map(Stored::Code)
             }
-            (Self::Sets(index), Some(Stored::Codes(codes))) => not_empty(index.set(user, codes)),
+            (Self::Sets(index), Some(Stored::Codes(codes))) => not_empty(&index.set(user, &codes)),
             (Self::Numbers(index), Some(Stored::Number(number))) => {
                 index.set(user, Some(number)).map(Stored::Number)
             }
             (Self::Codes(index), _) => index.set(user, None).map(Stored::Code),
-            (Self::Sets(index), _) => not_empty(index.set(user, Box::default())),
+            (Self::Sets(index), _) => not_empty(&index.set(user, &[])),
             (Self::Numbers(index), _) => index.set(user, None).map(Stored::Number),
         }
     }
@@ -91,8 +88,8 @@ impl PropertyIndex {
     }
 }
 
-fn not_empty(codes: Box<[u32]>) -> Option<Stored> {
-    (!codes.is_empty()).then_some(Stored::Codes(codes))
+fn not_empty(codes: &[u32]) -> Option<Stored> {
+    (!codes.is_empty()).then(|| Stored::Codes(codes.into()))
 }
 
 /// What a shard holds of one property.

@@ -119,6 +119,22 @@ pub struct StoreLimits {
     pub set_elements: u64,
 }
 
+impl StoreLimits {
+    /// The limits, none of them above what the index can number: places of users and codes of
+    /// values have 32 bits, the size of a set has 16.
+    #[must_use]
+    pub fn capped(self) -> Self {
+        let numbers = u64::from(u32::MAX / 2);
+        Self {
+            populations: self.populations,
+            users: self.users.min(numbers),
+            properties: self.properties.min(numbers),
+            distinct_values: self.distinct_values.min(numbers),
+            set_elements: self.set_elements.min(u64::from(u16::MAX)),
+        }
+    }
+}
+
 impl Default for StoreLimits {
     fn default() -> Self {
         Self {

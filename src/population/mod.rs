@@ -121,7 +121,7 @@ impl Population {
             table: UserTable::default(),
             kept: RwLock::default(),
             writer: Mutex::new(Writer {
-                limits,
+                limits: limits.capped(),
                 next_ordinal: 0,
                 free: BinaryHeap::new(),
                 captures_begun: 0,
@@ -132,7 +132,7 @@ impl Population {
 
     /// Judges later actions by these limits.
     pub fn set_limits(&self, limits: StoreLimits) {
-        self.writer().limits = limits;
+        self.writer().limits = limits.capped();
     }
 
     /// How many users there are.

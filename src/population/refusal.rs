@@ -143,3 +143,97 @@ impl Refusal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{
+        Action, Change, NonEmpty, Operation, Revision, StoreLimits, Text, UserId, UserUpdate, Value,
+    };
+    use crate::population::Population;
+
+    fn set(user: &str, property: &str, value: Value) -> Action {
+        let change = Change {
+            property: PropertyName::new(property).unwrap(),
+            operation: Operation::Set(value),
+        };
+        Action::Write(NonEmpty::one(UserUpdate {
+            user: UserId::new(user).unwrap(),
+            value_time: None,
+            changes: vec![change],
+        }))
+    }
+
+    fn texts(number: usize) -> Value {
+        Value::StringSet(
+            (0..number)
+                .map(|n| Text::new(n.to_string()).unwrap())
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn limits_hold_at_their_edge_and_refused_writes_change_nothing() {
+        let population = Population::new(StoreLimits {
+            users: 2,
+            properties: 3,
+            distinct_values: 2,
+            set_elements: 2,
+            ..StoreLimits::default()
+        });
+        let apply = |action: &Action| population.apply(Revision::new(1), action);
+        let text = |text: &str| Value::String(Text::new(text).unwrap());
+        for accepted in [
+            set("u1", "plan", text("free")),
+            set("u2", "plan", text("pro")),
+            set("u1", "tags", texts(2)),
+            set("u1", "age", Value::Int64(1)),
+        ] {
+            apply(&accepted).unwrap();
+        }
+        let refused = |action: &Action| apply(action).unwrap_err();
+        assert!(matches!(
+            refused(&set("u3", "plan", text("free"))),
+            Refusal::TooManyUsers { .. }
+        ));
+        assert!(matches!(
+            refused(&set("u1", "plan", text("basic"))),
+            Refusal::TooManyValues { .. }
+        ));
+        assert!(matches!(
+            refused(&set("u1", "tags", texts(3))),
+            Refusal::SetTooLarge { .. }
+        ));
+        assert!(matches!(
+            refused(&set("u1", "city", text("Rome"))),
+            Refusal::TooManyProperties { .. }
+        ));
+        assert_eq!(
+            (population.user_count(), population.properties().len()),
+            (2, 3)
+        );
+        // What goes out of use makes room.
+        apply(&Action::Erase(UserId::new("u2").unwrap())).unwrap();
+        apply(&set("u3", "plan", text("basic"))).unwrap();
+        assert!(
+            refused(&set("u3", "plan", text("pro")))
+                .to_string()
+                .contains("plan")
+        );
+    }
+
+    #[test]
+    fn no_configuration_exceeds_what_the_index_can_number() {
+        let population = Population::new(StoreLimits {
+            set_elements: u64::MAX,
+            users: u64::MAX,
+            distinct_values: u64::MAX,
+            ..StoreLimits::default()
+        });
+        population
+            .apply(Revision::new(1), &set("u", "tags", texts(65_535)))
+            .unwrap();
+        let refusal = population.apply(Revision::new(2), &set("u", "tags", texts(65_536)));
+        assert!(matches!(refusal, Err(Refusal::SetTooLarge { .. })));
+    }
+}

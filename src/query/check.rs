@@ -44,11 +44,8 @@ pub(super) fn leaf_holds(leaf: &Leaf, shard: &Shard, user: u16) -> bool {
             .get(user)
             .is_some_and(|code| codes.binary_search(&code).is_ok()),
         (Some(PropertyIndex::Codes(index)), LeafTest::Present) => index.get(user).is_some(),
-        (Some(PropertyIndex::Sets(index)), LeafTest::AnyCode(codes)) => {
-            let held = index.get(user);
-            codes.iter().any(|code| held.binary_search(code).is_ok())
-        }
-        (Some(PropertyIndex::Sets(index)), LeafTest::Present) => !index.get(user).is_empty(),
+        (Some(PropertyIndex::Sets(index)), LeafTest::AnyCode(codes)) => index.has_any(user, codes),
+        (Some(PropertyIndex::Sets(index)), LeafTest::Present) => index.is_set(user),
         (Some(PropertyIndex::Numbers(index)), LeafTest::Between(least, greatest)) => index
             .get(user)
             .is_some_and(|number| (least..=greatest).contains(&&number)),
