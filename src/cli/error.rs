@@ -7,6 +7,9 @@
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
+/// Characters shown on either side of a place in a filter.
+const AROUND: usize = 50;
+
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CliError {
@@ -98,7 +101,12 @@ impl CliError {
         let Some(text) = filter.lines().nth(line.saturating_sub(1)) else {
             return self;
         };
-        let mark = " ".repeat(column.saturating_sub(1));
+        // Of a long line, what is around the place.
+        let column = column.saturating_sub(1);
+        let skipped = column.saturating_sub(AROUND);
+        let text: String = text.chars().skip(skipped).take(2 * AROUND).collect();
+        let text = super::output::printable(&text);
+        let mark = " ".repeat(column - skipped);
         Self::Input(format!("{self}\n  {text}\n  {mark}^"))
     }
 }

@@ -1,6 +1,8 @@
 //! Logs of the process. Nothing is logged per request, and never a user id or the value of a
 //! property.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::layer::SubscriberExt;
@@ -42,7 +44,11 @@ pub fn start(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
         filter: filter.into(),
         source,
     })?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    // Colours are for people: not in files, and not for those who said so (no-color.org).
+    let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let lines = tracing_subscriber::fmt::layer()
+        .with_ansi(wanted && std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     let registry = tracing_subscriber::registry().with(levels);
     match format {
         LogFormat::Text => registry.with(lines).try_init()?,
