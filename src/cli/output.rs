@@ -159,6 +159,12 @@ pub(super) fn grouped(number: u64) -> String {
     grouped
 }
 
+/// A number of things: `1 user`, `7,043 users`.
+pub(super) fn counted(number: u64, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {thing}{plural}", grouped(number))
+}
+
 /// A part of a whole in per cent, with one decimal.
 pub(super) fn percent(part: u64, whole: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
@@ -200,6 +206,8 @@ mod tests {
         assert_eq!(grouped(999), "999");
         assert_eq!(grouped(1_000), "1,000");
         assert_eq!(grouped(12_345_678), "12,345,678");
+        assert_eq!(counted(1, "user"), "1 user");
+        assert_eq!(counted(2_000, "user"), "2,000 users");
         assert_eq!(percent(1, 3), "33.3 %");
         assert_eq!(percent(1, 0), "0.0 %");
         assert_eq!(bar(1, 2, 4), "██");

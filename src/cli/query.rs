@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::client::Client;
 use super::error::CliError;
-use super::output::{self, Output, Table, grouped, percent, printable};
+use super::output::{self, Output, Table, counted, grouped, percent, printable};
 use crate::model;
 use crate::proto::{
     CheckRequest, CountRequest, ExplainRequest, ListMembersRequest, PlanNode, StreamMembersRequest,
@@ -98,7 +98,7 @@ pub(super) async fn count(client: Client, args: CountArgs, output: Output) -> Re
     output.answer(
         || {
             let of_all = format!("{} of {}", percent(answer.count, all), grouped(all));
-            format!("{} users ({of_all})", grouped(answer.count))
+            format!("{} ({of_all})", counted(answer.count, "user"))
         },
         || json!({ "count": answer.count, "users": all, "revision": answer.revision }),
     );
@@ -236,12 +236,12 @@ pub(super) async fn explain(
                 add_rows(&mut table, plan, 0);
             }
             format!(
-                "{}\n\n{}\n\n{} users in {} us, {} shards",
+                "{}\n\n{}\n\n{} in {} us, {}",
                 printable(&answer.filter),
                 table.render(),
-                grouped(answer.count),
+                counted(answer.count, "user"),
                 grouped(elapsed),
-                answer.shards
+                counted(u64::from(answer.shards), "shard")
             )
         },
         || {

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::client::Client;
 use super::error::CliError;
-use super::output::{self, Output, Table, bar, grouped, percent};
+use super::output::{self, Output, Table, bar, counted, grouped, percent};
 use super::value;
 use crate::proto::{
     CreatePropertyRequest, DeletePropertyRequest, ListPropertiesRequest, ListValuesRequest,
@@ -140,7 +140,7 @@ async fn list(client: &Client, output: Output) -> Result<(), CliError> {
                 let type_name = value::type_name(property.r#type());
                 table.row([property.name.clone(), type_name.into(), grouped(property.users), values, case.into()]);
             }
-            format!("{}\n\n{} users", table.render(), grouped(users))
+            format!("{}\n\n{}", table.render(), counted(users, "user"))
         },
         || json!({ "users": users, "properties": properties.iter().map(property_json).collect::<Vec<_>>() }),
     );

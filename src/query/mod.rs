@@ -1,6 +1,6 @@
 //! From an expression to an answer.
 //!
-//! Names and types are resolved once, by [`bind`]; what is bound can't be misspelt or of the wrong
+//! Names and types are resolved once, by [`bind()`]; what is bound can't be misspelt or of the wrong
 //! type. A bound expression is evaluated shard by shard, the whole expression at once, so that
 //! intermediate results stay in the cache; one user is checked by the columns alone.
 //!

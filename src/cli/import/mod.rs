@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 
 use super::client::Client;
 use super::error::CliError;
-use super::output::{self, Output, Table, grouped, printable};
+use super::output::{self, Output, Table, counted, grouped, printable};
 use super::{Global, schema};
 use crate::proto::ValueType;
 use rows::{BadRow, Rows};
@@ -312,15 +312,15 @@ fn finish(report: &Report, stop: bool, elapsed: Duration, output: Output) -> Res
     let rate = (report.imported as f64 / elapsed.as_secs_f64().max(1e-6)) as u64;
     output.answer(
         || {
-            let imported = grouped(report.imported);
+            let imported = counted(report.imported, "row");
             let seconds = elapsed.as_secs_f64();
-            let left_out = if report.bad > 0 {
-                format!(", {} bad rows left out", grouped(report.bad))
+            let left_out = if report.bad > 0 && !stop {
+                format!(", left out {}", counted(report.bad, "bad row"))
             } else {
                 String::new()
             };
             format!(
-                "imported {imported} rows in {seconds:.1} s ({} a second){left_out}",
+                "imported {imported} in {seconds:.1} s ({} a second){left_out}",
                 grouped(rate)
             )
         },
