@@ -1,0 +1,11 @@
+//! The command line as people and scripts use it: the real program against the real service.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "files of a test, not of the data folder"
+)]
+
+mod demo;
+mod import;
+mod questions;
+mod service;
