@@ -37,7 +37,7 @@ impl NumberIndex {
             return before;
         }
         if let Some(before) = before {
-            self.bins.remove(user, before);
+            self.bins.remove(user, before, &self.column);
         }
         self.column.set(user, number);
         if let Some(number) = number {
