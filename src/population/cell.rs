@@ -12,14 +12,18 @@ use crate::model::Revision;
 /// A number for each capture, 0 for none.
 pub(super) type Epoch = u64;
 
+type SetAside = Option<(Epoch, Vec<u8>)>;
+
 /// A value that readers share and one writer changes.
 #[derive(Debug)]
 pub(super) struct Cell<T> {
     value: RwLock<Versioned<T>>,
     /// The last capture that has this value, or that began before it existed.
     captured_in: AtomicU64,
-    /// What the writer encoded for a capture that has not come here yet.
-    set_aside: Mutex<Option<Vec<u8>>>,
+    /// What the writer encoded for a capture that has not come here yet, and for which: a writer
+    /// can be about to encode for a capture that ends meanwhile, and that must not be taken for
+    /// the value at the beginning of a later one.
+    set_aside: Mutex<SetAside>,
 }
 
 #[derive(Debug)]
@@ -87,7 +91,7 @@ impl<T> Cell<T> {
             // Readers go on while this takes its time; there is no second writer to fear.
             let reading = self.value.read().unwrap_or_else(PoisonError::into_inner);
             if epoch > self.captured_in.load(Ordering::Acquire) {
-                *self.set_aside() = Some(encode(&reading.value));
+                *self.set_aside() = Some((epoch, encode(&reading.value)));
                 self.captured_in.store(epoch, Ordering::Release);
             }
         }
@@ -105,7 +109,9 @@ impl<T> Cell<T> {
         encode: impl FnOnce(&T) -> Vec<u8>,
     ) -> Option<Vec<u8>> {
         let reading = self.value.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(captured) = self.set_aside().take() {
+        if let Some((captured_for, captured)) = self.set_aside().take()
+            && captured_for == epoch
+        {
             return Some(captured);
         }
         let unchanged = unchanged_since.is_some_and(|since| reading.last_changed <= since);
@@ -119,7 +125,7 @@ impl<T> Cell<T> {
         *self.set_aside() = None;
     }
 
-    fn set_aside(&self) -> std::sync::MutexGuard<'_, Option<Vec<u8>>> {
+    fn set_aside(&self) -> std::sync::MutexGuard<'_, SetAside> {
         self.set_aside
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -147,6 +153,15 @@ mod tests {
         assert_eq!(*cell.read(), 3);
         assert_eq!(cell.capture(2, None, encode), Some(vec![3]));
         *cell.write(Revision::new(7), 2, |_| panic!("captured already")) = 4;
+    }
+
+    #[test]
+    fn what_was_set_aside_for_one_capture_is_not_taken_for_the_next() {
+        let cell = Cell::new(1, Revision::new(1), 0);
+        // The writer learned of capture 1 before that was given up, and got here after.
+        cell.forget_capture();
+        *cell.write(Revision::new(5), 1, encode) = 2;
+        assert_eq!(cell.capture(2, None, encode), Some(vec![2]));
     }
 
     #[test]
