@@ -23,7 +23,30 @@ pub struct Dictionary {
     folded: Option<HashMap<Box<str>, Vec<u32>, RandomState>>,
     pub(super) quarantine: VecDeque<u32>,
     pub(super) freed: u64,
+    /// How many codes have been given since the process began: for readers, and part of no answer.
+    given: u64,
     hasher: RandomState,
+}
+
+/// How far a dictionary had changed when it was asked something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DictionaryStamp {
+    given: u64,
+    freed: u64,
+}
+
+impl DictionaryStamp {
+    /// Whether every text has the code, or lack of one, that it had at an earlier stamp.
+    #[must_use]
+    pub fn is_unchanged_since(self, earlier: Self) -> bool {
+        self == earlier
+    }
+
+    /// Whether no code can have got another meaning since an earlier stamp.
+    #[must_use]
+    pub fn keeps_meanings_since(self, earlier: Self) -> bool {
+        self.freed - earlier.freed < QUARANTINE
+    }
 }
 
 impl Dictionary {
@@ -36,6 +59,7 @@ impl Dictionary {
             folded: case_insensitive.then(HashMap::default),
             quarantine: VecDeque::new(),
             freed: 0,
+            given: 0,
             hasher: RandomState::default(),
         }
     }
@@ -105,6 +129,7 @@ impl Dictionary {
             u32::try_from(self.texts.len() - 1).expect("limits keep texts below 2^32")
         });
         self.put(code, text);
+        self.given += 1;
         code
     }
 
@@ -155,6 +180,15 @@ impl Dictionary {
     #[must_use]
     pub fn freed(&self) -> u64 {
         self.freed
+    }
+
+    /// How far it has changed so far.
+    #[must_use]
+    pub fn stamp(&self) -> DictionaryStamp {
+        DictionaryStamp {
+            given: self.given,
+            freed: self.freed,
+        }
     }
 
     /// How many texts are in use.

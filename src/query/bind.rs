@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use smallvec::{SmallVec, smallvec};
 
-use crate::index::{Dictionary, IndexKind, QUARANTINE};
+use crate::index::{Dictionary, DictionaryStamp, IndexKind};
 use crate::model::{
     CoercionError, Comparison, Expression, Operand, Predicate, PropertyName, Quantifier, Reason,
     Test, Text, Timestamp, Value, ValueType, Version,
@@ -113,11 +113,11 @@ pub struct Bound {
     pub(super) root: Node,
     source: Arc<Expression>,
     as_of: Timestamp,
-    /// The properties whose dictionaries were asked, and how many codes each had put out of use.
-    dictionaries: Vec<(Arc<Property>, u64)>,
+    /// The properties whose dictionaries were asked, and how far each had changed.
+    dictionaries: Vec<(Arc<Property>, DictionaryStamp)>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Node {
     Everyone,
     Not(Box<Node>),
@@ -128,7 +128,7 @@ pub(super) enum Node {
 }
 
 /// One test of one property, in terms of the index.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Leaf {
     pub(super) property: u32,
     pub(super) kind: IndexKind,
@@ -138,7 +138,7 @@ pub(super) struct Leaf {
     pub(super) predicates: SmallVec<[usize; 2]>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum LeafTest {
     /// Has one of the codes: sorted.
     AnyCode(Vec<u32>),
@@ -177,11 +177,11 @@ impl Bound {
         texts
     }
 
-    /// Whether every code still means what it meant when the expression was bound.
-    fn is_current(&self) -> bool {
-        self.dictionaries.iter().all(|(property, freed)| {
-            let now = property.with_dictionary(Dictionary::freed).unwrap_or(0);
-            now - freed < QUARANTINE
+    /// Whether `holds` is true of each dictionary's stamp now and when it was asked.
+    fn all_dictionaries(&self, holds: impl Fn(DictionaryStamp, DictionaryStamp) -> bool) -> bool {
+        self.dictionaries.iter().all(|(property, earlier)| {
+            let now = property.with_dictionary(Dictionary::stamp);
+            now.is_none_or(|now| holds(now, *earlier))
         })
     }
 
@@ -194,26 +194,39 @@ impl Bound {
     }
 }
 
-/// Answers by `answer`. Should so many values have gone out of use meanwhile that a code can have
-/// changed its meaning, binds and answers again.
+/// Answers by `answer`, and again should the codes that the expressions were bound to not be those
+/// of their literals any more: a literal that nobody had can get a code meanwhile, and a code that
+/// has gone out of use another meaning. The answer is then one of after the change.
 pub(super) fn answer_all<T>(
     population: &Population,
     bounds: &[Bound],
     answer: impl Fn(&[Bound]) -> T,
 ) -> T {
     let mut result = answer(bounds);
-    let mut current = bounds.iter().all(Bound::is_current);
-    while !current {
-        let again = bounds
+    let unchanged = |bound: &Bound| bound.all_dictionaries(DictionaryStamp::is_unchanged_since);
+    if bounds.iter().all(unchanged) {
+        return result;
+    }
+    let mut asked = bounds.to_vec();
+    loop {
+        let again = asked
             .iter()
             .map(|bound| bind_shared(population, &bound.source, bound.as_of))
             .collect::<Result<Vec<_>, _>>();
         // A property can have been deleted meanwhile: nobody had it any more, as was answered.
-        let Ok(again) = again else { break };
+        let Ok(again) = again else { return result };
+        // Other texts come and go all the time; only those of the expressions matter.
+        let same = again
+            .iter()
+            .zip(&asked)
+            .all(|(again, asked)| again.root == asked.root);
+        let kept = |bound: &Bound| bound.all_dictionaries(DictionaryStamp::keeps_meanings_since);
+        if same && asked.iter().all(kept) {
+            return result;
+        }
         result = answer(&again);
-        current = again.iter().all(Bound::is_current);
+        asked = again;
     }
-    result
 }
 
 /// Resolves an expression against the properties of a population. `now()` stands for `as_of`.
@@ -255,7 +268,7 @@ pub fn bind_shared(
 struct Binder {
     catalog: Arc<Catalog>,
     as_of: Timestamp,
-    dictionaries: Vec<(Arc<Property>, u64)>,
+    dictionaries: Vec<(Arc<Property>, DictionaryStamp)>,
     /// How many predicates have been begun.
     predicates: usize,
 }
@@ -475,9 +488,9 @@ impl Binder {
         property: &Arc<Property>,
         find: impl FnOnce(&Dictionary) -> BTreeSet<u32>,
     ) -> Vec<u32> {
-        let found = property.with_dictionary(|dictionary| (find(dictionary), dictionary.freed()));
-        let (codes, freed) = found.unwrap_or_default();
-        self.dictionaries.push((Arc::clone(property), freed));
+        let found = property.with_dictionary(|dictionary| (find(dictionary), dictionary.stamp()));
+        let (codes, stamp) = found.unwrap_or_default();
+        self.dictionaries.push((Arc::clone(property), stamp));
         codes.into_iter().collect()
     }
 }
@@ -552,5 +565,72 @@ fn operator_error(property: &Property, operator: &str, way_out: &'static str) ->
         value_type: property.value_type(),
         operator: operator.into(),
         way_out,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{
+        Action, Change, NonEmpty, Operation, Revision, StoreLimits, UserId, UserUpdate,
+    };
+    use crate::query::{Stop, check, count};
+
+    fn user() -> UserId {
+        UserId::new("u").unwrap()
+    }
+
+    fn set(population: &Population, plan: &str) {
+        let change = Change {
+            property: PropertyName::new("plan").unwrap(),
+            operation: Operation::Set(Value::String(Text::new(plan).unwrap())),
+        };
+        let update = UserUpdate {
+            user: user(),
+            value_time: None,
+            changes: vec![change],
+        };
+        let write = Action::Write(NonEmpty::one(update));
+        population.apply(Revision::new(1), &write).unwrap();
+    }
+
+    /// The user has one of the two at every moment.
+    #[test]
+    fn a_value_that_appears_after_binding_is_seen() {
+        let population = Population::new(StoreLimits::default());
+        set(&population, "x");
+        let values = ["x", "y"].map(|text| Value::String(Text::new(text).unwrap()));
+        let expression = Expression::Predicate(Predicate {
+            property: PropertyName::new("plan").unwrap(),
+            test: Test::In {
+                values: NonEmpty::new(values.to_vec()).unwrap(),
+                negated: false,
+            },
+        });
+        let now = Timestamp::from_micros(0).unwrap();
+        let bound = bind(&population, &expression, now).unwrap();
+        set(&population, "y");
+        assert_eq!(count(&population, &bound, &Stop::never()), Ok(1));
+        assert_eq!(check(&population, &user(), &[bound]), Some(vec![true]));
+    }
+
+    #[test]
+    fn a_code_with_another_meaning_is_not_taken_for_the_old_one() {
+        let population = Population::new(StoreLimits::default());
+        set(&population, "x");
+        let expression = Expression::Predicate(Predicate {
+            property: PropertyName::new("plan").unwrap(),
+            test: Test::In {
+                values: NonEmpty::one(Value::String(Text::new("x").unwrap())),
+                negated: false,
+            },
+        });
+        let now = Timestamp::from_micros(0).unwrap();
+        let bound = bind(&population, &expression, now).unwrap();
+        // So often that the code of x is used again.
+        for plan in 0..=crate::index::QUARANTINE {
+            set(&population, &plan.to_string());
+        }
+        assert_eq!(count(&population, &bound, &Stop::never()), Ok(0));
     }
 }
