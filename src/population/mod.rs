@@ -9,6 +9,7 @@ mod apply;
 mod capture;
 mod catalog;
 mod cell;
+mod judge;
 mod kept;
 mod refusal;
 mod users;
