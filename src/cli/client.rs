@@ -71,7 +71,7 @@ impl Client {
 }
 
 /// The first cause of an error: "connection refused" rather than "transport error".
-fn innermost(error: &dyn std::error::Error) -> String {
+pub(super) fn innermost(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;

@@ -21,6 +21,9 @@ pub(super) enum CliError {
         "can't reach the service at {server}: {cause}; is it running? (`headcount serve`, or another address with --server)"
     )]
     Unreachable { server: String, cause: String },
+    /// The connection broke in the middle.
+    #[error("the connection to the service broke: {cause}; is it still running?")]
+    Broken { cause: String },
     /// The service answered with an error.
     #[error("{}", explain(.0))]
     Refused(Box<Status>),
@@ -31,7 +34,13 @@ pub(super) enum CliError {
 
 impl From<Status> for CliError {
     fn from(status: Status) -> Self {
-        Self::Refused(Box::new(status))
+        // An error that the service sent has no source on this side.
+        match std::error::Error::source(&status) {
+            Some(source) if status.details().is_empty() => Self::Broken {
+                cause: super::client::innermost(source),
+            },
+            Some(_) | None => Self::Refused(Box::new(status)),
+        }
     }
 }
 
@@ -39,7 +48,7 @@ impl CliError {
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::Input(_) => 2,
-            Self::Unreachable { .. } => 3,
+            Self::Unreachable { .. } | Self::Broken { .. } => 3,
             Self::Refused(status) => match status.code() {
                 Code::InvalidArgument
                 | Code::NotFound

@@ -256,8 +256,15 @@ async fn run(
                 Err(_) => break,
             }
         }
-        for refused in sender.write(window, stop, &mut report.imported).await? {
-            report.bad(refused);
+        let written = sender.write(window, stop, &mut report.imported).await;
+        let refused = written.inspect_err(|_| {
+            let imported = counted(report.imported, "row");
+            output::note(&format!(
+                "{imported} were acknowledged before; import again to go on"
+            ));
+        })?;
+        for row in refused {
+            report.bad(row);
         }
         progress.set_message(format!("{} users", grouped(report.imported)));
         if stop && report.bad > 0 {

@@ -5,7 +5,7 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde_json::Value as Json;
 
@@ -46,7 +46,7 @@ pub(super) enum Rows {
     Csv {
         reader: Box<csv::Reader<Bounded>>,
         columns: Vec<Arc<str>>,
-        budget: Arc<AtomicU64>,
+        watch: Arc<Watch>,
         record: csv::StringRecord,
     },
     Ndjson {
@@ -56,15 +56,26 @@ pub(super) enum Rows {
     },
 }
 
-/// A reader that fails when a row takes too many bytes.
+/// A reader that fails when a row takes too many bytes, and counts quotes.
 pub(super) struct Bounded {
     inner: Box<dyn Read + Send>,
-    budget: Arc<AtomicU64>,
+    watch: Arc<Watch>,
+}
+
+/// What is known of the bytes that were read.
+#[derive(Debug)]
+pub(super) struct Watch {
+    /// Bytes that the row may still take.
+    budget: AtomicU64,
+    /// Whether the number of quotes so far is odd.
+    odd_quotes: AtomicBool,
+    /// Whether the end was reached.
+    ended: AtomicBool,
 }
 
 impl Read for Bounded {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = self.budget.load(Ordering::Relaxed);
+        let left = self.watch.budget.load(Ordering::Relaxed);
         if left == 0 {
             return Err(io::Error::other(format!(
                 "a row is longer than {ROW_BYTES} bytes; is a quote missing?"
@@ -74,7 +85,12 @@ impl Read for Bounded {
             .unwrap_or(usize::MAX)
             .min(buffer.len());
         let read = self.inner.read(&mut buffer[..most])?;
-        self.budget.fetch_sub(read as u64, Ordering::Relaxed);
+        self.watch.budget.fetch_sub(read as u64, Ordering::Relaxed);
+        let odd = buffer[..read]
+            .iter()
+            .fold(false, |odd, &byte| odd ^ (byte == b'"'));
+        self.watch.odd_quotes.fetch_xor(odd, Ordering::Relaxed);
+        self.watch.ended.store(read == 0, Ordering::Relaxed);
         Ok(read)
     }
 }
@@ -82,7 +98,11 @@ impl Read for Bounded {
 impl Rows {
     /// Reads a CSV file with a header line.
     pub(super) fn csv(inner: Box<dyn Read + Send>, delimiter: u8) -> Result<Self, String> {
-        let budget = Arc::new(AtomicU64::new(ROW_BYTES));
+        let watch = Arc::new(Watch {
+            budget: AtomicU64::new(ROW_BYTES),
+            odd_quotes: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+        });
         let mut reader = csv::ReaderBuilder::new()
             .delimiter(delimiter)
             .flexible(true)
@@ -91,7 +111,7 @@ impl Rows {
             .terminator(csv::Terminator::Any(b'\n'))
             .from_reader(Bounded {
                 inner,
-                budget: Arc::clone(&budget),
+                watch: Arc::clone(&watch),
             });
         let header = reader
             .headers()
@@ -116,7 +136,7 @@ impl Rows {
         Ok(Self::Csv {
             reader: Box::new(reader),
             columns,
-            budget,
+            watch,
             record: csv::StringRecord::new(),
         })
     }
@@ -147,9 +167,9 @@ impl Iterator for Rows {
             Self::Csv {
                 reader,
                 columns,
-                budget,
+                watch,
                 record,
-            } => next_csv(reader, columns, budget, record),
+            } => next_csv(reader, columns, watch, record),
             Self::Ndjson {
                 reader,
                 line,
@@ -162,12 +182,12 @@ impl Iterator for Rows {
 fn next_csv(
     reader: &mut csv::Reader<Bounded>,
     columns: &[Arc<str>],
-    budget: &AtomicU64,
+    watch: &Watch,
     record: &mut csv::StringRecord,
 ) -> Option<Result<Row, BadRow>> {
     let line = reader.position().line();
     let read = loop {
-        budget.store(ROW_BYTES, Ordering::Relaxed);
+        watch.budget.store(ROW_BYTES, Ordering::Relaxed);
         let read = reader.read_record(record);
         let is_blank = matches!(read, Ok(true)) && record.len() == 1 && record.get(0) == Some("\r");
         if !is_blank {
@@ -191,6 +211,16 @@ fn next_csv(
         }
     }
     let line = record.position().map_or(line, csv::Position::line);
+    // The reader takes a quote that is never closed for one at the end of the file: all rows behind
+    // it would be lost in a cell.
+    let is_open = watch.ended.load(Ordering::Relaxed) && watch.odd_quotes.load(Ordering::Relaxed);
+    if is_open && record.iter().any(|cell| cell.contains('\n')) {
+        return Some(Err(BadRow {
+            line,
+            reason: "a quote is opened and never closed".into(),
+            last: true,
+        }));
+    }
     if record.len() != columns.len() {
         let reason = format!(
             "has {} fields, the header has {}",
@@ -311,6 +341,20 @@ mod tests {
                 "7: id=u5 name=say \"hi\"",
             ]
         );
+    }
+
+    #[test]
+    fn a_quote_that_is_never_closed_does_not_swallow_rows() {
+        let text = "id,a\nu1,1\nu2,\"x\nu3,3\nu4,4\n";
+        let rows = shown(Rows::csv(boxed(text), b',').unwrap());
+        assert_eq!(
+            rows,
+            ["2: id=u1 a=1", "3: bad: a quote is opened and never closed"]
+        );
+        // An inch is no open quote.
+        let text = "id,a\nu1,5\" pipe\nu2,\"a\nb\"\n";
+        let rows = shown(Rows::csv(boxed(text), b',').unwrap());
+        assert_eq!(rows.len(), 2, "{rows:?}");
     }
 
     #[test]

@@ -178,6 +178,11 @@ pub(super) fn convert(
                 None => return Err(format!("column {column:?}: a set has texts only")),
             }
         }
+        (_, Cell::Json(Json::Object(_))) => {
+            return Err(format!(
+                "column {column:?}: an object can't be a value (to leave the column out: --types '{column}=ignore')"
+            ));
+        }
         (ColumnType::Of(value_type), Cell::Text(text)) => from_text(column, *value_type, text)?,
         (ColumnType::Of(value_type), Cell::Json(json)) => from_json(column, *value_type, json)?,
         (ColumnType::SetBy(_), Cell::Json(json)) => {

@@ -66,6 +66,12 @@ impl Updates {
             Some(columns) => columns.iter().map(ToString::to_string).collect(),
             None => inference.columns().map(str::to_owned).collect(),
         };
+        if names.is_empty() {
+            return Err(match sample.into_iter().next() {
+                Some(Err(bad)) => format!("line {}: {}", bad.line, bad.reason),
+                Some(Ok(_)) | None => "the file has no rows".into(),
+            });
+        }
         let id = choose_id(&names, id_column)?;
         for (name, _) in said {
             if !names.contains(name) && rows.columns().is_some() {
