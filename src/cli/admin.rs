@@ -43,7 +43,7 @@ pub(super) async fn snapshot(client: Client, output: Output) -> Result<u8, CliEr
                 "revision": answer.revision,
             })
         },
-    );
+    )?;
     Ok(0)
 }
 
@@ -84,7 +84,7 @@ pub(super) async fn populations(client: Client, output: Output) -> Result<u8, Cl
             });
             json!({ "populations": populations.collect::<Vec<_>>() })
         },
-    );
+    )?;
     Ok(0)
 }
 
@@ -104,6 +104,6 @@ pub(super) async fn health(
     output.answer(
         || if serving { "serving" } else { "not serving" }.into(),
         || json!({ "service": args.service, "serving": serving }),
-    );
+    )?;
     Ok(u8::from(!serving))
 }

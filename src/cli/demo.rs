@@ -2,7 +2,9 @@
 //!
 //! Every number that is printed is the answer of a public `Count` to the service.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -18,6 +20,8 @@ use crate::server::{self, ServerConfig};
 
 /// 7,043 customers of a telephone company; see `data/README.md`.
 const CUSTOMERS: &[u8] = include_bytes!("../../data/telco_customers.csv");
+/// Names of a temporary folder that are tried.
+const NAMES: u32 = 100;
 
 #[derive(Debug, Args)]
 pub(super) struct DemoArgs {
@@ -106,30 +110,66 @@ const QUESTIONS: [Question; 6] = [
 ];
 
 pub(super) async fn demo(args: DemoArgs, output: Output) -> Result<u8, CliError> {
-    // A demo that was killed leaves its folder to the system's own cleaning.
-    let temporary = args.data.is_none();
-    let data = args.data.clone().unwrap_or_else(|| {
-        std::env::temp_dir().join(format!("headcount-demo-{}", std::process::id()))
-    });
-    let result = run(&args, data.clone(), output).await;
-    if temporary && let Err(error) = remove(&data) {
-        output::note(&format!("can't remove {}: {error}", data.display()));
+    // Before there is anything to clear away.
+    let interruption = serve::interruption()?;
+    if let Some(data) = args.data.clone() {
+        return run(&args, data, interruption, output).await;
     }
-    result
+    let folder = TemporaryFolder::new()?;
+    run(&args, folder.path.clone(), interruption, output).await
 }
 
-fn remove(folder: &std::path::Path) -> std::io::Result<()> {
-    if folder.exists() {
-        std::fs::remove_dir_all(folder)
-    } else {
-        Ok(())
+/// A folder that this process made, removed when dropped. One that was there before is never
+/// taken, whatever its name: it would not be ours to remove.
+#[derive(Debug)]
+struct TemporaryFolder {
+    path: PathBuf,
+}
+
+impl TemporaryFolder {
+    fn new() -> Result<Self, CliError> {
+        let parent = std::env::temp_dir();
+        let mut builder = std::fs::DirBuilder::new();
+        builder.mode(0o700);
+        let mut number = 0_u32;
+        loop {
+            let path = parent.join(format!("headcount-demo-{}-{number}", std::process::id()));
+            match builder.create(&path) {
+                Ok(()) => return Ok(Self { path }),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && number < NAMES => {
+                    number += 1;
+                }
+                Err(error) => {
+                    let path = path.display();
+                    return Err(CliError::Input(format!(
+                        "can't make the folder {path}: {error}; name one with --data"
+                    )));
+                }
+            }
+        }
     }
 }
 
-async fn run(args: &DemoArgs, data: PathBuf, output: Output) -> Result<u8, CliError> {
+impl Drop for TemporaryFolder {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.path) {
+            output::note(&format!("can't remove {}: {error}", self.path.display()));
+        }
+    }
+}
+
+async fn run(
+    args: &DemoArgs,
+    data: PathBuf,
+    interruption: impl Future<Output = ()>,
+    output: Output,
+) -> Result<u8, CliError> {
     let listener = match serve::bind(args.listen).await {
         Ok(listener) => listener,
-        Err(_) => serve::bind(SocketAddr::new(args.listen.ip(), 0)).await?,
+        // What was asked for is what an error is about.
+        Err(error) => serve::bind(SocketAddr::new(args.listen.ip(), 0))
+            .await
+            .map_err(|_| error)?,
     };
     let address = serve::address_of(&listener)?;
     let engine = serve::open(EngineOptions::new(data)).await?;
@@ -142,9 +182,15 @@ async fn run(args: &DemoArgs, data: PathBuf, output: Output) -> Result<u8, CliEr
             let _ = stopped.await;
         },
     ));
-    let told = tell(args, address, output).await;
+    let mut interruption = std::pin::pin!(interruption);
+    let told = tokio::select! {
+        told = tell(args, address, output) => told,
+        () = &mut interruption => {
+            Err(CliError::Other("interrupted before the answers were there".into()))
+        }
+    };
     if told.is_ok() && !args.exit {
-        serve::interrupted().await;
+        interruption.await;
     }
     let _ = stop.send(());
     let served = serving.await;
@@ -177,7 +223,7 @@ async fn tell(args: &DemoArgs, address: SocketAddr, output: Output) -> Result<()
             .iter()
             .zip(&counts)
             .map(|(filter, count)| json!({ "filter": filter, "count": count }));
-        output::line(&format!(
+        return output::line(&format!(
             "{:#}",
             json!({
                 "listening": address.to_string(),
@@ -185,11 +231,10 @@ async fn tell(args: &DemoArgs, address: SocketAddr, output: Output) -> Result<()
                 "counts": counts.collect::<Vec<_>>(),
             })
         ));
-        return Ok(());
     }
-    print_answers(imported, address, &counts);
+    print_answers(imported, address, &counts)?;
     if !args.exit {
-        output::line("\nServing until Ctrl-C.");
+        output::line("\nServing until Ctrl-C.")?;
     }
     Ok(())
 }
@@ -212,7 +257,7 @@ async fn count(client: &Client, filters: &[String]) -> Result<Vec<u64>, CliError
         .counts)
 }
 
-fn print_answers(imported: u64, address: SocketAddr, counts: &[u64]) {
+fn print_answers(imported: u64, address: SocketAddr, counts: &[u64]) -> Result<(), CliError> {
     let mut counts = counts.iter().copied();
     let mut next = || counts.next().unwrap_or(0);
     let (all, left) = (next(), next());
@@ -220,17 +265,17 @@ fn print_answers(imported: u64, address: SocketAddr, counts: &[u64]) {
         "Headcount serves {} customers of a telephone company on http://{address} ({} rows imported).",
         grouped(all),
         grouped(imported),
-    ));
+    ))?;
     output::line(&format!(
         "{} of them left: {}. That average hides who they are; segments show it.",
         grouped(left),
         percent(left, all)
-    ));
+    ))?;
     for question in &QUESTIONS {
         output::line(&format!(
             "\n{:<46}{:>7}  {:>6}  share that left",
             question.heading, "users", "left"
-        ));
+        ))?;
         for (name, _) in question.segments {
             let (users, left) = (next(), next());
             output::line(&format!(
@@ -239,7 +284,7 @@ fn print_answers(imported: u64, address: SocketAddr, counts: &[u64]) {
                 grouped(left),
                 percent(left, users),
                 bar(left, users, 30)
-            ));
+            ))?;
         }
     }
     let server = if address.port() == 7171 {
@@ -259,5 +304,5 @@ fn print_answers(imported: u64, address: SocketAddr, counts: &[u64]) {
          {ask} user get customer-0001\n  \
          {ask} check customer-0001 \"{LEFT}\" \"tenure <= 6\"\n  \
          grpcurl -plaintext -d '{{\"filter\": \"contract = '\\''One year'\\''\"}}' {address} headcount.v1.QueryService/Count"
-    ));
+    ))
 }

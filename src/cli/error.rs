@@ -27,6 +27,9 @@ pub(super) enum CliError {
     /// The service answered with an error.
     #[error("{}", explain(.0))]
     Refused(Box<Status>),
+    /// Nobody reads the answer any more, as in `headcount members .. | head`.
+    #[error("standard output was closed")]
+    Unread,
     /// Anything else.
     #[error("{0}")]
     Other(String),
@@ -47,6 +50,7 @@ impl From<Status> for CliError {
 impl CliError {
     pub(super) fn exit_code(&self) -> u8 {
         match self {
+            Self::Unread => 0,
             Self::Input(_) => 2,
             Self::Unreachable { .. } | Self::Broken { .. } => 3,
             Self::Refused(status) => match status.code() {
@@ -117,5 +121,22 @@ impl CliError {
         let text = super::output::printable(&text);
         let mark = " ".repeat(column - skipped);
         Self::Input(format!("{self}\n  {text}\n  {mark}^"))
+    }
+
+    /// The same for the one of several filters that the error names, as `filters[1]`.
+    pub(super) fn about_one_of(self, filters: &[String]) -> Self {
+        let Self::Refused(status) = &self else {
+            return self;
+        };
+        let details = status.get_error_details();
+        let position = details.bad_request().and_then(|bad_request| {
+            let field = &bad_request.field_violations.first()?.field;
+            let rest = field.strip_prefix("filters[")?;
+            rest.split_once(']')?.0.parse::<usize>().ok()
+        });
+        match position.and_then(|position| filters.get(position)) {
+            Some(filter) => self.about_filter(filter),
+            None => self,
+        }
     }
 }

@@ -110,6 +110,7 @@ pub fn main() -> ExitCode {
     };
     match result {
         Ok(code) => ExitCode::from(code),
+        Err(CliError::Unread) => ExitCode::from(CliError::Unread.exit_code()),
         Err(error) => {
             output::error(&error);
             ExitCode::from(error.exit_code())

@@ -1,10 +1,9 @@
 //! All that is printed: tables for people, JSON for programs. The only file that prints.
-#![expect(
-    clippy::print_stderr,
-    reason = "the owner of what is printed; standard output is written to by hand, since a pipe that is closed is no error"
-)]
+//!
+//! Invariant: an answer that could not be printed is an error of the command; it is never lost
+//! without a word. A pipe that was closed, as by `head`, ends the command quietly.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 
 use serde_json::Value;
 
@@ -35,35 +34,44 @@ impl Output {
     }
 
     /// Prints text or JSON, whichever was asked for.
-    pub(super) fn answer(self, text: impl FnOnce() -> String, json: impl FnOnce() -> Value) {
+    pub(super) fn answer(
+        self,
+        text: impl FnOnce() -> String,
+        json: impl FnOnce() -> Value,
+    ) -> Result<(), CliError> {
         if self.is_json() {
-            line(&format!("{:#}", json()));
+            line(&format!("{:#}", json()))
         } else {
-            line(&text());
+            line(&text())
         }
     }
 }
 
-/// Prints a line to standard output. Ends the process quietly if nobody reads it any more, as in
-/// `headcount members .. | head`.
-pub(super) fn line(line: &str) {
+/// Prints a line to standard output.
+pub(super) fn line(line: &str) -> Result<(), CliError> {
     let mut out = std::io::stdout().lock();
-    if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
-        std::process::exit(0);
-    }
+    writeln!(out, "{line}")
+        .and_then(|()| out.flush())
+        .map_err(|error| {
+            if error.kind() == ErrorKind::BrokenPipe {
+                CliError::Unread
+            } else {
+                CliError::Other(format!("can't write to standard output: {error}"))
+            }
+        })
 }
 
-/// Prints a line for people to standard error.
+/// Prints a line for people to standard error. If nobody can read it there is nobody to tell.
 pub(super) fn note(line: &str) {
-    eprintln!("{line}");
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Prints an error to standard error.
 pub(super) fn error(error: &CliError) {
     if colour() {
-        eprintln!("\u{1b}[1;31merror:\u{1b}[0m {error}");
+        note(&format!("\u{1b}[1;31merror:\u{1b}[0m {error}"));
     } else {
-        eprintln!("error: {error}");
+        note(&format!("error: {error}"));
     }
 }
 

@@ -101,7 +101,7 @@ pub(super) async fn count(client: Client, args: CountArgs, output: Output) -> Re
             format!("{} ({of_all})", counted(answer.count, "user"))
         },
         || json!({ "count": answer.count, "users": all, "revision": answer.revision }),
-    );
+    )?;
     Ok(0)
 }
 
@@ -114,14 +114,11 @@ pub(super) async fn check(client: Client, args: CheckArgs, output: Output) -> Re
         as_of: instant(args.as_of.as_deref())?,
         min_revision: String::new(),
     };
-    let answer = client.query().check(request).await.map_err(|status| {
-        let error = CliError::from(status);
-        // Which filter is at fault is in the message; the place is shown where there is one.
-        match &args.filters[..] {
-            [filter] => error.about_filter(filter),
-            _ => error,
-        }
-    })?;
+    let answer = client
+        .query()
+        .check(request)
+        .await
+        .map_err(|status| CliError::from(status).about_one_of(&args.filters))?;
     let answer = answer.into_inner();
     output.answer(
         || {
@@ -145,7 +142,7 @@ pub(super) async fn check(client: Client, args: CheckArgs, output: Output) -> Re
                 "revision": answer.revision,
             })
         },
-    );
+    )?;
     Ok(u8::from(!answer.members.contains(&true)))
 }
 
@@ -157,9 +154,9 @@ pub(super) async fn members(
     let as_of = instant(args.as_of.as_deref())?;
     let print = |user: &String| {
         if output.is_json() {
-            output::line(&json!({ "user_id": user }).to_string());
+            output::line(&json!({ "user_id": user }).to_string())
         } else {
-            output::line(&printable(user));
+            output::line(&printable(user))
         }
     };
     let about = |status| CliError::from(status).about_filter(&args.filter);
@@ -179,7 +176,7 @@ pub(super) async fn members(
             .map_err(about)?
             .into_inner();
         while let Some(part) = parts.message().await.map_err(about)? {
-            part.user_ids.iter().for_each(print);
+            part.user_ids.iter().try_for_each(print)?;
         }
         return Ok(0);
     }
@@ -199,7 +196,7 @@ pub(super) async fn members(
             .await
             .map_err(about)?
             .into_inner();
-        page.user_ids.iter().for_each(print);
+        page.user_ids.iter().try_for_each(print)?;
         left = left.saturating_sub(page.user_ids.len());
         page_token = page.next_page_token;
         if page_token.is_empty() {
@@ -254,7 +251,7 @@ pub(super) async fn explain(
                 "revision": answer.revision,
             })
         },
-    );
+    )?;
     Ok(0)
 }
 

@@ -81,7 +81,7 @@ pub(super) async fn schema(
             output.answer(
                 || format!("declared {name} as {}", value::type_name(value_type)),
                 || json!({ "property": property_json(&answer.property.unwrap_or_default()), "revision": answer.revision }),
-            );
+            )?;
         }
         SchemaCommand::Delete { name } => {
             let request = DeletePropertyRequest {
@@ -92,7 +92,7 @@ pub(super) async fn schema(
             output.answer(
                 || format!("deleted {name}"),
                 || json!({ "name": name, "revision": answer.revision }),
-            );
+            )?;
         }
     }
     Ok(0)
@@ -143,7 +143,7 @@ async fn list(client: &Client, output: Output) -> Result<(), CliError> {
             format!("{}\n\n{}", table.render(), counted(users, "user"))
         },
         || json!({ "users": users, "properties": properties.iter().map(property_json).collect::<Vec<_>>() }),
-    );
+    )?;
     Ok(())
 }
 
@@ -199,7 +199,7 @@ async fn values(
             });
             json!({ "property": property, "values": values.collect::<Vec<_>>(), "more": more })
         },
-    );
+    )?;
     if more && !output.is_json() {
         output::note("there are more: --limit N lists them");
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::error::CliError;
 use super::output::{self, Output};
@@ -92,12 +93,12 @@ pub(super) async fn serve(args: ServeArgs, output: Output) -> Result<u8, CliErro
     let listener = bind(args.listen).await?;
     let engine = open(options).await?;
     let address = address_of(&listener)?;
-    announce(address, output);
+    announce(address, output)?;
     server::run(
         engine.clone(),
         listener,
         ServerConfig::default(),
-        interrupted(),
+        interruption()?,
     )
     .await
     .map_err(|error| CliError::Other(error.to_string()))?;
@@ -137,27 +138,25 @@ pub(super) async fn open(options: EngineOptions) -> Result<Engine, CliError> {
     }
 }
 
-fn announce(address: SocketAddr, output: Output) {
+fn announce(address: SocketAddr, output: Output) -> Result<(), CliError> {
     if output.is_json() {
-        output::line(&serde_json::json!({ "listening": address.to_string() }).to_string());
+        output::line(&serde_json::json!({ "listening": address.to_string() }).to_string())
     } else {
-        output::line(&format!("serving on http://{address}"));
+        output::line(&format!("serving on http://{address}"))
     }
 }
 
-/// Resolves when the process is told to stop.
-pub(super) async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let interrupt = tokio::signal::ctrl_c();
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = interrupt => {}
-                _ = terminate.recv() => {}
-            }
+/// Listens from now on for being told to stop: what is returned resolves then.
+pub(super) fn interruption() -> Result<impl Future<Output = ()> + Send + 'static, CliError> {
+    let listen = |kind| {
+        signal(kind).map_err(|error| CliError::Other(format!("can't listen for signals: {error}")))
+    };
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
         }
-        Err(_) => {
-            let _ = interrupt.await;
-        }
-    }
+    })
 }

@@ -54,7 +54,7 @@ pub(super) async fn user(
                         properties.map(|(name, value)| (name.clone(), value::json(value))).collect();
                     json!({ "user_id": user.user_id, "properties": properties, "revision": answer.revision })
                 },
-            );
+            )?;
         }
         UserCommand::Delete {
             user_id,
@@ -84,7 +84,7 @@ pub(super) async fn user(
                         "revision": answer.revision,
                     })
                 },
-            );
+            )?;
         }
     }
     Ok(0)

@@ -6,6 +6,7 @@
 )]
 
 mod demo;
+mod endings;
 mod import;
 mod questions;
 mod service;

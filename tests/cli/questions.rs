@@ -125,6 +125,11 @@ fn errors_say_what_and_where() {
         errors("tenure > 6 AND (contract = "),
         "error: line 1, column 28: expected a value, found the end of the text (in filter)\n  tenure > 6 AND (contract = \n                             ^\n"
     );
+    let second = service.ask(&["check", "customer-0001", "tenure > 6", "tenure > ("]);
+    assert!(
+        second.code == 2 && second.err.contains("\n  tenure > (\n           ^\n"),
+        "{second:?}"
+    );
     assert!(errors("contrct = 'One year'").contains("did you mean \"contract\"?"));
     assert!(errors("tenure = '6'").contains("write a whole number"));
     assert!(errors(&format!("{}tenure = 6", "NOT ".repeat(999))).contains("expression_depth"));

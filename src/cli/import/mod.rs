@@ -108,7 +108,7 @@ pub(super) async fn import(
         .map_err(CliError::Input)?;
     if args.dry_run {
         progress.finish_and_clear();
-        show_columns(&updates, output);
+        show_columns(&updates, output)?;
         return Ok(0);
     }
     let start = Instant::now();
@@ -281,7 +281,7 @@ async fn run(
     Ok(report)
 }
 
-fn show_columns(updates: &Updates, output: Output) {
+fn show_columns(updates: &Updates, output: Output) -> Result<(), CliError> {
     let columns = updates.columns();
     output.answer(
         || {
@@ -299,7 +299,7 @@ fn show_columns(updates: &Updates, output: Output) {
                 .map(|(name, column_type)| (name.clone(), json!(column_type.name())));
             json!({ "id_column": columns.id, "types": types.collect::<serde_json::Map<_, _>>() })
         },
-    );
+    )
 }
 
 fn finish(report: &Report, stop: bool, elapsed: Duration, output: Output) -> Result<u8, CliError> {
@@ -343,7 +343,7 @@ fn finish(report: &Report, stop: bool, elapsed: Duration, output: Output) -> Res
                 "seconds": elapsed.as_secs_f64(),
             })
         },
-    );
+    )?;
     match (report.bad, stop) {
         (0, _) => Ok(0),
         (_, false) => Ok(5),
