@@ -75,6 +75,32 @@ impl CliError {
             Self::Other(_) => 4,
         }
     }
+
+    /// Whether the service refused what was written for what it is, not for the state the service
+    /// is in. A limit of the store is about what went over it; too much load has the same code,
+    /// and says when to try again.
+    pub(super) fn blames_what_was_written(&self) -> bool {
+        let Self::Refused(status) = self else {
+            return false;
+        };
+        match status.code() {
+            Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => true,
+            Code::ResourceExhausted => status.get_details_retry_info().is_none(),
+            Code::Ok
+            | Code::Cancelled
+            | Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::NotFound
+            | Code::AlreadyExists
+            | Code::PermissionDenied
+            | Code::Aborted
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+            | Code::Unauthenticated => false,
+        }
+    }
 }
 
 /// The message, the field at fault and, for a filter, its place.

@@ -221,3 +221,168 @@ fn a_restart_gives_the_same_answers() {
     assert_eq!(after, [before[0], before[1] + 1, before[2] + 1, before[3]]);
     assert_eq!(service.count("NOT tenure = 1 OR tenure = 1"), 7_044);
 }
+
+#[test]
+fn nothing_behind_a_row_that_the_service_refuses_is_imported() {
+    // A user id that is too long is found by the service alone.
+    for bad in [0, 700, 5_100, 12_345] {
+        let (_folder, service) = started();
+        let mut rows = String::from("user_id,number\n");
+        for row in 0..20_000 {
+            let user = if row == bad {
+                "x".repeat(257)
+            } else {
+                format!("u{row}")
+            };
+            writeln!(rows, "{user},{row}").unwrap();
+        }
+        let arguments = ["--output", "json", "import", "-", "--format", "csv"];
+        let stopped = service.ask_with(&arguments, rows.as_bytes());
+        let report = stopped.json();
+        assert_eq!(stopped.code, 2);
+        assert_eq!(
+            (&report["imported"], &report["complete"]),
+            (&json!(bad), &json!(false))
+        );
+        assert_eq!(report["bad_rows"][0]["line"], bad + 2);
+        let written = service.ask(&["--output", "json", "members", "--all"]);
+        assert_eq!(written.out.lines().count(), bad, "only what is before it");
+    }
+}
+
+#[test]
+fn a_large_row_is_sent_alone_and_one_that_is_too_large_is_named() {
+    let (_folder, service) = started();
+    let set = |count: usize| {
+        let elements: Vec<String> = (0..count).map(|n| format!("{n:01000}")).collect();
+        json!(elements)
+    };
+    let mut rows = String::new();
+    for row in 0..240 {
+        writeln!(rows, "{}", json!({ "id": format!("u{row}"), "a": set(1) })).unwrap();
+    }
+    writeln!(rows, "{}", json!({ "id": "large", "a": set(900) })).unwrap();
+    writeln!(
+        rows,
+        "{}",
+        json!({ "id": "too large", "a": set(900), "b": set(900) })
+    )
+    .unwrap();
+    writeln!(rows, "{}", json!({ "id": "last", "a": ["x"] })).unwrap();
+    let arguments = [
+        "--output",
+        "json",
+        "import",
+        "-",
+        "--format",
+        "ndjson",
+        "--on-error",
+        "skip",
+    ];
+    let skipped = service.ask_with(&arguments, rows.as_bytes());
+    let report = skipped.json();
+    assert_eq!(
+        (skipped.code, &report["imported"], &report["bad"]),
+        (5, &json!(242), &json!(1)),
+        "{report}"
+    );
+    assert_eq!(report["bad_rows"][0]["line"], 242);
+    assert_eq!(service.count("a IS SET"), 242);
+}
+
+#[test]
+fn the_row_that_exceeds_a_limit_of_the_store_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start_with(&folder.path().join("data"), &["--max-users", "2"]);
+    let rows = b"user_id,n\nu1,1\nu2,2\nu3,3\nu1,4\n";
+    let arguments = ["import", "-", "--format", "csv"];
+    let stopped = service.ask_with(&arguments, rows);
+    assert!(
+        stopped.code == 2
+            && stopped.err.contains("line 4: ")
+            && stopped.err.contains("users_per_population"),
+        "{stopped:?}"
+    );
+    assert_eq!(service.count("n IN (1, 2)"), 2);
+    let skipped = service.ask_with(&[&arguments[..], &["--on-error", "skip"]].concat(), rows);
+    assert!(
+        skipped.code == 5 && skipped.err.contains("line 4: "),
+        "{skipped:?}"
+    );
+    assert_eq!(service.count("n IN (2, 4)"), 2);
+}
+
+#[test]
+fn what_was_acknowledged_before_the_service_died_is_said() {
+    let (folder, service) = started();
+    let file = folder.path().join("many.csv");
+    let mut rows = String::from("user_id,number\n");
+    for row in 0..200_000 {
+        writeln!(rows, "u{row},{row}").unwrap();
+    }
+    std::fs::write(&file, rows).unwrap();
+    let import = service
+        .command(&["--output", "json", "import", file.to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while service.count("TRUE") < 5_000 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    service.kill();
+    let ended: crate::service::Ended = import.wait_with_output().unwrap().into();
+    assert_eq!(ended.code, 3, "{ended:?}");
+    assert!(
+        ended.err.contains("connection to the service broke"),
+        "{}",
+        ended.err
+    );
+    let report = ended.json();
+    assert_eq!(report["complete"], false);
+    let acknowledged = report["imported"].as_u64().unwrap();
+    let again = Service::start(&folder.path().join("data"));
+    assert!(acknowledged > 0 && again.count("TRUE") >= acknowledged);
+}
+
+#[test]
+fn a_missing_quote_is_suspected_where_a_bad_row_takes_many_lines() {
+    let (_folder, service) = started();
+    let skipped = service.ask_with(
+        &["import", "-", "--format", "csv", "--on-error", "skip"],
+        b"user_id,note,x\nu1,a,x\nu2,\"b,x\nu3,c,x\"\nu4,d,x\n",
+    );
+    assert!(
+        skipped.code == 5
+            && skipped.err.contains("line 3: ")
+            && skipped.err.contains("2 lines: is a quote missing?"),
+        "{skipped:?}"
+    );
+}
+
+#[test]
+fn a_dry_run_needs_no_service_and_a_set_may_be_separated_by_commas() {
+    let (folder, service) = started();
+    let file = folder.path().join("users.csv");
+    std::fs::write(&file, "user_id,tags,n\nu1,\"a,b\",1\n").unwrap();
+    let file = file.to_str().unwrap();
+    let types = ["--types", "tags=string_set(,),n=double"];
+    let shown = crate::service::run(&[
+        "--server",
+        "127.0.0.1:1",
+        "--output",
+        "json",
+        "import",
+        file,
+        "--dry-run",
+        types[0],
+        types[1],
+    ]);
+    assert_eq!(
+        (shown.code, &shown.json()["types"]),
+        (0, &json!({ "n": "double", "tags": "string_set(,)" }))
+    );
+    let imported = service.ask(&["import", file, types[0], types[1]]);
+    assert_eq!(imported.code, 0, "{imported:?}");
+    assert_eq!(service.count("tags HAS ALL ('a', 'b')"), 1);
+}

@@ -69,6 +69,10 @@ fn command() -> Command {
 
 impl Service {
     pub(crate) fn start(data: &Path) -> Self {
+        Self::start_with(data, &[])
+    }
+
+    pub(crate) fn start_with(data: &Path, arguments: &[&str]) -> Self {
         let mut child = command()
             .args([
                 "serve",
@@ -79,6 +83,7 @@ impl Service {
                 "--data",
             ])
             .arg(data)
+            .args(arguments)
             .stdout(Stdio::piped())
             .spawn()
             .expect("the program starts");

@@ -25,11 +25,13 @@ use super::{Global, schema};
 use crate::proto::ValueType;
 use rows::{BadRow, Rows};
 use send::Sender;
-use types::{ColumnType, parse_column_type};
+use types::{ColumnType, ColumnTypes};
 use updates::{Step, Updates};
 
 /// Bad rows that are named; all are counted.
 const NAMED: usize = 20;
+/// How long an import takes before its progress is shown.
+const UNSHOWN: Duration = Duration::from_secs(1);
 /// Steps that the reader is ahead of the service.
 const AHEAD: usize = 64;
 
@@ -47,8 +49,8 @@ pub(super) struct ImportArgs {
     /// Types of columns, such as age=int64,tags=string_set(;),comment=ignore; the others are those
     /// that the service knows, or inferred from the first 1,000 rows. Types are bool, string,
     /// string_set, int64, double, timestamp, version and ignore.
-    #[arg(long, value_delimiter = ',', value_parser = parse_column_type)]
-    types: Vec<(String, ColumnType)>,
+    #[arg(long)]
+    types: Vec<ColumnTypes>,
     /// What stands between the cells of a CSV file.
     #[arg(long, default_value = ",")]
     delimiter: char,
@@ -98,31 +100,48 @@ pub(super) async fn import(
     args: ImportArgs,
     output: Output,
 ) -> Result<u8, CliError> {
-    let client = Client::connect(global).await?;
-    let known = known_types(&client, &args.types).await?;
+    let client = match Client::connect(global).await {
+        Ok(client) => Some(client),
+        Err(error @ CliError::Unreachable { .. }) if args.dry_run => {
+            output::note(&format!("{error}\nthe types are from the file alone"));
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    let said: Vec<_> = args
+        .types
+        .iter()
+        .flat_map(|types| types.0.clone())
+        .collect();
+    let known = match &client {
+        Some(client) => known_types(client, &said).await?,
+        None => BTreeMap::new(),
+    };
     let (source, length) = open(&args.file)?;
     let progress = progress(length);
     let source = progress.wrap_read(source);
     let rows = read_as(&args, Box::new(source))?;
-    let updates = Updates::new(rows, args.id_column.as_deref(), &args.types, &known)
-        .map_err(CliError::Input)?;
-    if args.dry_run {
+    let updates =
+        Updates::new(rows, args.id_column.as_deref(), &said, &known).map_err(CliError::Input)?;
+    let Some(client) = client.filter(|_| !args.dry_run) else {
         progress.finish_and_clear();
         show_columns(&updates, output)?;
         return Ok(0);
-    }
+    };
     let start = Instant::now();
     let stop = args.on_error == OnError::Stop;
-    let report = run(&client, updates, stop, &progress).await;
+    let mut report = Report::default();
+    let ended = run(&client, updates, stop, Some(&progress), &mut report).await;
     progress.finish_and_clear();
-    finish(&report?, stop, start.elapsed(), output)
+    finish(&report, ended, stop, start.elapsed(), output)
 }
 
 /// Imports a CSV file that is in memory; returns how many rows it had.
 pub(super) async fn import_bytes(client: &Client, bytes: &'static [u8]) -> Result<u64, CliError> {
     let rows = Rows::csv(Box::new(bytes), b',').map_err(CliError::Input)?;
     let updates = Updates::new(rows, None, &[], &BTreeMap::new()).map_err(CliError::Input)?;
-    let report = run(client, updates, true, &ProgressBar::hidden()).await?;
+    let mut report = Report::default();
+    run(client, updates, true, None, &mut report).await?;
     match report.named.first() {
         None => Ok(report.imported),
         Some(bad) => Err(CliError::Input(format!(
@@ -212,19 +231,18 @@ fn progress(length: Option<u64>) -> ProgressBar {
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
-    if !output::is_watched() {
-        bar.set_draw_target(ProgressDrawTarget::hidden());
-    }
+    bar.set_draw_target(ProgressDrawTarget::hidden());
     bar
 }
 
-/// Reads on a thread of its own while the service writes.
+/// Reads on a thread of its own while the service writes. The report holds also if it fails.
 async fn run(
     client: &Client,
     updates: Updates,
     stop: bool,
-    progress: &ProgressBar,
-) -> Result<Report, CliError> {
+    progress: Option<&ProgressBar>,
+    report: &mut Report,
+) -> Result<(), CliError> {
     let (steps, mut received) = mpsc::channel(AHEAD);
     let reader = std::thread::Builder::new()
         .name("read".into())
@@ -239,7 +257,6 @@ async fn run(
     reader.map_err(|error| CliError::Other(format!("can't start a thread: {error}")))?;
 
     let mut sender = Sender::open(client).await?;
-    let mut report = Report::default();
     let mut next = received.recv().await;
     while let Some(step) = next.take() {
         let mut bad = None;
@@ -249,24 +266,24 @@ async fn run(
             Step::Bad(row) => bad = Some(row),
         }
         // Whatever has been read by now goes out together.
-        while bad.is_none() && window.len() < send::WINDOW {
+        while bad.is_none() && window.len() < send::window(stop) {
             match received.try_recv() {
                 Ok(Step::Batch(batch)) => window.push(batch),
                 Ok(Step::Bad(row)) => bad = Some(row),
                 Err(_) => break,
             }
         }
-        let written = sender.write(window, stop, &mut report.imported).await;
-        let refused = written.inspect_err(|_| {
-            let imported = counted(report.imported, "row");
-            output::note(&format!(
-                "{imported} were acknowledged before; import again to go on"
-            ));
-        })?;
+        let refused = sender.write(window, stop, &mut report.imported).await?;
         for row in refused {
             report.bad(row);
         }
-        progress.set_message(format!("{} users", grouped(report.imported)));
+        if let Some(progress) = progress {
+            progress.set_message(format!("{} rows", grouped(report.imported)));
+            let late = progress.is_hidden() && progress.elapsed() > UNSHOWN;
+            if late && output::is_watched() {
+                progress.set_draw_target(ProgressDrawTarget::stderr());
+            }
+        }
         if stop && report.bad > 0 {
             break;
         }
@@ -278,7 +295,7 @@ async fn run(
         }
         next = received.recv().await;
     }
-    Ok(report)
+    Ok(())
 }
 
 fn show_columns(updates: &Updates, output: Output) -> Result<(), CliError> {
@@ -302,7 +319,13 @@ fn show_columns(updates: &Updates, output: Output) -> Result<(), CliError> {
     )
 }
 
-fn finish(report: &Report, stop: bool, elapsed: Duration, output: Output) -> Result<u8, CliError> {
+fn finish(
+    report: &Report,
+    ended: Result<(), CliError>,
+    stop: bool,
+    elapsed: Duration,
+    output: Output,
+) -> Result<u8, CliError> {
     for row in &report.named {
         output::note(&printable(&format!("line {}: {}", row.line, row.reason)));
     }
@@ -340,10 +363,17 @@ fn finish(report: &Report, stop: bool, elapsed: Duration, output: Output) -> Res
                 "imported": report.imported,
                 "bad": report.bad,
                 "bad_rows": bad.collect::<Vec<_>>(),
+                "complete": ended.is_ok() && (report.bad == 0 || !stop),
                 "seconds": elapsed.as_secs_f64(),
             })
         },
     )?;
+    if ended.is_err() {
+        output::note(
+            "the import ended early: what was imported stays, and importing all of the file again is harmless",
+        );
+    }
+    ended?;
     match (report.bad, stop) {
         (0, _) => Ok(0),
         (_, false) => Ok(5),

@@ -26,6 +26,8 @@ pub(super) enum Cell {
 pub(super) struct Row {
     /// The line it begins on, from 1.
     pub(super) line: u64,
+    /// How many lines it takes.
+    pub(super) lines: u64,
     /// Column and cell, without empty cells.
     pub(super) cells: Vec<(Arc<str>, Cell)>,
 }
@@ -221,11 +223,13 @@ fn next_csv(
             last: true,
         }));
     }
+    let lines = reader.position().line().saturating_sub(line).max(1);
     if record.len() != columns.len() {
         let reason = format!(
-            "has {} fields, the header has {}",
+            "has {} fields, the header has {}{}",
             record.len(),
-            columns.len()
+            columns.len(),
+            about_lines(lines)
         );
         return Some(Err(BadRow {
             line,
@@ -248,8 +252,18 @@ fn next_csv(
     let cells = cells.map(|(column, text)| (Arc::clone(column), Cell::Text(text.to_owned())));
     Some(Ok(Row {
         line,
+        lines,
         cells: cells.collect(),
     }))
+}
+
+/// What to say of a bad row that takes several lines: it may have swallowed good ones.
+pub(super) fn about_lines(lines: u64) -> String {
+    if lines > 1 {
+        format!("; the row takes {lines} lines: is a quote missing?")
+    } else {
+        String::new()
+    }
 }
 
 fn next_ndjson(
@@ -294,6 +308,7 @@ fn next_ndjson(
         return match serde_json::from_slice::<Json>(text) {
             Ok(Json::Object(object)) => Some(Ok(Row {
                 line: *line,
+                lines: 1,
                 cells: object
                     .into_iter()
                     .map(|(name, json)| (name.into(), Cell::Json(json)))

@@ -1,8 +1,10 @@
 //! Batches to the service, many in flight on one stream.
 //!
-//! Invariant: updates take effect in the order of the file, also where a batch is refused: then
-//! it and all that went out behind it are written again one after another, the refused ones row
-//! by row. Writing again is harmless, since an import only sets and unsets values.
+//! Invariants: updates take effect in the order of the file, also where a batch is refused: then
+//! it and all that went out behind it are written again one after another, the refused ones in
+//! halves until only the bad rows are left. Writing again is harmless, since an import only sets
+//! and unsets values. Where an import is to stop at the first bad row nothing goes out behind a
+//! batch that is not acknowledged yet, so that nothing behind that row takes effect.
 
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -14,8 +16,13 @@ use crate::cli::client::Client;
 use crate::cli::error::CliError;
 use crate::proto::{UserUpdate, WriteRequest, WriteStreamRequest, WriteStreamResponse};
 
-/// Batches that wait for their acknowledgement together.
-pub(super) const WINDOW: usize = 32;
+/// Batches that wait for their acknowledgement together where bad rows are left out.
+const WINDOW: usize = 32;
+
+/// How many batches may wait for their acknowledgement together.
+pub(super) fn window(stop: bool) -> usize {
+    if stop { 1 } else { WINDOW }
+}
 
 /// A stream of writes.
 pub(super) struct Sender {
@@ -65,8 +72,9 @@ impl Sender {
         let mut refused = vec![false; batches.len()];
         for (position, batch) in batches.iter().enumerate() {
             let answer = self.responses.message().await?;
-            let answer = answer
-                .ok_or_else(|| CliError::Other("the service ended the stream of writes".into()))?;
+            let answer = answer.ok_or_else(|| CliError::Broken {
+                cause: "it ended the stream of writes".into(),
+            })?;
             if answer.sequence != first + position as u64 {
                 return Err(CliError::Other(
                     "the service acknowledged another batch than was sent".into(),
@@ -90,24 +98,48 @@ impl Sender {
                 *imported += batch.len() as u64;
                 continue;
             }
-            for row in batch {
-                match self.write_now(vec![row.update.clone()]).await {
-                    Ok(()) => *imported += 1,
-                    Err(CliError::Refused(status)) if is_about_the_row(status.code()) => {
-                        bad.push(BadRow {
-                            line: row.line,
-                            reason: CliError::Refused(status).to_string(),
-                            last: false,
-                        });
-                        if stop {
-                            return Ok(bad);
-                        }
-                    }
-                    Err(error) => return Err(error),
-                }
+            self.write_in_halves(batch, stop, imported, &mut bad)
+                .await?;
+            if stop && !bad.is_empty() {
+                break;
             }
         }
         Ok(bad)
+    }
+
+    /// Writes the good rows of a refused batch, in their order, and finds the bad ones.
+    async fn write_in_halves(
+        &self,
+        batch: &[LineUpdate],
+        stop: bool,
+        imported: &mut u64,
+        bad: &mut Vec<BadRow>,
+    ) -> Result<(), CliError> {
+        // What is to be written, the first part last. A batch that was refused need not be
+        // written as a whole again.
+        let mut parts = Vec::new();
+        push_halves(&mut parts, batch);
+        while let Some(part) = parts.pop() {
+            let updates = part.iter().map(|row| row.update.clone()).collect();
+            match (self.write_now(updates).await, part) {
+                (Ok(()), _) => *imported += part.len() as u64,
+                (Err(error), [row]) if error.blames_what_was_written() => {
+                    bad.push(BadRow {
+                        line: row.line,
+                        reason: error.to_string(),
+                        last: false,
+                    });
+                    if stop {
+                        return Ok(());
+                    }
+                }
+                (Err(error), _) if error.blames_what_was_written() => {
+                    push_halves(&mut parts, part);
+                }
+                (Err(error), _) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     async fn write_now(&self, updates: Vec<UserUpdate>) -> Result<(), CliError> {
@@ -120,10 +152,8 @@ impl Sender {
     }
 }
 
-/// Whether an error blames what was written, not the state of the service.
-fn is_about_the_row(code: tonic::Code) -> bool {
-    matches!(
-        code,
-        tonic::Code::InvalidArgument | tonic::Code::FailedPrecondition | tonic::Code::OutOfRange
-    )
+/// Adds the two halves of some rows, the first to be taken first; a single row as it is.
+fn push_halves<'a>(parts: &mut Vec<&'a [LineUpdate]>, rows: &'a [LineUpdate]) {
+    let (first, second) = rows.split_at(rows.len() / 2);
+    parts.extend([second, first].into_iter().filter(|part| !part.is_empty()));
 }

@@ -1,6 +1,7 @@
 //! Which type each column has, and cells to protocol values.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use serde_json::Value as Json;
 
@@ -32,7 +33,7 @@ impl ColumnType {
 }
 
 /// Reads `name=type` as given on the command line.
-pub(super) fn parse_column_type(text: &str) -> Result<(String, ColumnType), String> {
+fn parse_column_type(text: &str) -> Result<(String, ColumnType), String> {
     let wanted = "expected COLUMN=TYPE with a type of bool, string, string_set(;), int64, double, timestamp, version or ignore";
     let (column, name) = text.rsplit_once('=').ok_or(wanted)?;
     let column_type = if name == "ignore" {
@@ -54,6 +55,31 @@ pub(super) fn parse_column_type(text: &str) -> Result<(String, ColumnType), Stri
         }
     };
     Ok((column.to_owned(), column_type))
+}
+
+/// The types of some columns, as given on the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ColumnTypes(pub(super) Vec<(String, ColumnType)>);
+
+impl FromStr for ColumnTypes {
+    type Err = String;
+
+    /// Reads `name=type,name=type`. The comma that separates the elements of a set, as in
+    /// `string_set(,)`, separates no columns.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut types = Vec::new();
+        let mut pieces = text.split(',').peekable();
+        while let Some(piece) = pieces.next() {
+            let is_cut = piece.ends_with("=string_set(") && pieces.peek() == Some(&")");
+            if is_cut {
+                pieces.next();
+                types.push(parse_column_type(&format!("{piece},)"))?);
+            } else {
+                types.push(parse_column_type(piece)?);
+            }
+        }
+        Ok(Self(types))
+    }
 }
 
 /// What the cells of a column have been so far.
@@ -86,7 +112,7 @@ impl Inference {
                 seen.cells += 1;
                 seen.bools += u64::from(parse_bool(text).is_some());
                 seen.whole += u64::from(!has_leading_zero(text) && text.parse::<i64>().is_ok());
-                seen.numbers += u64::from(!has_leading_zero(text) && parse_double(text).is_some());
+                seen.numbers += u64::from(is_number(text));
                 seen.timestamps += u64::from(text.parse::<model::Timestamp>().is_ok());
             }
             Cell::Json(Json::Null | Json::Object(_)) => {}
@@ -94,7 +120,7 @@ impl Inference {
                 seen.cells += 1;
                 seen.bools += u64::from(json.is_boolean());
                 seen.whole += u64::from(json.is_i64());
-                seen.numbers += u64::from(json.is_number());
+                seen.numbers += u64::from(json.is_number() && !is_too_large(json));
                 seen.sets += u64::from(json.is_array());
                 let timestamp = json
                     .as_str()
@@ -126,6 +152,28 @@ impl Inference {
     /// The columns seen.
     pub(super) fn columns(&self) -> impl Iterator<Item = &str> {
         self.columns.keys().map(String::as_str)
+    }
+}
+
+/// Whether a text can be a double without losing anything but what doubles always lose. Digits
+/// such as 18446744073709551615 are somebody's number for something: as a double they would be
+/// rounded, so that two of them become one.
+fn is_number(text: &str) -> bool {
+    let is_whole = text
+        .strip_prefix(['-', '+'])
+        .unwrap_or(text)
+        .bytes()
+        .all(|byte| byte.is_ascii_digit());
+    !has_leading_zero(text)
+        && parse_double(text).is_some()
+        && (!is_whole || text.parse::<i64>().is_ok())
+}
+
+/// Whether a JSON number is whole, but no int64.
+fn is_too_large(json: &Json) -> bool {
+    match json {
+        Json::Number(number) => !number.is_i64() && !is_number(&number.to_string()),
+        Json::Null | Json::Bool(_) | Json::String(_) | Json::Array(_) | Json::Object(_) => false,
     }
 }
 
@@ -178,15 +226,10 @@ pub(super) fn convert(
                 None => return Err(format!("column {column:?}: a set has texts only")),
             }
         }
-        (_, Cell::Json(Json::Object(_))) => {
-            return Err(format!(
-                "column {column:?}: an object can't be a value (to leave the column out: --types '{column}=ignore')"
-            ));
-        }
         (ColumnType::Of(value_type), Cell::Text(text)) => from_text(column, *value_type, text)?,
         (ColumnType::Of(value_type), Cell::Json(json)) => from_json(column, *value_type, json)?,
         (ColumnType::SetBy(_), Cell::Json(json)) => {
-            return Err(misfit(column, ValueType::StringSet, &shown(json)));
+            return Err(misfit_json(column, ValueType::StringSet, json));
         }
     };
     Ok(Some(Value { kind: Some(kind) }))
@@ -224,7 +267,7 @@ fn from_json(column: &str, value_type: ValueType, json: &Json) -> Result<Kind, S
         }
         _ => None,
     };
-    kind.ok_or_else(|| misfit(column, value_type, &shown(json)))
+    kind.ok_or_else(|| misfit_json(column, value_type, json))
 }
 
 fn timestamp(timestamp: model::Timestamp) -> Kind {
@@ -256,17 +299,29 @@ fn check_length(column: &str, text: &str) -> Result<(), String> {
 fn misfit(column: &str, value_type: ValueType, given: &str) -> String {
     let name = type_name(value_type);
     let short: String = given.chars().take(40).collect();
+    let otherwise = if value_type == ValueType::String {
+        "ignore"
+    } else {
+        "string"
+    };
     format!(
-        "column {column:?}: {short:?} is no {name} (to read the column otherwise: --types '{column}=string')"
+        "column {column:?}: {short:?} is no {name} (to read the column otherwise: --types '{column}={otherwise}')"
     )
 }
 
-fn shown(json: &Json) -> String {
-    match json {
-        Json::Object(_) => "an object".into(),
-        Json::Array(_) => "a list".into(),
-        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => json.to_string(),
-    }
+/// What to say of a JSON value that no property of this type can have.
+fn misfit_json(column: &str, value_type: ValueType, json: &Json) -> String {
+    let name = type_name(value_type);
+    let given = match json {
+        Json::Object(_) => "an object",
+        Json::Array(_) => "a list",
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {
+            return misfit(column, value_type, &json.to_string());
+        }
+    };
+    format!(
+        "column {column:?}: {given} is no {name} (to leave the column out: --types '{column}=ignore')"
+    )
 }
 
 #[cfg(test)]
@@ -315,6 +370,51 @@ mod tests {
         assert_eq!(infer(&[json!(["a"]), json!([])]), "string_set");
         assert_eq!(infer(&[json!("2026-01-31")]), "timestamp");
         assert_eq!(infer(&[json!("a"), json!(1)]), "string");
+    }
+
+    #[test]
+    fn whole_numbers_that_are_no_int64_are_kept_digit_by_digit() {
+        assert_eq!(inferred(&["1", "9223372036854775807"]), "int64");
+        assert_eq!(inferred(&["1", "9223372036854775808"]), "string");
+        assert_eq!(inferred(&["-9223372036854775809"]), "string");
+        assert_eq!(inferred(&["1e300", "9223372036854775808.0"]), "double");
+        let mut inference = Inference::default();
+        inference.see("x", &Cell::Json(json!(1)));
+        inference.see("x", &Cell::Json(json!(u64::MAX)));
+        let column_type = inference.column_type("x");
+        let value = convert("x", &column_type, &Cell::Json(json!(u64::MAX))).unwrap();
+        assert_eq!(
+            crate::cli::value::text(&value.unwrap()),
+            "18446744073709551615"
+        );
+    }
+
+    #[test]
+    fn a_comma_can_stand_between_the_elements_of_a_set() {
+        let read = |text: &str| {
+            let ColumnTypes(types) = text.parse().unwrap();
+            let names = types
+                .iter()
+                .map(|(column, kind)| format!("{column}:{}", kind.name()));
+            names.collect::<Vec<_>>()
+        };
+        assert_eq!(read("a=string_set(,)"), ["a:string_set(,)"]);
+        assert_eq!(
+            read("n=int64,a=string_set(,),b=string_set(;),c=ignore"),
+            ["n:int64", "a:string_set(,)", "b:string_set(;)", "c:ignore"]
+        );
+        assert!("a=string_set(,".parse::<ColumnTypes>().is_err());
+        assert!("a=int64,".parse::<ColumnTypes>().is_err());
+    }
+
+    #[test]
+    fn what_no_property_can_hold_is_to_be_left_out() {
+        let column_type = ColumnType::Of(ValueType::String);
+        let error = convert("x", &column_type, &Cell::Json(json!({"a": 1}))).unwrap_err();
+        assert!(
+            error.contains("an object is no string") && error.contains("x=ignore"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::rows::{BadRow, Cell, Row, Rows};
+use prost::Message;
+
+use super::rows::{BadRow, Cell, Row, Rows, about_lines};
 use super::types::{ColumnType, Inference, convert};
 use crate::proto::UserUpdate;
 
@@ -11,8 +13,10 @@ use crate::proto::UserUpdate;
 const SAMPLE: usize = 1_000;
 /// Rows of one batch at most.
 const BATCH_ROWS: usize = 500;
-/// Bytes of one batch at most, roughly: well within what a write may have.
+/// Bytes of the rows of one batch at most, where they are not those of a single row.
 const BATCH_BYTES: usize = 256 << 10;
+/// Bytes of a row at most: what a write may have, less its population and sequence number.
+const SENT_BYTES: usize = (1 << 20) - 1_024;
 
 /// An update and the line it comes from.
 #[derive(Clone, Debug)]
@@ -42,7 +46,7 @@ pub(super) struct Updates {
     sample: std::vec::IntoIter<Result<Row, BadRow>>,
     rows: Rows,
     columns: Columns,
-    waiting: Option<BadRow>,
+    waiting: Option<Result<LineUpdate, BadRow>>,
     ended: bool,
 }
 
@@ -142,41 +146,58 @@ impl Updates {
     }
 }
 
+impl Updates {
+    fn next_update(&mut self) -> Option<Result<LineUpdate, BadRow>> {
+        if let Some(waiting) = self.waiting.take() {
+            return Some(waiting);
+        }
+        if self.ended {
+            return None;
+        }
+        let row = self.sample.next().or_else(|| self.rows.next())?;
+        let converted = row.and_then(|row| {
+            let (line, lines) = (row.line, row.lines);
+            let bad = |reason: String| BadRow {
+                line,
+                reason: format!("{reason}{}", about_lines(lines)),
+                last: false,
+            };
+            let update = self.update(row).map_err(bad)?;
+            let size = update.encoded_len();
+            if size > SENT_BYTES {
+                return Err(bad(format!(
+                    "takes {size} bytes, more than a write may have ({SENT_BYTES})"
+                )));
+            }
+            Ok(LineUpdate { line, update })
+        });
+        if let Err(bad) = &converted {
+            self.ended |= bad.last;
+        }
+        Some(converted)
+    }
+}
+
 impl Iterator for Updates {
     type Item = Step;
 
     fn next(&mut self) -> Option<Step> {
-        if let Some(bad) = self.waiting.take() {
-            return Some(Step::Bad(bad));
-        }
         let mut batch = Vec::new();
         let mut bytes = 0;
-        while !self.ended && batch.len() < BATCH_ROWS && bytes < BATCH_BYTES {
-            let Some(row) = self.sample.next().or_else(|| self.rows.next()) else {
-                self.ended = true;
-                break;
-            };
-            let converted = row.and_then(|row| {
-                let line = row.line;
-                let size = size_of(&row);
-                let update = self.update(row).map_err(|reason| BadRow {
-                    line,
-                    reason,
-                    last: false,
-                })?;
-                Ok((LineUpdate { line, update }, size))
-            });
-            match converted {
-                Ok((update, size)) => {
-                    bytes += size;
-                    batch.push(update);
-                }
-                Err(bad) => {
-                    self.ended |= bad.last;
-                    if batch.is_empty() {
-                        return Some(Step::Bad(bad));
+        while batch.len() < BATCH_ROWS {
+            match self.next_update() {
+                None => break,
+                Some(Ok(row)) => {
+                    bytes += row.update.encoded_len();
+                    if bytes > BATCH_BYTES && !batch.is_empty() {
+                        self.waiting = Some(Ok(row));
+                        break;
                     }
-                    self.waiting = Some(bad);
+                    batch.push(row);
+                }
+                Some(Err(bad)) if batch.is_empty() => return Some(Step::Bad(bad)),
+                Some(Err(bad)) => {
+                    self.waiting = Some(Err(bad));
                     break;
                 }
             }
@@ -185,22 +206,14 @@ impl Iterator for Updates {
     }
 }
 
-fn size_of(row: &Row) -> usize {
-    let cells = row.cells.iter().map(|(column, cell)| {
-        let cell = match cell {
-            Cell::Text(text) => text.len(),
-            Cell::Json(json) => json.to_string().len(),
-        };
-        column.len() + cell + 12
-    });
-    cells.sum()
-}
-
 fn id_of(cell: Cell) -> Result<String, String> {
     match cell {
         Cell::Text(text) | Cell::Json(serde_json::Value::String(text)) => Ok(text),
-        Cell::Json(serde_json::Value::Number(number)) => Ok(number.to_string()),
-        Cell::Json(_) => Err("the user id is neither a text nor a number".into()),
+        // A larger number was rounded when it was read: it would be another user's id.
+        Cell::Json(serde_json::Value::Number(number)) if number.is_i64() || number.is_u64() => {
+            Ok(number.to_string())
+        }
+        Cell::Json(_) => Err("the user id is neither a text nor a whole number below 2^64".into()),
     }
 }
 
