@@ -1,4 +1,4 @@
-//! `demo`: the service over real customers, and what they tell.
+//! `demo`: the service over sample customers, and what they tell.
 //!
 //! Every number that is printed is the answer of a public `Count` to the service.
 
@@ -81,11 +81,11 @@ const QUESTIONS: [Question; 6] = [
         heading: "By help",
         segments: &[
             (
-                "no tech support",
+                "neither support nor security",
                 "tech_support = 'No' AND online_security = 'No'",
             ),
             (
-                "tech support or security",
+                "tech support or online security",
                 "tech_support = 'Yes' OR online_security = 'Yes'",
             ),
         ],

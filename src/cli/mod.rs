@@ -70,7 +70,7 @@ struct Global {
 enum Command {
     /// Run the service.
     Serve(serve::ServeArgs),
-    /// Run the service over real customers, show some answers, and go on serving.
+    /// Run the service over sample customers, show some answers, and go on serving.
     Demo(demo::DemoArgs),
     /// Read users from a CSV or NDJSON file.
     Import(import::ImportArgs),

@@ -96,7 +96,7 @@ pub mod limit {
         USERS = "users_per_population", 100_000_000, "users";
         /// Properties of one population.
         PROPERTIES = "properties_per_population", 1_000, "properties";
-        /// Different values that one property has ever had.
+        /// Different values of one property that are in use.
         DISTINCT_VALUES = "distinct_values_per_property", 2_000_000, "values";
         /// Elements of one set.
         SET_ELEMENTS = "elements_per_set", 1_000, "elements";

@@ -3,6 +3,7 @@
 # nothing but reflection; then grpcurl and ghz, where Go is there to install them.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+export CARGO_TARGET_DIR="$PWD/target"
 python="$PWD/target/python"
 tools="$PWD/target/tools"
 
@@ -49,8 +50,11 @@ expect() {
 }
 
 one_year="$(awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "contract") column = i } $column == "One year" { n++ } END { print n }' data/telco_customers.csv)"
-"$tools/grpcurl" -plaintext "$address" list | grep -q '^headcount.v1.QueryService$'
-"$tools/grpcurl" -plaintext "$address" describe headcount.v1.QueryService.Count | grep -q CountRequest
+# Not through a pipe: grep -q leaves at the first match, and grpcurl would then fail to write the rest.
+listed="$("$tools/grpcurl" -plaintext "$address" list)"
+grep -q '^headcount.v1.QueryService$' <<< "$listed"
+described="$("$tools/grpcurl" -plaintext "$address" describe headcount.v1.QueryService.Count)"
+grep -q CountRequest <<< "$described"
 answer="$("$tools/grpcurl" -plaintext -d "{\"filter\": \"contract = 'One year'\"}" "$address" headcount.v1.QueryService/Count)"
 expect "$(echo "$answer" | sed -n 's/.*"count": "\([0-9]*\)".*/\1/p')" "$one_year"
 
