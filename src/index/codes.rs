@@ -64,6 +64,11 @@ impl CodeIndex {
         fill_any(&self.postings, codes, target);
     }
 
+    /// Counts the selected users by code, as [`CodeColumn::tally`] does.
+    pub fn tally(&self, selected: &Block, counts: &mut Vec<u64>) {
+        self.column.tally(selected, counts);
+    }
+
     /// The postings in the order of their codes.
     #[must_use]
     pub fn sorted_postings(&self) -> Vec<(u32, &Posting)> {

@@ -123,6 +123,27 @@ impl CodeColumn {
         self.values.set(position, code_plus_one);
     }
 
+    /// Counts the selected users by code: adds to `counts[code + 1]` for each who has the code, to
+    /// `counts[0]` for each who has none. `counts` grows as needed.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::unnecessary_cast,
+        clippy::cast_lossless,
+        reason = "one body for four widths, whose values are codes: made from a u32"
+    )]
+    pub fn tally(&self, selected: &Block, counts: &mut Vec<u64>) {
+        each_width!(&self.values, values => for user in selected.ones() {
+            let place = values.get(usize::from(user)).map_or(0, |&value| value as usize);
+            match counts.get_mut(place) {
+                Some(count) => *count += 1,
+                None => {
+                    counts.resize(place + 1, 0);
+                    counts[place] = 1;
+                }
+            }
+        });
+    }
+
     /// Bytes of memory on the heap.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
@@ -300,6 +321,48 @@ impl NumberColumn {
             Narrow::W8(values) => target.fill_between(values, from, to),
         }
         target.and(&self.present);
+    }
+
+    /// Calls `visit` with the number of each selected user who has one.
+    #[expect(
+        clippy::unnecessary_cast,
+        clippy::cast_lossless,
+        reason = "one body for four widths"
+    )]
+    pub fn for_each_in(&self, selected: &Block, mut visit: impl FnMut(i64)) {
+        each_width!(&self.values, values => self.for_each_place(selected, |place| {
+            visit(self.widened(values.get(place).map_or(0, |&value| value as u64)));
+        }));
+    }
+
+    /// Calls `visit` with each number that selected users have, ascending, and how many have it.
+    /// Returns `false`, and does nothing, for a column wider than a byte.
+    pub fn tally(&self, selected: &Block, mut visit: impl FnMut(i64, u32)) -> bool {
+        let Narrow::W1(values) = &self.values else {
+            return false;
+        };
+        let mut counts = [0; 256];
+        self.for_each_place(selected, |place| {
+            counts[usize::from(values.get(place).copied().unwrap_or(0))] += 1;
+        });
+        for (value, count) in (0..).zip(counts) {
+            if count > 0 {
+                visit(self.widened(value), count);
+            }
+        }
+        true
+    }
+
+    /// Calls `visit` with the place of each selected user who has a number.
+    fn for_each_place(&self, selected: &Block, mut visit: impl FnMut(usize)) {
+        let words = selected.words().iter().zip(self.present.words());
+        for (position, (selected, present)) in words.enumerate() {
+            let mut rest = selected & present;
+            while rest != 0 {
+                visit(position * 64 + rest.trailing_zeros() as usize);
+                rest &= rest - 1;
+            }
+        }
     }
 
     /// Holds these numbers.

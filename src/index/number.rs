@@ -84,6 +84,17 @@ impl NumberIndex {
         self.bins.count_between(least, greatest, &self.column)
     }
 
+    /// Calls `visit` with the number of each selected user who has one, in no order.
+    pub fn for_each_in(&self, selected: &Block, visit: impl FnMut(i64)) {
+        self.column.for_each_in(selected, visit);
+    }
+
+    /// Counts the selected users by number where there are few different ones, as
+    /// [`NumberColumn::tally`] does; returns `false`, and does nothing, elsewhere.
+    pub fn tally(&self, selected: &Block, visit: impl FnMut(i64, u32)) -> bool {
+        self.column.tally(selected, visit)
+    }
+
     /// Makes a block hold the users whose number is one of those given, sorted.
     pub fn fill_any(&self, numbers: &[i64], target: &mut Block) {
         target.clear();

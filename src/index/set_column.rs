@@ -5,6 +5,8 @@
 
 use smallvec::SmallVec;
 
+use crate::bits::Block;
+
 /// The codes of one user.
 pub type CodeSet = SmallVec<[u32; 8]>;
 
@@ -113,6 +115,35 @@ impl SetColumn {
     pub(super) fn has(&self, user: u16, code: u32) -> bool {
         let (start, length) = self.place(user);
         self.pool.holds(start, length, code)
+    }
+
+    /// Adds to `counts[code + 1]` for each code of each selected user, to `counts[0]` for each user
+    /// without codes. `counts` grows as needed.
+    pub(super) fn tally(&self, selected: &Block, counts: &mut Vec<u64>) {
+        let mut add = |place: usize| {
+            if place >= counts.len() {
+                counts.resize(place + 1, 0);
+            }
+            counts[place] += 1;
+        };
+        for user in selected.ones() {
+            let (start, length) = self.place(user);
+            if length == 0 {
+                add(0);
+            }
+            match &self.pool {
+                Pool::W2(codes) => {
+                    for &code in &codes[start..start + length] {
+                        add(usize::from(code) + 1);
+                    }
+                }
+                Pool::W4(codes) => {
+                    for &code in &codes[start..start + length] {
+                        add(code as usize + 1);
+                    }
+                }
+            }
+        }
     }
 
     /// Gives a user codes; at most 65,535.

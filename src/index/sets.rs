@@ -103,6 +103,12 @@ impl SetIndex {
         fill_any(&self.postings, codes, target);
     }
 
+    /// Counts the selected users by code, once for each code of their sets: adds to
+    /// `counts[code + 1]`, and to `counts[0]` for each who has no set. `counts` grows as needed.
+    pub fn tally(&self, selected: &Block, counts: &mut Vec<u64>) {
+        self.column.tally(selected, counts);
+    }
+
     /// The postings in the order of their codes.
     #[must_use]
     pub fn sorted_postings(&self) -> Vec<(u32, &Posting)> {

@@ -90,6 +90,16 @@ pub mod limit {
         USERS_PER_REQUEST = "users_per_request", 10_000, "users";
         /// Users times selections of one batch check.
         CHECKS_PER_REQUEST = "checks_per_request", 1_000_000, "checks";
+        /// Properties of one breakdown.
+        PROPERTIES_PER_BREAKDOWN = "properties_per_breakdown", 16, "properties";
+        /// Values of one property that a breakdown returns.
+        VALUES_PER_BREAKDOWN = "values_per_breakdown", 10_000, "values";
+        /// Different numbers or instants that a breakdown counts.
+        NUMBERS_PER_BREAKDOWN = "numbers_per_breakdown", 100_000, "values";
+        /// Percentiles of one summary.
+        PERCENTILES_PER_SUMMARY = "percentiles_per_summary", 100, "percentiles";
+        /// Bins of one histogram.
+        BINS_PER_HISTOGRAM = "bins_per_histogram", 1_000, "bins";
         /// Populations of a store.
         POPULATIONS = "populations", 100, "populations";
         /// Users of one population.

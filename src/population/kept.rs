@@ -46,6 +46,14 @@ impl KeptCounts {
             .unwrap_or(0)
     }
 
+    /// How many users have each code of a property, by code. Codes beyond the end have none.
+    #[must_use]
+    pub fn by_code(&self, property: u32) -> &[u64] {
+        self.properties
+            .get(&property)
+            .map_or(&[], |counts| &counts.by_code)
+    }
+
     /// How many codes of a property some user has.
     #[must_use]
     pub fn codes_in_use(&self, property: u32) -> u64 {

@@ -542,7 +542,7 @@ fn negated_if(negated: bool, node: Node) -> Node {
     }
 }
 
-fn literal(property: &Property, value: Value) -> Result<Value, BindError> {
+pub(super) fn literal(property: &Property, value: Value) -> Result<Value, BindError> {
     let name = || property.declaration().name.clone();
     value
         .coerced_to(property.value_type())
@@ -559,7 +559,11 @@ fn literal(property: &Property, value: Value) -> Result<Value, BindError> {
         })
 }
 
-fn operator_error(property: &Property, operator: &str, way_out: &'static str) -> BindError {
+pub(super) fn operator_error(
+    property: &Property,
+    operator: &str,
+    way_out: &'static str,
+) -> BindError {
     BindError::Operator {
         property: property.declaration().name.clone(),
         value_type: property.value_type(),

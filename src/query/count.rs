@@ -3,6 +3,7 @@
 use super::bind::Bound;
 use super::evaluate::Evaluator;
 use super::plan::{PlanNode, kept_count, plan};
+use super::shards::over_shards;
 use super::stop::{Stop, Stopped};
 use crate::population::Population;
 
@@ -18,12 +19,21 @@ pub fn count(population: &Population, bound: &Bound, stop: &Stop) -> Result<u64,
         let plan = plan(population, root);
         match plan.kept_count(population) {
             Some(count) => Ok(count),
-            None => count_by(population, &plan, &mut Evaluator::default(), stop),
+            None => over_shards(
+                population,
+                stop,
+                || (Evaluator::default(), 0),
+                |(evaluator, count), reader| {
+                    *count += u64::from(evaluator.count(&plan, reader.shard()));
+                },
+                |(evaluator, a), (_, b)| (evaluator, a + b),
+            )
+            .map(|(_, count)| count),
         }
     })
 }
 
-/// Counts by evaluating the plan on every shard.
+/// Counts by evaluating the plan on every shard, one after another.
 pub(super) fn count_by(
     population: &Population,
     plan: &PlanNode<'_>,

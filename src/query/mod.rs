@@ -8,17 +8,26 @@
 //! while it was worked out; ordinals do not leave this room.
 
 mod bind;
+mod breakdown;
 mod check;
 mod count;
+mod distribution;
 mod evaluate;
 mod explain;
+mod histogram;
 mod members;
 mod plan;
+mod shards;
 mod stop;
+mod summarize;
 
 pub use bind::{BindError, Bound, bind, bind_shared};
+pub use breakdown::{Breakdown, BreakdownError, PropertyBreakdown, breakdown};
 pub use check::check;
 pub use count::count;
 pub use explain::{ExplainedNode, Explanation, explain};
 pub use members::{MembersPage, Position, members};
 pub use stop::{Stop, Stopped};
+pub use summarize::{
+    Deviation, Histogram, HistogramBin, HistogramBins, Statistics, Summary, SummaryError, summarize,
+};

@@ -2,6 +2,7 @@
 
 #![expect(clippy::cast_possible_truncation, reason = "a test world is small")]
 
+mod analysis;
 mod filters;
 mod generate;
 mod laws;
@@ -45,6 +46,11 @@ fn agree(population: &Population, naive: &NaivePopulation, expressions: &[Expres
         .iter()
         .map(|expression| bound(population, expression))
         .collect();
+    let properties: Vec<_> = population
+        .properties()
+        .into_iter()
+        .map(|property| (property.declaration.name, property.declaration.value_type))
+        .collect();
     let mut selected = Vec::new();
     for (expression, bound) in expressions.iter().zip(&bounds) {
         let expected = naive.select(expression, now());
@@ -67,6 +73,7 @@ fn agree(population: &Population, naive: &NaivePopulation, expressions: &[Expres
             (counted, counted),
             "{expression}"
         );
+        analysis::agree(population, naive, bound, &expected, &properties, 3);
         selected.push(expected);
     }
     for user in users() {

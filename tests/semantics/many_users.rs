@@ -12,6 +12,7 @@ use headcount::query::{Stop, bind, check, count, explain, members};
 use headcount::testing::generate::{Choices, Vocabulary, bytes, expression};
 use headcount::testing::naive::NaivePopulation;
 
+use crate::analysis;
 use crate::generate::now;
 
 /// More than the 65,536 of one shard.
@@ -132,6 +133,9 @@ fn many_users_against_naive() {
             expected,
             "{context}"
         );
+        if seed % 4 == 0 {
+            analysis::agree(&population, &naive, &bound, &expected, &properties, 100);
+        }
         for number in (0..USERS + 200).step_by(997) {
             let id = user(number);
             let expected = naive.user(&id).map(|_| vec![expected.contains(&id)]);
