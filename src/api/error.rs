@@ -46,6 +46,12 @@ impl ApiError {
             .at(path)
     }
 
+    /// Says it in other words.
+    pub(super) fn saying(mut self, message: impl Display) -> Self {
+        self.message = message.to_string();
+        self
+    }
+
     /// Says which field is at fault.
     pub(super) fn at(mut self, path: impl Display) -> Self {
         self.field = Some(path.to_string());

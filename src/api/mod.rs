@@ -7,6 +7,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::indexing_slicing))]
 
 mod admin;
+mod analysis;
 pub(crate) mod convert;
 mod deadline;
 mod error;

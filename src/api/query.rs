@@ -16,10 +16,11 @@ use super::{Api, RpcStatus};
 use crate::model::{PopulationName, Timestamp, UserId, limit};
 use crate::population::Population;
 use crate::proto::{
-    BatchCheckRequest, BatchCheckResponse, BatchCountRequest, BatchCountResponse, CheckRequest,
-    CheckResponse, CountRequest, CountResponse, ExplainRequest, ExplainResponse,
-    ListMembersRequest, ListMembersResponse, PlanNode, StreamMembersRequest, StreamMembersResponse,
-    UserCheck, query_service_server::QueryService,
+    BatchCheckRequest, BatchCheckResponse, BatchCountRequest, BatchCountResponse, BreakdownRequest,
+    BreakdownResponse, CheckRequest, CheckResponse, CountRequest, CountResponse, ExplainRequest,
+    ExplainResponse, ListMembersRequest, ListMembersResponse, PlanNode, StreamMembersRequest,
+    StreamMembersResponse, SummarizeRequest, SummarizeResponse, UserCheck,
+    query_service_server::QueryService,
 };
 use crate::query::{self, Bound, ExplainedNode, Position, Stop};
 
@@ -32,7 +33,12 @@ const STREAM_PARTS: usize = 4;
 
 const ROOT: Path<'static> = Path::Root;
 
-fn bind(population: &Population, selected: &Selected, as_of: Timestamp) -> Result<Bound, ApiError> {
+/// Binds a selection; what is wrong with it is said of its field.
+pub(super) fn bind(
+    population: &Population,
+    selected: &Selected,
+    as_of: Timestamp,
+) -> Result<Bound, ApiError> {
     query::bind(population, &selected.expression, as_of)
         .map_err(|error| ApiError::from(error).at(&selected.field))
 }
@@ -315,6 +321,24 @@ impl QueryService for Api {
             }
         });
         Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn breakdown(
+        &self,
+        request: Request<BreakdownRequest>,
+    ) -> Result<Response<BreakdownResponse>, RpcStatus> {
+        let deadline = Deadline::of(&request);
+        let response = self.break_down(request.into_inner(), deadline).await?;
+        Ok(Response::new(response))
+    }
+
+    async fn summarize(
+        &self,
+        request: Request<SummarizeRequest>,
+    ) -> Result<Response<SummarizeResponse>, RpcStatus> {
+        let deadline = Deadline::of(&request);
+        let response = self.summary(request.into_inner(), deadline).await?;
+        Ok(Response::new(response))
     }
 
     async fn explain(

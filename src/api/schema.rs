@@ -13,8 +13,7 @@ use crate::population::{PropertyInfo, Refusal};
 use crate::proto::{
     CreatePropertyRequest, CreatePropertyResponse, DeletePropertyRequest, DeletePropertyResponse,
     GetPropertyRequest, GetPropertyResponse, ListPropertiesRequest, ListPropertiesResponse,
-    ListValuesRequest, ListValuesResponse, Property, ValueCount,
-    schema_service_server::SchemaService,
+    ListValuesRequest, ListValuesResponse, Property, schema_service_server::SchemaService,
 };
 
 const ROOT: Path<'static> = Path::Root;
@@ -230,10 +229,7 @@ impl SchemaService for Api {
             let place = place_of(&last.value);
             self.tokens.page(hash, &Page { as_of: None, place })
         });
-        let values = values.into_iter().map(|counted| ValueCount {
-            value: Some(convert::value_message(counted.value)),
-            count: counted.count,
-        });
+        let values = values.into_iter().map(convert::value_count_message);
         Ok(Response::new(ListValuesResponse {
             values: values.collect(),
             next_page_token,

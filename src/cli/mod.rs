@@ -5,6 +5,7 @@
 //! error with a way out, and ends with a documented exit code.
 
 mod admin;
+mod analysis;
 mod client;
 mod demo;
 mod error;
@@ -80,6 +81,10 @@ enum Command {
     Check(query::CheckArgs),
     /// List the users of a segment.
     Members(query::MembersArgs),
+    /// Count the users of a segment by the values of properties.
+    Breakdown(analysis::BreakdownArgs),
+    /// Show what a number or a timestamp is like among the users of a segment.
+    Summarize(analysis::SummarizeArgs),
     /// Show how a segment is evaluated.
     Explain(query::ExplainArgs),
     /// Show or erase one user.
@@ -129,6 +134,12 @@ async fn run(cli: Cli, output: Output) -> Result<u8, CliError> {
         Command::Check(args) => query::check(Client::connect(&global).await?, args, output).await,
         Command::Members(args) => {
             query::members(Client::connect(&global).await?, args, output).await
+        }
+        Command::Breakdown(args) => {
+            analysis::breakdown(Client::connect(&global).await?, args, output).await
+        }
+        Command::Summarize(args) => {
+            analysis::summarize(Client::connect(&global).await?, args, output).await
         }
         Command::Explain(args) => {
             query::explain(Client::connect(&global).await?, args, output).await

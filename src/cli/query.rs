@@ -6,13 +6,14 @@ use serde_json::json;
 use super::client::Client;
 use super::error::CliError;
 use super::output::{self, Output, Table, counted, grouped, percent, printable};
+use super::value;
 use crate::model;
 use crate::proto::{
     CheckRequest, CountRequest, ExplainRequest, ListMembersRequest, PlanNode, StreamMembersRequest,
     count_request, explain_request, list_members_request, stream_members_request,
 };
 
-const EVERYONE: &str = "TRUE";
+pub(super) const EVERYONE: &str = "TRUE";
 
 #[derive(Debug, Args)]
 pub(super) struct CountArgs {
@@ -61,18 +62,15 @@ pub(super) struct ExplainArgs {
     as_of: Option<String>,
 }
 
-fn instant(text: Option<&str>) -> Result<Option<prost_types::Timestamp>, CliError> {
+/// The instant that an `--as-of` names.
+pub(super) fn instant(text: Option<&str>) -> Result<Option<prost_types::Timestamp>, CliError> {
     let Some(text) = text else {
         return Ok(None);
     };
     let timestamp: model::Timestamp = text
         .parse()
         .map_err(|error| CliError::Input(format!("--as-of: {error}")))?;
-    let micros = timestamp.micros();
-    Ok(Some(prost_types::Timestamp {
-        seconds: micros.div_euclid(1_000_000),
-        nanos: i32::try_from(micros.rem_euclid(1_000_000) * 1_000).unwrap_or(0),
-    }))
+    Ok(Some(value::timestamp_message(timestamp)))
 }
 
 pub(super) async fn count(client: Client, args: CountArgs, output: Output) -> Result<u8, CliError> {

@@ -44,6 +44,15 @@ pub(super) fn timestamp_text(timestamp: &prost_types::Timestamp) -> String {
     }
 }
 
+/// An instant as the protocol has it.
+pub(super) fn timestamp_message(timestamp: model::Timestamp) -> prost_types::Timestamp {
+    let micros = timestamp.micros();
+    prost_types::Timestamp {
+        seconds: micros.div_euclid(1_000_000),
+        nanos: i32::try_from(micros.rem_euclid(1_000_000) * 1_000).unwrap_or(0),
+    }
+}
+
 /// The name of a type on the command line.
 pub(super) fn type_name(value_type: ValueType) -> &'static str {
     match value_type {

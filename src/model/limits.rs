@@ -100,6 +100,8 @@ pub mod limit {
         PERCENTILES_PER_SUMMARY = "percentiles_per_summary", 100, "percentiles";
         /// Bins of one histogram.
         BINS_PER_HISTOGRAM = "bins_per_histogram", 1_000, "bins";
+        /// Bytes of one answer: clients take 4 MiB unless told otherwise.
+        ANSWER_BYTES = "answer_bytes", 3_145_728, "bytes";
         /// Populations of a store.
         POPULATIONS = "populations", 100, "populations";
         /// Users of one population.

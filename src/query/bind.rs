@@ -95,6 +95,12 @@ impl BindError {
         }
     }
 
+    /// Whether what was asked is nothing that can be asked of the property's type.
+    #[must_use]
+    pub fn is_operator(&self) -> bool {
+        matches!(self, Self::Operator { .. })
+    }
+
     /// The property at fault.
     #[must_use]
     pub fn property(&self) -> &PropertyName {

@@ -211,6 +211,13 @@ struct Counted {
     tallies: Vec<Tally>,
 }
 
+/// What one thread works with.
+struct Task {
+    evaluator: Evaluator,
+    selected: Block,
+    counted: Counted,
+}
+
 fn count(
     population: &Population,
     plan: &PlanNode<'_>,
@@ -221,11 +228,6 @@ fn count(
         && let Some(counted) = kept(population, properties)
     {
         return Ok(counted);
-    }
-    struct Task {
-        evaluator: Evaluator,
-        selected: Block,
-        counted: Counted,
     }
     let begin = || Task {
         evaluator: Evaluator::default(),

@@ -53,9 +53,9 @@ impl Distribution {
     /// The least and the greatest number; `None` if there are none.
     pub(super) fn extremes(&self) -> Option<(i64, i64)> {
         let keys = self.counted.keys();
-        let (first, last) = (keys.clone().next(), keys.last());
-        let least = self.listed.iter().min().into_iter().chain(first).min()?;
-        let greatest = self.listed.iter().max().into_iter().chain(last).max()?;
+        let (head, tail) = (keys.clone().next(), keys.last());
+        let least = self.listed.iter().min().into_iter().chain(head).min()?;
+        let greatest = self.listed.iter().max().into_iter().chain(tail).max()?;
         Some((*least, *greatest))
     }
 
@@ -207,6 +207,11 @@ pub(super) fn between(low: f64, high: f64, towards_high: f64) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::float_cmp,
+    reason = "small numbers that doubles hold exactly"
+)]
 mod tests {
     use super::*;
     use crate::index::double_to_key;

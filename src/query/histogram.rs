@@ -88,7 +88,7 @@ pub(super) fn histogram(
             Some(bin) if bin < counts.bins.len() => counts.bins[bin].2 += users,
             // The last bin holds its upper edge.
             Some(bin) => match (counts.bins.last_mut(), edges.get(bin)) {
-                (Some(last), Some(&edge)) if edge == number => last.2 += users,
+                (Some(highest), Some(&edge)) if edge == number => highest.2 += users,
                 _ => counts.above += users,
             },
         }

@@ -74,13 +74,7 @@ mod tests {
                 a.append(&mut b);
                 a
             };
-            divided(
-                count,
-                stop,
-                Vec::new,
-                |list, number| list.push(number),
-                join,
-            )
+            divided(count, stop, Vec::new, Vec::push, join)
         };
         let mut all = pool.unwrap().install(work)?;
         all.sort_unstable();

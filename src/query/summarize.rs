@@ -182,6 +182,14 @@ fn bound_bins(property: &Arc<Property>, bins: &HistogramBins) -> Result<Bins, Su
     })
 }
 
+/// What one thread works with.
+struct Task {
+    evaluator: Evaluator,
+    selected: Block,
+    users: u64,
+    numbers: Distribution,
+}
+
 /// The number of users selected, and the numbers of those who have one.
 fn gather(
     population: &Population,
@@ -189,12 +197,6 @@ fn gather(
     property: &Property,
     stop: &Stop,
 ) -> Result<(u64, Distribution), Stopped> {
-    struct Task {
-        evaluator: Evaluator,
-        selected: Block,
-        users: u64,
-        numbers: Distribution,
-    }
     let begin = || Task {
         evaluator: Evaluator::default(),
         selected: Block::new(),

@@ -5,6 +5,7 @@
     reason = "files of a test, not of the data folder"
 )]
 
+mod analysis;
 mod demo;
 mod endings;
 mod import;

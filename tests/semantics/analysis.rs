@@ -84,7 +84,9 @@ fn number(value: &Value) -> f64 {
         Value::Int64(number) => *number as f64,
         Value::Double(number) => number.get(),
         Value::Timestamp(instant) => instant.micros() as f64,
-        other => panic!("{other} is no number"),
+        Value::Bool(_) | Value::String(_) | Value::StringSet(_) | Value::Version(_) => {
+            panic!("{value} is no number")
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The service as its clients see it: a real client, a real server on a port of its own, a data
 //! folder that goes when the test ends.
 
+mod analysis;
 mod bad_input;
 mod catalog;
 mod harness;

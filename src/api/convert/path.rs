@@ -24,7 +24,7 @@ impl Path<'_> {
         Path::Field(self, name)
     }
 
-    pub(super) fn index(&self, position: usize) -> Path<'_> {
+    pub(in crate::api) fn index(&self, position: usize) -> Path<'_> {
         Path::Index(self, position)
     }
 

@@ -4,7 +4,8 @@ use crate::api::error::ApiError;
 use crate::filter;
 use crate::model::{Expression, limit};
 use crate::proto::{
-    self, count_request, explain_request, list_members_request, stream_members_request,
+    self, breakdown_request, count_request, explain_request, list_members_request,
+    stream_members_request, summarize_request,
 };
 
 use super::{Path, expression::expression};
@@ -41,7 +42,9 @@ selecting!(
     count_request::Selection,
     list_members_request::Selection,
     stream_members_request::Selection,
-    explain_request::Selection
+    explain_request::Selection,
+    breakdown_request::Selection,
+    summarize_request::Selection
 );
 
 /// The selection of a request, or of one part of it.

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use crate::api::error::ApiError;
 use crate::model::{
-    Finite, NameError, PopulationName, PropertyName, Text, Timestamp, UserId, Value, ValueType,
+    Finite, NameError, PopulationName, PropertyName, Span, Text, Timestamp, UserId, Value,
+    ValueType,
 };
+use crate::population::ValueCount;
 use crate::proto::{self, value::Kind};
 
 use super::Path;
@@ -48,7 +50,10 @@ pub(super) fn text(text: String, path: &Path<'_>) -> Result<Text, ApiError> {
 }
 
 /// A value, or `None` for a null.
-pub(super) fn value(value: proto::Value, path: &Path<'_>) -> Result<Option<Value>, ApiError> {
+pub(in crate::api) fn value(
+    value: proto::Value,
+    path: &Path<'_>,
+) -> Result<Option<Value>, ApiError> {
     let Some(kind) = value.kind else {
         return Err(ApiError::field(
             path,
@@ -148,6 +153,19 @@ pub(crate) fn value_message(value: Value) -> proto::Value {
         Value::Version(version) => Kind::VersionValue(version.to_string()),
     };
     proto::Value { kind: Some(kind) }
+}
+
+pub(in crate::api) fn value_count_message(counted: ValueCount) -> proto::ValueCount {
+    proto::ValueCount {
+        value: Some(value_message(counted.value)),
+        count: counted.count,
+    }
+}
+
+/// A span in seconds, as near as a double comes.
+#[expect(clippy::cast_precision_loss, reason = "an approximate figure")]
+pub(in crate::api) fn seconds(span: Span) -> f64 {
+    span.micros() as f64 / MICROS_PER_SECOND as f64
 }
 
 /// A property's type, which must be given.

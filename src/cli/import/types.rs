@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde_json::Value as Json;
 
 use super::rows::Cell;
-use crate::cli::value::{type_name, type_of_name};
+use crate::cli::value::{timestamp_message, type_name, type_of_name};
 use crate::model::{self, Finite, limit};
 use crate::proto::value::Kind;
 use crate::proto::{StringSet, Value, ValueType};
@@ -271,11 +271,7 @@ fn from_json(column: &str, value_type: ValueType, json: &Json) -> Result<Kind, S
 }
 
 fn timestamp(timestamp: model::Timestamp) -> Kind {
-    let micros = timestamp.micros();
-    Kind::TimestampValue(prost_types::Timestamp {
-        seconds: micros.div_euclid(1_000_000),
-        nanos: i32::try_from(micros.rem_euclid(1_000_000) * 1_000).unwrap_or(0),
-    })
+    Kind::TimestampValue(timestamp_message(timestamp))
 }
 
 fn string(column: &str, text: &str) -> Result<Kind, String> {

@@ -1,0 +1,265 @@
+//! What the users of a selection are like: breakdowns and summaries.
+
+use prost::Message;
+
+use super::convert::{self, Path};
+use super::deadline::Deadline;
+use super::error::ApiError;
+use super::{Api, query::bind};
+use crate::model::{PropertyName, Reason, limit};
+use crate::proto::{
+    self, BreakdownRequest, BreakdownResponse, SummarizeRequest, SummarizeResponse,
+    summarize_request,
+};
+use crate::query::{
+    self, Breakdown, BreakdownError, Deviation, HistogramBins, Statistics, SummaryError,
+};
+
+const ROOT: Path<'static> = Path::Root;
+
+impl Api {
+    pub(super) async fn break_down(
+        &self,
+        request: BreakdownRequest,
+        deadline: Deadline,
+    ) -> Result<BreakdownResponse, ApiError> {
+        let name = convert::population_name(request.population)?;
+        let selected = convert::selection(request.selection, &ROOT)?;
+        let properties = properties(&request.properties)?;
+        let limit = value_limit(request.limit)?;
+        let as_of = self.as_of(request.as_of)?;
+        self.reach(&request.min_revision, deadline).await?;
+        let population = self.population(&name)?;
+        let api = self.clone();
+        self.evaluate(deadline, move |stop| {
+            let revision = api.applied();
+            let bound = bind(&population, &selected, as_of)?;
+            let breakdown = query::breakdown(&population, &bound, &properties, limit, stop)
+                .map_err(|error| breakdown_error(&error, &properties))?;
+            let response =
+                breakdown_message(breakdown, revision, convert::timestamp_message(as_of));
+            limit::ANSWER_BYTES
+                .check(response.encoded_len() as u64)
+                .map_err(|exceeded| ApiError::limit(&Path::Field(&ROOT, "limit"), &exceeded))?;
+            Ok(response)
+        })
+        .await
+    }
+
+    pub(super) async fn summary(
+        &self,
+        request: SummarizeRequest,
+        deadline: Deadline,
+    ) -> Result<SummarizeResponse, ApiError> {
+        let name = convert::population_name(request.population)?;
+        let selected = convert::selection(request.selection, &ROOT)?;
+        let property = convert::property_name(request.property, &Path::Field(&ROOT, "property"))?;
+        check_percentiles(&request.percentiles)?;
+        let bins = bins(request.bins)?;
+        let as_of = self.as_of(request.as_of)?;
+        self.reach(&request.min_revision, deadline).await?;
+        let population = self.population(&name)?;
+        let api = self.clone();
+        let percentiles = request.percentiles;
+        self.evaluate(deadline, move |stop| {
+            let revision = api.applied();
+            let bound = bind(&population, &selected, as_of)?;
+            let summary =
+                query::summarize(&population, &bound, &property, &percentiles, &bins, stop)
+                    .map_err(summary_error)?;
+            let count = summary.users - summary.missing;
+            Ok(SummarizeResponse {
+                users: summary.users,
+                missing: summary.missing,
+                statistics: summary
+                    .statistics
+                    .map(|statistics| statistics_message(statistics, count, &percentiles)),
+                revision,
+                as_of: Some(convert::timestamp_message(as_of)),
+            })
+        })
+        .await
+    }
+}
+
+fn properties(names: &[String]) -> Result<Vec<PropertyName>, ApiError> {
+    let path = Path::Field(&ROOT, "properties");
+    if names.is_empty() {
+        return Err(ApiError::field(
+            &path,
+            "must not be empty; give at least one property",
+        ));
+    }
+    limit::PROPERTIES_PER_BREAKDOWN
+        .check(names.len() as u64)
+        .map_err(|exceeded| ApiError::limit(&path, &exceeded))?;
+    let names = names.iter().enumerate();
+    names
+        .map(|(position, name)| convert::property_name(name.as_str(), &path.index(position)))
+        .collect()
+}
+
+/// `None` for all values.
+fn value_limit(given: i32) -> Result<Option<usize>, ApiError> {
+    let path = Path::Field(&ROOT, "limit");
+    let Ok(given) = u32::try_from(given) else {
+        return Err(ApiError::field(
+            &path,
+            format!("expected a number from 0, found {given}"),
+        ));
+    };
+    limit::VALUES_PER_BREAKDOWN
+        .check(given.into())
+        .map_err(|exceeded| ApiError::limit(&path, &exceeded))?;
+    Ok((given > 0).then_some(given as usize))
+}
+
+fn check_percentiles(percentiles: &[f64]) -> Result<(), ApiError> {
+    let path = Path::Field(&ROOT, "percentiles");
+    limit::PERCENTILES_PER_SUMMARY
+        .check(percentiles.len() as u64)
+        .map_err(|exceeded| ApiError::limit(&path, &exceeded))?;
+    for (position, percent) in percentiles.iter().enumerate() {
+        if !(0.0..=100.0).contains(percent) {
+            return Err(ApiError::field(
+                &path.index(position),
+                format!("expected a number from 0 to 100, found {percent}"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn bins(given: Option<summarize_request::Bins>) -> Result<HistogramBins, ApiError> {
+    match given {
+        None => Ok(HistogramBins::Suitable),
+        Some(summarize_request::Bins::BinCount(count)) => {
+            let path = Path::Field(&ROOT, "bin_count");
+            if count == 0 {
+                return Err(ApiError::field(&path, "expected a number from 1, found 0"));
+            }
+            limit::BINS_PER_HISTOGRAM
+                .check(count.into())
+                .map_err(|exceeded| ApiError::limit(&path, &exceeded))?;
+            Ok(HistogramBins::Equal(count.into()))
+        }
+        Some(summarize_request::Bins::BinEdges(given)) => {
+            let path = Path::Field(&ROOT, "bin_edges");
+            let path = Path::Field(&path, "edges");
+            limit::BINS_PER_HISTOGRAM
+                .check((given.edges.len() as u64).saturating_sub(1))
+                .map_err(|exceeded| ApiError::limit(&path, &exceeded))?;
+            let edges = given.edges.into_iter().enumerate();
+            let edges = edges.map(|(position, edge)| {
+                let path = path.index(position);
+                convert::value(edge, &path)?
+                    .ok_or_else(|| ApiError::field(&path, "an edge can't be null"))
+            });
+            Ok(HistogramBins::Edges(edges.collect::<Result<_, _>>()?))
+        }
+    }
+}
+
+fn breakdown_error(error: &BreakdownError, properties: &[PropertyName]) -> ApiError {
+    let list = Path::Field(&ROOT, "properties");
+    let field = |property: &PropertyName| {
+        let position = properties.iter().position(|name| name == property);
+        list.index(position.unwrap_or(0)).to_string()
+    };
+    match error {
+        BreakdownError::Property(cause) => {
+            let field = field(cause.property());
+            ApiError::from(cause.clone()).at(field)
+        }
+        BreakdownError::TooManyValues { property, exceeded }
+        | BreakdownError::TooManyNumbers { property, exceeded } => ApiError::limit(&list, exceeded)
+            .saying(error)
+            .fact("property", property)
+            .at(field(property)),
+        BreakdownError::Stopped(stopped) => (*stopped).into(),
+    }
+}
+
+fn summary_error(error: SummaryError) -> ApiError {
+    match error {
+        SummaryError::Property(cause) => {
+            let field = if cause.reason() == Reason::UnknownProperty || cause.is_operator() {
+                "property"
+            } else {
+                "bin_edges.edges"
+            };
+            ApiError::from(cause).at(field)
+        }
+        SummaryError::Edges { position } => {
+            let path = Path::Field(&ROOT, "bin_edges");
+            let path = Path::Field(&path, "edges");
+            ApiError::field(&path.index(position), error)
+        }
+        SummaryError::Stopped(stopped) => stopped.into(),
+    }
+}
+
+fn breakdown_message(
+    breakdown: Breakdown,
+    revision: String,
+    as_of: prost_types::Timestamp,
+) -> BreakdownResponse {
+    let properties = breakdown.properties.into_iter();
+    let properties = properties.map(|counted| proto::PropertyBreakdown {
+        property: counted.property.as_str().to_owned(),
+        missing: counted.missing,
+        distinct_values: counted.distinct_values,
+        values: counted
+            .values
+            .into_iter()
+            .map(convert::value_count_message)
+            .collect(),
+    });
+    BreakdownResponse {
+        users: breakdown.users,
+        properties: properties.collect(),
+        revision,
+        as_of: Some(as_of),
+    }
+}
+
+fn statistics_message(
+    statistics: Statistics,
+    count: u64,
+    percentiles: &[f64],
+) -> proto::Statistics {
+    let skewed = statistics.is_skewed();
+    let value = |value| Some(convert::value_message(value));
+    let percentiles = percentiles.iter().zip(statistics.percentiles);
+    let bins = statistics.histogram.bins.into_iter();
+    proto::Statistics {
+        count,
+        min: value(statistics.min),
+        max: value(statistics.max),
+        mean: value(statistics.mean),
+        standard_deviation: match statistics.standard_deviation {
+            Deviation::Number(number) => number,
+            Deviation::Span(span) => convert::seconds(span),
+        },
+        median: value(statistics.median),
+        percentiles: percentiles
+            .map(|(&percent, found)| proto::Percentile {
+                percent,
+                value: value(found),
+            })
+            .collect(),
+        skew: statistics.skew,
+        skewed,
+        histogram: Some(proto::Histogram {
+            bins: bins
+                .map(|bin| proto::HistogramBin {
+                    from: value(bin.from),
+                    to: value(bin.to),
+                    count: bin.count,
+                })
+                .collect(),
+            below: statistics.histogram.below,
+            above: statistics.histogram.above,
+        }),
+    }
+}
