@@ -104,6 +104,30 @@ impl Slices {
         self.below(to).andnot(&self.below(from))
     }
 
+    /// The sum of the values of some users.
+    pub fn sum(&self, users: &Bitmap) -> u64 {
+        let bits = self.bits.iter().enumerate();
+        bits.map(|(bit, slice)| slice.and_cardinality(users) << bit)
+            .sum()
+    }
+
+    /// The value at a place among those of some users, in their order.
+    pub fn at_place(&self, users: &Bitmap, mut place: u64) -> u64 {
+        let mut left = users.clone();
+        let mut value = 0;
+        for (bit, slice) in self.bits.iter().enumerate().rev() {
+            let zeros = left.andnot(slice);
+            if place < zeros.cardinality() {
+                left = zeros;
+            } else {
+                place -= zeros.cardinality();
+                left.and_inplace(slice);
+                value |= 1 << bit;
+            }
+        }
+        value
+    }
+
     pub fn value(&self, user: u32) -> u64 {
         let bits = self.bits.iter().enumerate();
         bits.map(|(bit, slice)| u64::from(slice.contains(user)) << bit)

@@ -2,9 +2,11 @@
 
 use croaring::Bitmap;
 use headcount::filter;
-use headcount::model::{Timestamp, UserId};
+use headcount::model::{PropertyName, Timestamp, UserId, Value};
 use headcount::population::Population;
-use headcount::query::{Bound, Stop, bind, bind_shared, check, count, members};
+use headcount::query::{
+    Bound, HistogramBins, Stop, bind, bind_shared, breakdown, check, count, members, summarize,
+};
 
 use crate::floor::{FIRST_SECOND, Floor};
 use crate::world::{DAY, NOW, World, country_name, tag_name, user_id};
@@ -13,6 +15,8 @@ use crate::world::{DAY, NOW, World, country_name, tag_name, user_id};
 #[derive(Debug, PartialEq)]
 pub enum Answer {
     Count(u64),
+    Counts(Vec<u64>),
+    Numbers(Vec<f64>),
     Bits(Vec<bool>),
     Length(usize),
 }
@@ -190,8 +194,76 @@ pub fn all<'a>(floor: &'a Floor, population: &'a Population, _world: &World) -> 
             all.andnot_cardinality(&floor.last_seen.below(seconds(month)))
         }),
     );
+    questions.extend(of_segments(floor, population));
     questions.extend(of_users(floor, population));
     questions
+}
+
+const SEGMENT: &str = "plan = 'free' AND subscriber = TRUE";
+
+/// What the users of a segment are like.
+fn of_segments<'a>(floor: &'a Floor, population: &'a Population) -> Vec<Question<'a>> {
+    let broken_down = |by: &'static str, limit: usize| {
+        let segment = bound(population, SEGMENT);
+        let property = PropertyName::new(by).expect("a good name");
+        move || {
+            let properties = std::slice::from_ref(&property);
+            let limit = Some(limit);
+            let found = breakdown(population, &segment, properties, limit, &Stop::never());
+            let values = found.expect("no deadline").properties.remove(0).values;
+            let counts = values.into_iter().map(|counted| counted.count);
+            Answer::Counts(counts.collect())
+        }
+    };
+    // The floor gives the largest counts, too, in their order.
+    let by_floor = |values: &'a [Bitmap], limit: usize| {
+        move || {
+            let segment = floor.plans[0].and(&floor.subscribers);
+            let counts = values.iter().map(|value| value.and_cardinality(&segment));
+            let mut counts: Vec<u64> = counts.filter(|count| *count > 0).collect();
+            counts.sort_unstable_by(|a, b| b.cmp(a));
+            counts.truncate(limit);
+            Answer::Counts(counts)
+        }
+    };
+    let segment = bound(population, SEGMENT);
+    let age = PropertyName::new("age").expect("a good name");
+    vec![
+        Question {
+            name: "breakdown by 200 countries",
+            goal: 0.25,
+            floor: Box::new(by_floor(&floor.countries, 200)),
+            engine: Box::new(broken_down("country", 200)),
+        },
+        Question {
+            name: "top 10 of 5,000 cities",
+            goal: 0.02,
+            floor: Box::new(by_floor(&floor.cities, 10)),
+            engine: Box::new(broken_down("city", 10)),
+        },
+        Question {
+            name: "mean and median age",
+            goal: 0.4,
+            floor: Box::new(|| {
+                let segment = floor.plans[0].and(&floor.subscribers);
+                let count = segment.cardinality();
+                let mean = floor.age.sum(&segment) as f64 / count as f64;
+                let low = floor.age.at_place(&segment, (count - 1) / 2);
+                let high = floor.age.at_place(&segment, count / 2);
+                Answer::Numbers(vec![mean, (low + high) as f64 / 2.0])
+            }),
+            engine: Box::new(move || {
+                let bins = HistogramBins::Suitable;
+                let found = summarize(population, &segment, &age, &[], &bins, &Stop::never());
+                let found = found.expect("no deadline").statistics.expect("some users");
+                let numbers = [found.mean, found.median].map(|value| match value {
+                    Value::Double(number) => number.get(),
+                    other => panic!("{other:?} is no double"),
+                });
+                Answer::Numbers(numbers.to_vec())
+            }),
+        },
+    ]
 }
 
 /// Ten segments, as text and as a program for the floor that tells whether a user is in each.
