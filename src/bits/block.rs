@@ -132,6 +132,17 @@ impl Block {
         kernels::fill_between(&mut self.words, values, least, greatest);
     }
 
+    /// Makes it the positions of the values that are among those wanted. At most 65,536 values.
+    pub fn fill_any<T: Width>(&mut self, values: &[T], wanted: &[T]) {
+        kernels::fill_any(&mut self.words, values, wanted);
+    }
+
+    /// Whether [`Block::fill_any`] compares many values at once on this processor.
+    #[must_use]
+    pub fn fills_any_fast() -> bool {
+        kernels::fills_any_fast()
+    }
+
     /// The numbers of the set, ascending.
     #[must_use]
     pub fn ones(&self) -> Ones<'_> {

@@ -184,11 +184,18 @@ pub(super) mod sealed {
         /// The processor has AVX-512 F, BW and VL.
         #[cfg(target_arch = "x86_64")]
         unsafe fn mask_avx512(values: &[Self; 64], least: Self, greatest: Self) -> u64;
+
+        /// Bit `n` tells whether value `n` is one of those wanted.
+        ///
+        /// # Safety
+        /// The processor has AVX-512 F, BW and VL.
+        #[cfg(target_arch = "x86_64")]
+        unsafe fn any_mask_avx512(values: &[Self; 64], wanted: &[Self]) -> u64;
     }
 }
 
 macro_rules! width {
-    ($type:ty, $lanes:literal, $set1:ident, $load:ident, $at_least:ident, $at_most:ident) => {
+    ($type:ty, $lanes:literal, $set1:ident, $load:ident, $at_least:ident, $at_most:ident, $equal:ident) => {
         impl Width for $type {}
         impl sealed::Lanes for $type {
             #[cfg(target_arch = "x86_64")]
@@ -209,6 +216,25 @@ macro_rules! width {
                 }
                 mask
             }
+
+            #[cfg(target_arch = "x86_64")]
+            #[inline(always)]
+            unsafe fn any_mask_avx512(values: &[Self; 64], wanted: &[Self]) -> u64 {
+                use std::arch::x86_64::{$equal, $load, $set1};
+                let mut mask = 0_u64;
+                // SAFETY: as above.
+                unsafe {
+                    for (position, lanes) in values.as_chunks::<$lanes>().0.iter().enumerate() {
+                        let lanes = $load(lanes.as_ptr().cast());
+                        let mut is_any = 0;
+                        for value in wanted {
+                            is_any |= $equal(lanes, $set1(value.cast_signed()));
+                        }
+                        mask |= u64::from(is_any) << (position * $lanes);
+                    }
+                }
+                mask
+            }
         }
     };
 }
@@ -219,7 +245,8 @@ width!(
     _mm512_set1_epi8,
     _mm512_loadu_si512,
     _mm512_cmpge_epu8_mask,
-    _mm512_cmple_epu8_mask
+    _mm512_cmple_epu8_mask,
+    _mm512_cmpeq_epi8_mask
 );
 width!(
     u16,
@@ -227,7 +254,8 @@ width!(
     _mm512_set1_epi16,
     _mm512_loadu_si512,
     _mm512_cmpge_epu16_mask,
-    _mm512_cmple_epu16_mask
+    _mm512_cmple_epu16_mask,
+    _mm512_cmpeq_epi16_mask
 );
 width!(
     u32,
@@ -235,7 +263,8 @@ width!(
     _mm512_set1_epi32,
     _mm512_loadu_si512,
     _mm512_cmpge_epu32_mask,
-    _mm512_cmple_epu32_mask
+    _mm512_cmple_epu32_mask,
+    _mm512_cmpeq_epi32_mask
 );
 width!(
     u64,
@@ -243,56 +272,91 @@ width!(
     _mm512_set1_epi64,
     _mm512_loadu_si512,
     _mm512_cmpge_epu64_mask,
-    _mm512_cmple_epu64_mask
+    _mm512_cmple_epu64_mask,
+    _mm512_cmpeq_epi64_mask
 );
 
 /// Makes `target` the positions of the values in `least..=greatest`. At most 65,536 values.
 pub(super) fn fill_between<T: Width>(target: &mut Words, values: &[T], least: T, greatest: T) {
-    let (whole, rest) = values.as_chunks::<64>();
-    #[cfg(target_arch = "x86_64")]
-    let fast = has_avx512();
-    #[cfg(not(target_arch = "x86_64"))]
-    let fast = false;
-    if fast {
+    let is_in = |value: T| value >= least && value <= greatest;
+    fill(target, values, is_in, |target, whole| {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: the processor has these features.
+        // SAFETY: called only if the processor has these features.
         unsafe {
-            fill_avx512(target, whole, least, greatest);
+            between_avx512(target, whole, least, greatest);
         }
+    });
+}
+
+/// Makes `target` the positions of the values that are among those wanted. At most 65,536 values.
+pub(super) fn fill_any<T: Width>(target: &mut Words, values: &[T], wanted: &[T]) {
+    let is_in = |value: T| wanted.contains(&value);
+    fill(target, values, is_in, |target, whole| {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: called only if the processor has these features.
+        unsafe {
+            any_avx512(target, whole, wanted);
+        }
+    });
+}
+
+/// Whether [`fill_any`] compares many values at once.
+pub(super) fn fills_any_fast() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        has_avx512()
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        false
+    }
+}
+
+/// Fills by `fast` as many whole words as there are values for where the processor can, and by
+/// single values elsewhere.
+fn fill<T: Width>(
+    target: &mut Words,
+    values: &[T],
+    is_in: impl Fn(T) -> bool,
+    fast: impl FnOnce(&mut [u64], &[[T; 64]]),
+) {
+    let (whole, rest) = values.as_chunks::<64>();
+    let mask = |values: &[T]| {
+        let bits = values.iter().enumerate();
+        bits.fold(0, |mask, (bit, value)| {
+            mask | u64::from(is_in(*value)) << bit
+        })
+    };
+    let (first, last) = target.split_at_mut(whole.len());
+    if fills_any_fast() {
+        fast(first, whole);
     } else {
-        for (word, values) in target.iter_mut().zip(whole) {
-            *word = mask(values, least, greatest);
+        for (word, values) in first.iter_mut().zip(whole) {
+            *word = mask(values);
         }
     }
-    for (word, is_rest) in target[whole.len()..]
-        .iter_mut()
-        .zip([true].into_iter().chain(std::iter::repeat(false)))
-    {
-        *word = if is_rest {
-            mask(rest, least, greatest)
-        } else {
-            0
-        };
+    last.fill(0);
+    if let Some(word) = last.first_mut() {
+        *word = mask(rest);
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-fn fill_avx512<T: Width>(target: &mut Words, values: &[[T; 64]], least: T, greatest: T) {
+fn between_avx512<T: Width>(target: &mut [u64], values: &[[T; 64]], least: T, greatest: T) {
     for (word, values) in target.iter_mut().zip(values) {
         // SAFETY: this function is compiled for, and called with, these features.
         *word = unsafe { T::mask_avx512(values, least, greatest) };
     }
 }
 
-/// Bit `n` tells whether value `n`, of at most 64, is in `least..=greatest`.
-#[inline]
-fn mask<T: Width>(values: &[T], least: T, greatest: T) -> u64 {
-    let mut mask = 0;
-    for (bit, value) in values.iter().enumerate() {
-        mask |= u64::from(*value >= least && *value <= greatest) << bit;
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn any_avx512<T: Width>(target: &mut [u64], values: &[[T; 64]], wanted: &[T]) {
+    for (word, values) in target.iter_mut().zip(values) {
+        // SAFETY: this function is compiled for, and called with, these features.
+        *word = unsafe { T::any_mask_avx512(values, wanted) };
     }
-    mask
 }
 
 #[cfg(test)]
@@ -363,6 +427,16 @@ mod tests {
                         found, expected,
                         "bit {bit} of {length} in {least:?}..={greatest:?}"
                     );
+                }
+            }
+            for wanted in [&[][..], &[0, 1, 77], &[1, 5, 9, 200, 255, 4_000, 1 << 33]] {
+                let wanted: Vec<T> = wanted.iter().map(|&value| from(value)).collect();
+                let mut target = scattered(9);
+                fill_any(&mut target, &values, &wanted);
+                for bit in 0..65_536 {
+                    let expected = values.get(bit).is_some_and(|value| wanted.contains(value));
+                    let found = target[bit / 64] >> (bit % 64) & 1 == 1;
+                    assert_eq!(found, expected, "bit {bit} of {length} in {wanted:?}");
                 }
             }
         }

@@ -10,6 +10,10 @@ use super::column::CodeColumn;
 use super::posting::Posting;
 use crate::bits::Block;
 
+/// In the time in which a column of bytes is compared with one code, so many users of a posting
+/// are visited (measured on Zen 4).
+const COMPARING: usize = 350;
+
 /// The codes of one shard's users, in both directions.
 #[derive(Clone, Debug, Default)]
 pub struct CodeIndex {
@@ -61,6 +65,17 @@ impl CodeIndex {
 
     /// Makes a block hold the users with one of the codes.
     pub fn fill_any(&self, codes: &[u32], target: &mut Block) {
+        if Block::fills_any_fast() && codes.len() > 1 {
+            let scan = codes.len() * self.column.width() * COMPARING;
+            let mut visits = 0;
+            let is_worth_it = codes.iter().any(|code| {
+                visits += self.postings.get(code).map_or(0, Posting::visits);
+                visits > scan
+            });
+            if is_worth_it {
+                return self.column.fill_any(codes, target);
+            }
+        }
         fill_any(&self.postings, codes, target);
     }
 

@@ -48,6 +48,15 @@ impl Narrow {
         }
     }
 
+    fn width(&self) -> usize {
+        match self {
+            Self::W1(_) => 1,
+            Self::W2(_) => 2,
+            Self::W4(_) => 4,
+            Self::W8(_) => 8,
+        }
+    }
+
     fn len(&self) -> usize {
         each_width!(self, values => values.len())
     }
@@ -123,6 +132,34 @@ impl CodeColumn {
         self.values.set(position, code_plus_one);
     }
 
+    /// Makes a block hold the users with one of the codes, by comparing every code.
+    pub fn fill_any(&self, codes: &[u32], target: &mut Block) {
+        let wanted = codes.iter().map(|&code| u64::from(code) + 1);
+        let wanted = wanted.filter(|wanted| *wanted <= self.values.largest());
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "those that do not fit are left out"
+        )]
+        match &self.values {
+            Narrow::W1(values) => {
+                target.fill_any(values, &wanted.map(|w| w as u8).collect::<Vec<_>>());
+            }
+            Narrow::W2(values) => {
+                target.fill_any(values, &wanted.map(|w| w as u16).collect::<Vec<_>>());
+            }
+            Narrow::W4(values) => {
+                target.fill_any(values, &wanted.map(|w| w as u32).collect::<Vec<_>>());
+            }
+            Narrow::W8(values) => target.fill_any(values, &wanted.collect::<Vec<_>>()),
+        }
+    }
+
+    /// Bytes of a code.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.values.width()
+    }
+
     /// Counts the selected users by code: adds to `counts[code + 1]` for each who has the code, to
     /// `counts[0]` for each who has none. `counts` grows as needed.
     #[expect(clippy::cast_possible_truncation, reason = "codes are made from a u32")]
@@ -189,12 +226,7 @@ impl NumberColumn {
     /// Bytes of a number.
     #[must_use]
     pub fn width(&self) -> usize {
-        match self.values {
-            Narrow::W1(_) => 1,
-            Narrow::W2(_) => 2,
-            Narrow::W4(_) => 4,
-            Narrow::W8(_) => 8,
-        }
+        self.values.width()
     }
 
     fn widened(&self, value: u64) -> i64 {
