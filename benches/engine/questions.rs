@@ -5,7 +5,8 @@ use headcount::filter;
 use headcount::model::{PropertyName, Timestamp, UserId, Value};
 use headcount::population::Population;
 use headcount::query::{
-    Bound, HistogramBins, Stop, bind, bind_shared, breakdown, check, count, members, summarize,
+    Bound, HistogramBins, Stop, bind, bind_shared, breakdown, check, check_many, count, members,
+    summarize,
 };
 
 use crate::floor::{FIRST_SECOND, Floor};
@@ -341,10 +342,10 @@ fn of_users<'a>(floor: &'a Floor, population: &'a Population) -> Vec<Question<'a
                 )
             }),
             engine: Box::new(move || {
-                let answers = some
-                    .iter()
-                    .flat_map(|(_, user)| check(population, user, &many).expect("a user"));
-                Answer::Bits(answers.collect())
+                let users: Vec<&UserId> = some.iter().map(|(_, user)| user).collect();
+                let answers = check_many(population, &users, &many, &Stop::never());
+                let answers = answers.expect("no deadline").into_iter();
+                Answer::Bits(answers.flat_map(|answer| answer.expect("a user")).collect())
             }),
         },
         Question {

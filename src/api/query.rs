@@ -239,17 +239,7 @@ impl QueryService for Api {
                 let selected = convert::selections(&request.filters, request.expressions)?;
                 let revision = api.applied();
                 let bounds = bind_all(&population, &selected, as_of)?;
-                let path = Path::Field(&ROOT, "user_ids");
-                let mut users = Vec::with_capacity(request.user_ids.len());
-                for (position, user_id) in request.user_ids.into_iter().enumerate() {
-                    stop.check()?;
-                    users.push(check_one(
-                        &population,
-                        user_id,
-                        &bounds,
-                        &Path::Index(&path, position),
-                    ));
-                }
+                let users = check_users(&population, request.user_ids, &bounds, stop)?;
                 Ok(BatchCheckResponse { users, revision })
             })
             .await?;
@@ -389,28 +379,49 @@ fn check_size(request: &BatchCheckRequest) -> Result<(), ApiError> {
         .map_err(|exceeded| ApiError::limit(&path, &exceeded))
 }
 
-fn check_one(
+/// Checks all users whose ids are well-formed; the others have an error each.
+fn check_users(
     population: &Population,
-    user_id: String,
+    user_ids: Vec<String>,
     bounds: &[Bound],
-    path: &Path<'_>,
-) -> UserCheck {
-    match convert::user_id(user_id.as_str(), path) {
-        Ok(user) => {
-            let (members, user_exists) = checked(population, &user, bounds);
-            UserCheck {
+    stop: &Stop,
+) -> Result<Vec<UserCheck>, ApiError> {
+    let path = Path::Field(&ROOT, "user_ids");
+    let users: Vec<Result<UserId, ApiError>> = user_ids
+        .iter()
+        .enumerate()
+        .map(|(position, id)| convert::user_id(id.as_str(), &Path::Index(&path, position)))
+        .collect();
+    let well_formed: Vec<&UserId> = users.iter().flatten().collect();
+    let mut answers = query::check_many(population, &well_formed, bounds, stop)?.into_iter();
+    let checks = users
+        .iter()
+        .zip(user_ids)
+        .map(|(user, user_id)| match user {
+            // One answer for each that is well-formed, in their order.
+            Ok(_) => match answers.next().flatten() {
+                Some(members) => UserCheck {
+                    user_id,
+                    members,
+                    user_exists: true,
+                    error: None,
+                },
+                None => UserCheck {
+                    user_id,
+                    members: vec![false; bounds.len()],
+                    ..Default::default()
+                },
+            },
+            Err(_) => UserCheck {
                 user_id,
-                members,
-                user_exists,
-                error: None,
-            }
-        }
-        Err(error) => UserCheck {
-            user_id,
-            error: Some(error.into()),
-            ..Default::default()
-        },
+                ..Default::default()
+            },
+        });
+    let mut checks: Vec<UserCheck> = checks.collect();
+    for (check, user) in checks.iter_mut().zip(users) {
+        check.error = user.err().map(Into::into);
     }
+    Ok(checks)
 }
 
 /// What must be the same for all pages of one list.

@@ -229,6 +229,54 @@ impl Population {
         found.map(|(_, result)| result)
     }
 
+    /// Reads many users, shard by shard: `read` is given the shard under its lock, and for each of
+    /// the users found there the position in `ids` and the place in the shard. Users who do not
+    /// exist are left out.
+    pub fn with_users(
+        &self,
+        ids: &[&UserId],
+        mut read: impl FnMut(&ShardReader<'_>, &[(usize, u16)]),
+    ) {
+        let candidates = self
+            .table
+            .first_candidates(ids.iter().map(|id| id.as_str()));
+        let mut by_ordinal: Vec<(Ordinal, usize)> = candidates
+            .into_iter()
+            .enumerate()
+            .filter_map(|(position, ordinal)| Some((ordinal?, position)))
+            .collect();
+        by_ordinal.sort_unstable();
+        // Two ids with the same part of a hash, or a user who was erased meanwhile: rare.
+        let mut others = Vec::new();
+        let mut found = Vec::new();
+        for same in by_ordinal.chunk_by(|(a, _), (b, _)| split(*a).0 == split(*b).0) {
+            found.clear();
+            self.with_shard(split(same[0].0).0, |reader| {
+                for &(ordinal, position) in same {
+                    let (_, user) = split(ordinal);
+                    if reader.state.ids.is(user, ids[position].as_str()) {
+                        found.push((position, user));
+                    } else {
+                        others.push(position);
+                    }
+                }
+                if !found.is_empty() {
+                    read(reader, &found);
+                }
+            });
+        }
+        for position in others {
+            let place = self.ordinal_of(ids[position]).map(split);
+            if let Some((number, user)) = place {
+                self.with_shard(number, |reader| {
+                    if reader.state.ids.is(user, ids[position].as_str()) {
+                        read(reader, &[(position, user)]);
+                    }
+                });
+            }
+        }
+    }
+
     fn writer(&self) -> std::sync::MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -163,15 +163,14 @@ fn hex_digit(character: u8) -> Option<u8> {
 
 fn format_uuid(bytes: &[u8; 16]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = String::with_capacity(36);
-    for byte in bytes {
-        if HYPHENS.contains(&text.len()) {
-            text.push('-');
-        }
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    // Where the two digits of each byte are.
+    const PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
+    let mut text = [b'-'; 36];
+    for (byte, place) in bytes.iter().zip(PLACES) {
+        text[place] = DIGITS[usize::from(byte >> 4)];
+        text[place + 1] = DIGITS[usize::from(byte & 15)];
     }
-    text
+    std::str::from_utf8(&text).unwrap_or_default().to_owned()
 }
 
 /// How many tables share the ids, so that no insert waits for more than one 256th of them to move.
@@ -212,13 +211,19 @@ impl Default for UserTable {
 
 impl UserTable {
     fn place(&self, id: &str) -> (&RwLock<HashTable<Entry>>, u32) {
+        let (table, hash) = self.split_hash(id);
+        (&self.tables[usize::from(table)], hash)
+    }
+
+    /// The number of an id's table, and the part of its hash that is kept.
+    fn split_hash(&self, id: &str) -> (u8, u32) {
         let hash = self.hasher.hash_one(id);
         #[expect(
             clippy::cast_possible_truncation,
-            reason = "the upper and the lower half"
+            reason = "the upper byte and the lower half"
         )]
-        let (table, hash) = ((hash >> 56) as usize, hash as u32);
-        (&self.tables[table], hash)
+        let parts = ((hash >> 56) as u8, hash as u32);
+        parts
     }
 
     /// The first ordinal that could be that of an id and that `accept` accepts, and what it made
@@ -241,6 +246,32 @@ impl UserTable {
         (0..)
             .map_while(candidates)
             .find_map(|ordinal| accept(ordinal).map(|found| (ordinal, found)))
+    }
+
+    /// For each id the first ordinal that could be its own, `None` if there is none. Table by
+    /// table, so that the waits for memory of one overlap.
+    pub(super) fn first_candidates<'a>(
+        &self,
+        ids: impl Iterator<Item = &'a str>,
+    ) -> Vec<Option<Ordinal>> {
+        let mut places: Vec<(u8, u32, u32)> = (0..)
+            .zip(ids)
+            .map(|(position, id)| {
+                let (table, hash) = self.split_hash(id);
+                (table, hash, position)
+            })
+            .collect();
+        let mut found = vec![None; places.len()];
+        places.sort_unstable_by_key(|(table, _, _)| *table);
+        for same in places.chunk_by(|a, b| a.0 == b.0) {
+            let table = &self.tables[usize::from(same[0].0)];
+            let table = table.read().unwrap_or_else(PoisonError::into_inner);
+            for &(_, hash, position) in same {
+                let entry = table.find(spread(hash), |entry| entry.hash == hash);
+                found[position as usize] = entry.map(|entry| entry.ordinal);
+            }
+        }
+        found
     }
 
     pub(super) fn insert(&self, id: &str, ordinal: Ordinal) {

@@ -1,9 +1,14 @@
-//! One user: by the columns alone, no bitmap is built.
+//! Given users: by the columns alone, no bitmap is built.
 
 use super::bind::{Bound, Leaf, LeafTest, Node, answer_all};
+use super::stop::{Stop, Stopped};
 use crate::index::{PropertyIndex, Shard};
 use crate::model::UserId;
 use crate::population::Population;
+
+/// Users who are looked up together: as many as hide the time that memory takes to answer, and so
+/// few that a check that is to stop does so soon.
+const TOGETHER: usize = 4_096;
 
 /// Tells for each expression whether a user is meant by it; `None` if there is no such user. All
 /// are answered by the user's values at one moment.
@@ -17,6 +22,49 @@ pub fn check(population: &Population, user: &UserId, bounds: &[Bound]) -> Option
             answers.collect()
         })
     })
+}
+
+/// Tells for each user and each expression whether the user is meant by it, as [`check`] does for
+/// one, each user at a moment of its own. Users are looked up together and checked shard by shard:
+/// a user alone is mostly waiting for memory, several at a time wait together.
+///
+/// # Errors
+/// [`Stopped`] if `stop` said so before all were checked.
+pub fn check_many(
+    population: &Population,
+    users: &[&UserId],
+    bounds: &[Bound],
+    stop: &Stop,
+) -> Result<Vec<Option<Vec<bool>>>, Stopped> {
+    let mut answers = Vec::with_capacity(users.len());
+    for together in users.chunks(TOGETHER) {
+        stop.check()?;
+        answers.extend(answer_all(population, bounds, |bounds| {
+            check_together(population, together, bounds)
+        }));
+    }
+    Ok(answers)
+}
+
+fn check_together(
+    population: &Population,
+    users: &[&UserId],
+    bounds: &[Bound],
+) -> Vec<Option<Vec<bool>>> {
+    let mut answers = vec![None; users.len()];
+    population.with_users(users, |reader, found| {
+        let shard = reader.shard();
+        for (position, _) in found {
+            answers[*position] = Some(Vec::with_capacity(bounds.len()));
+        }
+        for bound in bounds {
+            for (position, place) in found {
+                let holds = holds(&bound.root, shard, *place);
+                answers[*position].get_or_insert_default().push(holds);
+            }
+        }
+    });
+    answers
 }
 
 /// Whether an expression is true for a user.

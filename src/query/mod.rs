@@ -23,7 +23,7 @@ mod summarize;
 
 pub use bind::{BindError, Bound, bind, bind_shared};
 pub use breakdown::{Breakdown, BreakdownError, PropertyBreakdown, breakdown};
-pub use check::check;
+pub use check::{check, check_many};
 pub use count::count;
 pub use explain::{ExplainedNode, Explanation, explain};
 pub use members::{MembersPage, Position, members};

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use generate::{cases, command, expression, now, users};
 use headcount::model::{Action, Expression, Revision, StoreLimits, UserId};
 use headcount::population::Population;
-use headcount::query::{Bound, Stop, bind, check, count, explain, members};
+use headcount::query::{Bound, Stop, bind, check, check_many, count, explain, members};
 use headcount::testing::naive::NaivePopulation;
 use proptest::prelude::*;
 
@@ -75,6 +75,16 @@ fn agree(population: &Population, naive: &NaivePopulation, expressions: &[Expres
         );
         analysis::agree(population, naive, bound, &expected, &properties, 3);
         selected.push(expected);
+    }
+    let all: Vec<UserId> = users().chain(users()).collect();
+    let together: Vec<&UserId> = all.iter().collect();
+    let together = check_many(population, &together, &bounds, &Stop::never()).unwrap();
+    for (position, user) in all.iter().enumerate() {
+        assert_eq!(
+            together[position],
+            check(population, user, &bounds),
+            "{user}"
+        );
     }
     for user in users() {
         let checked = check(population, &user, &bounds);

@@ -8,7 +8,7 @@ use headcount::model::{
     Timestamp, UserId, UserUpdate, Value, ValueType,
 };
 use headcount::population::Population;
-use headcount::query::{Stop, bind, check, count, explain, members};
+use headcount::query::{Stop, bind, check, check_many, count, explain, members};
 use headcount::testing::generate::{Choices, Vocabulary, bytes, expression};
 use headcount::testing::naive::NaivePopulation;
 
@@ -135,6 +135,14 @@ fn many_users_against_naive() {
         );
         if seed % 4 == 0 {
             analysis::agree(&population, &naive, &bound, &expected, &properties, 100);
+        }
+        let ids: Vec<UserId> = (0..USERS + 200).step_by(97).map(user).collect();
+        let asked: Vec<&UserId> = ids.iter().collect();
+        let bounds = std::slice::from_ref(&bound);
+        let together = check_many(&population, &asked, bounds, &Stop::never()).unwrap();
+        for (id, checked) in ids.iter().zip(together) {
+            let expected = naive.user(id).map(|_| vec![expected.contains(id)]);
+            assert_eq!(checked, expected, "{context}: {id}");
         }
         for number in (0..USERS + 200).step_by(997) {
             let id = user(number);
