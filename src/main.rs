@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+// Many small parts of the index come and go: measured against the system's in docs/performance.md.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     headcount::cli::main()
 }

@@ -73,6 +73,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "src/main.rs",
         ],
     ),
+    ("mimalloc", &["src/main.rs"]),
     ("clap", &["src/cli/", "src/main.rs"]),
     ("csv", &["src/cli/"]),
     ("indicatif", &["src/cli/"]),

@@ -2,7 +2,8 @@
 //! the same run. Prints the ratio for each question and asserts that both give the same answer.
 //!
 //! `cargo bench --bench engine -- 1000000` for a million users; 100,000 if no number is given.
-//! Words after the number choose the questions whose names have one of them.
+//! Words after the number choose the questions whose names have one of them; `--seconds=5` asks
+//! each for longer.
 //! Not a Criterion bench: what counts is the ratio of two programs timed in turns, which Criterion
 //! does not print.
 #![allow(
@@ -18,6 +19,9 @@
     clippy::print_stderr,
     reason = "a program that prints numbers about plain CRoaring"
 )]
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 mod floor;
 mod load;
@@ -46,6 +50,9 @@ fn main() {
         .skip(1)
         .filter(|argument| !argument.starts_with('-') && argument.parse::<u64>().is_err())
         .collect();
+    let window = std::env::args()
+        .find_map(|argument| argument.strip_prefix("--seconds=")?.parse().ok())
+        .map_or(Duration::from_millis(300), Duration::from_secs_f64);
     let world = World::new();
     let names = Names::new();
     let mut floor = Floor::new();
@@ -84,7 +91,7 @@ fn main() {
         {
             continue;
         }
-        let (floor_time, engine_time) = in_turns(&question);
+        let (floor_time, engine_time) = in_turns(&question, window);
         let ratio = engine_time.as_secs_f64() / floor_time.as_secs_f64();
         let mark = if ratio <= question.goal {
             ""
@@ -121,7 +128,7 @@ fn main() {
 }
 
 /// The median times of floor and engine, timed in turns for a while.
-fn in_turns(question: &questions::Question<'_>) -> (Duration, Duration) {
+fn in_turns(question: &questions::Question<'_>, window: Duration) -> (Duration, Duration) {
     let (expected, found) = ((question.floor)(), (question.engine)());
     assert_eq!(expected, found, "{}", question.name);
     // Short questions are asked many times between two looks at the clock.
@@ -134,9 +141,7 @@ fn in_turns(question: &questions::Question<'_>) -> (Duration, Duration) {
     let (engine_repeats, floor_repeats) = (repeats(engine_once), repeats(floor_once));
     let (mut floor_times, mut engine_times) = (Vec::new(), Vec::new());
     let begin = Instant::now();
-    while floor_times.len() < 15
-        || (begin.elapsed() < Duration::from_millis(300) && floor_times.len() < 2_000)
-    {
+    while floor_times.len() < 15 || (begin.elapsed() < window && floor_times.len() < 100_000) {
         floor_times.push(time(floor_repeats, &*question.floor));
         engine_times.push(time(engine_repeats, &*question.engine));
     }

@@ -257,9 +257,11 @@ fn of_segments<'a>(floor: &'a Floor, population: &'a Population) -> Vec<Question
                 let bins = HistogramBins::Suitable;
                 let found = summarize(population, &segment, &age, &[], &bins, &Stop::never());
                 let found = found.expect("no deadline").statistics.expect("some users");
-                let numbers = [found.mean, found.median].map(|value| match value {
-                    Value::Double(number) => number.get(),
-                    other => panic!("{other:?} is no double"),
+                let numbers = [found.mean, found.median].map(|value| {
+                    let Value::Double(number) = value else {
+                        panic!("{value:?} is no double");
+                    };
+                    number.get()
                 });
                 Answer::Numbers(numbers.to_vec())
             }),

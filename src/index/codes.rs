@@ -51,6 +51,10 @@ impl CodeIndex {
         before
     }
 
+    pub(super) fn touch(&self, users: impl Iterator<Item = u16>) -> u64 {
+        self.column.touch(users)
+    }
+
     /// The users with a code.
     #[must_use]
     pub fn posting(&self, code: u32) -> Option<&Posting> {

@@ -57,6 +57,17 @@ impl Narrow {
         }
     }
 
+    #[expect(
+        clippy::unnecessary_cast,
+        clippy::cast_lossless,
+        reason = "one body for four widths"
+    )]
+    fn touch(&self, users: impl Iterator<Item = u16>) -> u64 {
+        each_width!(self, values => users.fold(0, |sum, user| {
+            sum ^ values.get(usize::from(user)).map_or(0, |&value| value as u64)
+        }))
+    }
+
     fn len(&self) -> usize {
         each_width!(self, values => values.len())
     }
@@ -158,6 +169,12 @@ impl CodeColumn {
     #[must_use]
     pub fn width(&self) -> usize {
         self.values.width()
+    }
+
+    /// Reads the values of some users without looking at them, so that the memory they are in is
+    /// on its way when they are looked at. What is returned means nothing.
+    pub(super) fn touch(&self, users: impl Iterator<Item = u16>) -> u64 {
+        self.values.touch(users)
     }
 
     /// Counts the selected users by code: adds to `counts[code + 1]` for each who has the code, to
@@ -301,6 +318,14 @@ impl NumberColumn {
     #[must_use]
     pub fn present(&self) -> &Block {
         &self.present
+    }
+
+    /// As [`CodeColumn::touch`].
+    pub(super) fn touch(&self, users: impl Iterator<Item = u16> + Clone) -> u64 {
+        let present = users.clone().fold(0, |sum, user| {
+            sum ^ self.present.words()[usize::from(user >> 6)]
+        });
+        present ^ self.values.touch(users)
     }
 
     /// How many users have a number.

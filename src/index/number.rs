@@ -30,6 +30,10 @@ impl NumberIndex {
         self.column.get(user)
     }
 
+    pub(super) fn touch(&self, users: impl Iterator<Item = u16> + Clone) -> u64 {
+        self.column.touch(users)
+    }
+
     /// Gives a user a number, or none; returns the one before.
     pub fn set(&mut self, user: u16, number: Option<i64>) -> Option<i64> {
         let before = self.column.get(user);

@@ -117,6 +117,21 @@ impl SetColumn {
         self.pool.holds(start, length, code)
     }
 
+    /// As [`super::column::CodeColumn::touch`]: where the sets are, then their first codes.
+    pub(super) fn touch(&self, users: impl Iterator<Item = u16> + Clone) -> u64 {
+        let places = users.clone().fold(0, |sum, user| {
+            let (start, length) = self.place(user);
+            sum ^ start as u64 ^ length as u64
+        });
+        users.fold(places, |sum, user| {
+            let start = self.place(user).0;
+            sum ^ match &self.pool {
+                Pool::W2(codes) => codes.get(start).map_or(0, |&code| code.into()),
+                Pool::W4(codes) => codes.get(start).map_or(0, |&code| code.into()),
+            }
+        })
+    }
+
     /// Adds to `counts[code + 1]` for each code of each selected user, to `counts[0]` for each user
     /// without codes. `counts` grows as needed.
     pub(super) fn tally(&self, selected: &Block, counts: &mut Vec<u64>) {

@@ -47,6 +47,10 @@ impl SetIndex {
         self.column.get(user)
     }
 
+    pub(super) fn touch(&self, users: impl Iterator<Item = u16> + Clone) -> u64 {
+        self.column.touch(users)
+    }
+
     /// Whether a user has a set.
     #[must_use]
     pub fn is_set(&self, user: u16) -> bool {

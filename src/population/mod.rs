@@ -252,6 +252,8 @@ impl Population {
         for same in by_ordinal.chunk_by(|(a, _), (b, _)| split(*a).0 == split(*b).0) {
             found.clear();
             self.with_shard(split(same[0].0).0, |reader| {
+                let places = same.iter().map(|(ordinal, _)| split(*ordinal).1);
+                reader.state.ids.touch(places);
                 for &(ordinal, position) in same {
                     let (_, user) = split(ordinal);
                     if reader.state.ids.is(user, ids[position].as_str()) {

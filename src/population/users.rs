@@ -121,6 +121,16 @@ impl Ids {
         }
     }
 
+    /// Reads the ids of some users without looking at them, so that the reads wait for memory
+    /// together.
+    pub(super) fn touch(&self, users: impl Iterator<Item = u16>) {
+        std::hint::black_box(users.fold(0, |sum, user| {
+            let position = usize::from(user);
+            let kind = self.kinds.get(position).copied().unwrap_or(0);
+            sum ^ kind ^ self.entries.get(position).map_or(0, |entry| entry[0])
+        }));
+    }
+
     pub(super) fn heap_bytes(&self) -> usize {
         self.kinds.capacity() + self.entries.capacity() * INLINE_BYTES + self.arena.capacity()
     }

@@ -1,5 +1,7 @@
 //! Given users: by the columns alone, no bitmap is built.
 
+use smallvec::SmallVec;
+
 use super::bind::{Bound, Leaf, LeafTest, Node, answer_all};
 use super::stop::{Stop, Stopped};
 use crate::index::{PropertyIndex, Shard};
@@ -51,20 +53,110 @@ fn check_together(
     users: &[&UserId],
     bounds: &[Bound],
 ) -> Vec<Option<Vec<bool>>> {
+    let mut properties = Vec::new();
+    for bound in bounds {
+        collect_properties(&bound.root, &mut properties);
+    }
+    properties.sort_unstable();
+    properties.dedup();
     let mut answers = vec![None; users.len()];
     population.with_users(users, |reader, found| {
         let shard = reader.shard();
+        for index in properties.iter().filter_map(|number| shard.index(*number)) {
+            index.touch(found.iter().map(|(_, place)| *place));
+        }
         for (position, _) in found {
             answers[*position] = Some(Vec::with_capacity(bounds.len()));
         }
-        for bound in bounds {
-            for (position, place) in found {
-                let holds = holds(&bound.root, shard, *place);
-                answers[*position].get_or_insert_default().push(holds);
+        for some in found.chunks(64) {
+            let places: SmallVec<[u16; 64]> = some.iter().map(|(_, place)| *place).collect();
+            for bound in bounds {
+                let holding = holding(&bound.root, shard, &places);
+                for (bit, (position, _)) in some.iter().enumerate() {
+                    let answers = answers[*position].get_or_insert_default();
+                    answers.push(holding >> bit & 1 == 1);
+                }
             }
         }
     });
     answers
+}
+
+/// For which of at most 64 users an expression is true: bit `n` tells of user `n`. Test by test
+/// for all of them, so that what a test needs is looked up once.
+fn holding(node: &Node, shard: &Shard, users: &[u16]) -> u64 {
+    let everyone = bits(users, |_| true);
+    match node {
+        Node::Everyone => everyone,
+        Node::Not(operand) => everyone & !holding(operand, shard, users),
+        Node::And(operands) => {
+            let mut left = everyone;
+            for operand in operands {
+                if left == 0 {
+                    break;
+                }
+                left &= holding(operand, shard, users);
+            }
+            left
+        }
+        Node::Or(operands) => {
+            let mut found = 0;
+            for operand in operands {
+                if found == everyone {
+                    break;
+                }
+                found |= holding(operand, shard, users);
+            }
+            found
+        }
+        Node::AtLeast(..) => bits(users, |user| holds(node, shard, user)),
+        Node::Leaf(leaf) => leaf_holding(leaf, shard, users),
+    }
+}
+
+fn bits(users: &[u16], holds: impl Fn(u16) -> bool) -> u64 {
+    let users = users.iter().enumerate();
+    users.fold(0, |bits, (bit, user)| bits | u64::from(holds(*user)) << bit)
+}
+
+/// Which of some users pass one test.
+fn leaf_holding(leaf: &Leaf, shard: &Shard, users: &[u16]) -> u64 {
+    match (shard.index(leaf.property), &leaf.test) {
+        (Some(PropertyIndex::Codes(index)), LeafTest::AnyCode(codes)) => match &codes[..] {
+            [code] => bits(users, |user| index.get(user) == Some(*code)),
+            _ => bits(users, |user| {
+                index
+                    .get(user)
+                    .is_some_and(|code| codes.binary_search(&code).is_ok())
+            }),
+        },
+        (Some(PropertyIndex::Sets(index)), LeafTest::AnyCode(codes)) => {
+            bits(users, |user| index.has_any(user, codes))
+        }
+        (Some(PropertyIndex::Numbers(index)), LeafTest::Between(least, greatest)) => {
+            bits(users, |user| {
+                index
+                    .get(user)
+                    .is_some_and(|number| number >= *least && number <= *greatest)
+            })
+        }
+        (Some(_), _) => bits(users, |user| leaf_holds(leaf, shard, user)),
+        (None, _) => 0,
+    }
+}
+
+/// The numbers of the properties that an expression tests.
+fn collect_properties(node: &Node, properties: &mut Vec<u32>) {
+    match node {
+        Node::Everyone => {}
+        Node::Not(operand) => collect_properties(operand, properties),
+        Node::And(operands) | Node::Or(operands) | Node::AtLeast(_, operands) => {
+            for operand in operands {
+                collect_properties(operand, properties);
+            }
+        }
+        Node::Leaf(leaf) => properties.push(leaf.property),
+    }
 }
 
 /// Whether an expression is true for a user.
