@@ -25,6 +25,7 @@ fn open(folder: &std::path::Path) -> Engine {
 fn set(user: &str, property: &str, value: i64) -> Command {
     Command::Population {
         name: PopulationName::default(),
+        once: None,
         action: Action::Write(NonEmpty::one(UserUpdate {
             user: UserId::new(user).unwrap(),
             value_time: None,
@@ -82,6 +83,7 @@ enum Step {
 fn in_population(name: &str, action: Action) -> Command {
     Command::Population {
         name: PopulationName::new(name).unwrap(),
+        once: None,
         action,
     }
 }
