@@ -21,6 +21,7 @@ pub(super) use streams::{Streams, encode_streams};
 use super::{Changes, Judged, Population, Refusal, Writer};
 use crate::codec::{DecodeError, Decoder};
 use crate::model::{Action, Digest, Once, RequestId, Revision, StreamId};
+use streams::Stream;
 
 /// What a request id is known by. The three kinds never meet: each has a first byte of its own.
 fn of_request(id: &RequestId) -> Digest {
@@ -31,8 +32,9 @@ fn of_stream(id: &StreamId) -> Digest {
     Digest::of(&[b"s", id.as_str().as_bytes()])
 }
 
-fn of_batch(stream: &Digest, sequence: u64) -> Digest {
-    Digest::of(&[b"b", stream.bytes(), &sequence.to_le_bytes()])
+fn of_batch(name: &Digest, stream: &Stream, sequence: u64) -> Digest {
+    let since = stream.since.number().to_le_bytes();
+    Digest::of(&[b"b", name.bytes(), &since, &sequence.to_le_bytes()])
 }
 
 impl Population {
@@ -60,7 +62,8 @@ impl Population {
     /// there is none, or none is remembered.
     #[must_use]
     pub fn last_of_stream(&self, id: &StreamId) -> Option<(u64, Revision)> {
-        self.streams.read().last(&of_stream(id))
+        let stream = self.streams.read().get(&of_stream(id))?;
+        Some((stream.sequence, stream.revision))
     }
 
     /// Whether anything is remembered.
@@ -97,40 +100,49 @@ impl Population {
         &self,
         writer: &mut Writer,
         revision: Revision,
-        stream: &StreamId,
+        id: &StreamId,
         (previous, sequence): (u64, u64),
         action: &Action,
     ) -> Judged {
-        let digest = of_stream(stream);
-        let known = self.streams.read().last(&digest);
-        let (last, last_revision) = known.unwrap_or_default();
-        if sequence <= last {
+        let name = of_stream(id);
+        let known = self.streams.read().get(&name);
+        let last = known.unwrap_or(Stream {
+            since: revision,
+            ..Stream::default()
+        });
+        let batch = of_batch(&name, &last, sequence);
+        if sequence <= last.sequence {
             // What a batch changed is not remembered, only what refused it.
-            return match writer.requests.find(&of_batch(&digest, sequence)) {
+            return match writer.requests.find(&batch) {
                 Some(first) => Judged {
                     revision: first.revision,
                     outcome: outcome::decode(&first.detail, action),
                     replayed: true,
                 },
                 None => Judged {
-                    revision: last_revision,
+                    revision: last.revision,
                     outcome: Ok(Changes::default()),
                     replayed: true,
                 },
             };
         }
-        if previous != last {
+        if previous != last.sequence {
+            let last = last.sequence;
             let refusal = Refusal::SequenceConflict { previous, last };
             return Judged::first(revision, Err(refusal));
         }
         let outcome = self.carry(writer, revision, action);
         if outcome.is_err() {
-            let batch = of_batch(&digest, sequence);
             self.remember(writer, revision, batch, 0, action, &outcome);
         }
         let most = writer.limits.streams;
         let mut streams = self.streams.write(revision, self.epoch(), encode_streams);
-        streams.advance(digest, sequence, revision, most);
+        let stream = Stream {
+            sequence,
+            revision,
+            ..last
+        };
+        streams.put(name, stream, most);
         Judged::first(revision, outcome)
     }
 

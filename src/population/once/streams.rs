@@ -11,34 +11,45 @@ use hashbrown::HashMap;
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::model::{Digest, Revision};
 
-/// The last sequence of each stream.
+/// How far a stream got.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Stream {
+    /// The last sequence.
+    pub(super) sequence: u64,
+    /// The revision of that.
+    pub(super) revision: Revision,
+    /// Since when it is remembered: what was before that is not about this stream, but about one
+    /// of the same name that was forgotten.
+    pub(super) since: Revision,
+}
+
+/// How far each stream got.
 #[derive(Debug, Default)]
 pub(in crate::population) struct Streams {
-    last: HashMap<Digest, (u64, Revision), RandomState>,
+    known: HashMap<Digest, Stream, RandomState>,
     /// The same by their last use.
     by_use: BTreeSet<(Revision, Digest)>,
 }
 
 impl Streams {
-    /// The last sequence of a stream, and its revision.
-    pub(super) fn last(&self, stream: &Digest) -> Option<(u64, Revision)> {
-        self.last.get(stream).copied()
+    pub(super) fn get(&self, name: &Digest) -> Option<Stream> {
+        self.known.get(name).copied()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.last.is_empty()
+        self.known.is_empty()
     }
 
     /// Says how far a stream got, and forgets those used least recently beyond `most`.
-    pub(super) fn advance(&mut self, stream: Digest, sequence: u64, revision: Revision, most: u64) {
-        if let Some((_, before)) = self.last.insert(stream, (sequence, revision)) {
-            self.by_use.remove(&(before, stream));
+    pub(super) fn put(&mut self, name: Digest, stream: Stream, most: u64) {
+        if let Some(before) = self.known.insert(name, stream) {
+            self.by_use.remove(&(before.revision, name));
         }
-        self.by_use.insert((revision, stream));
-        while self.last.len() as u64 > most
+        self.by_use.insert((stream.revision, name));
+        while self.known.len() as u64 > most
             && let Some((_, oldest)) = self.by_use.pop_first()
         {
-            self.last.remove(&oldest);
+            self.known.remove(&oldest);
         }
     }
 
@@ -46,18 +57,19 @@ impl Streams {
     pub(in crate::population) fn heap_bytes(&self) -> usize {
         // A tree's nodes are two thirds full on average.
         let node = size_of::<(Revision, Digest)>() * 3 / 2;
-        self.last.allocation_size() + self.by_use.len() * node
+        self.known.allocation_size() + self.by_use.len() * node
     }
 }
 
 pub(in crate::population) fn encode_streams(streams: &Streams) -> Vec<u8> {
     let mut encoder = Encoder::new();
     encoder.count(streams.by_use.len() as u64);
-    for (revision, stream) in &streams.by_use {
-        let (sequence, _) = streams.last(stream).unwrap_or_default();
-        encoder.raw(stream.bytes());
-        encoder.count(revision.number());
-        encoder.count(sequence);
+    for (_, name) in &streams.by_use {
+        let stream = streams.get(name).unwrap_or_default();
+        encoder.raw(name.bytes());
+        encoder.count(stream.sequence);
+        encoder.count(stream.revision.number());
+        encoder.count(stream.since.number());
     }
     encoder.into_bytes()
 }
@@ -67,14 +79,18 @@ impl Streams {
     pub(in crate::population) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut decoder = Decoder::new(bytes);
         let mut streams = Self::default();
-        for _ in 0..decoder.length(18)? {
-            let stream = super::read_digest(&mut decoder)?;
-            let revision = decoder.count()?;
-            let sequence = decoder.count()?;
-            if streams.last.contains_key(&stream) {
-                return Err(decoder.bad_value("the revision of a stream named twice", revision));
+        for _ in 0..decoder.length(19)? {
+            let name = super::read_digest(&mut decoder)?;
+            let stream = Stream {
+                sequence: decoder.count()?,
+                revision: Revision::new(decoder.count()?),
+                since: Revision::new(decoder.count()?),
+            };
+            if streams.get(&name).is_some() {
+                let sequence = stream.sequence;
+                return Err(decoder.bad_value("the sequence of a stream named twice", sequence));
             }
-            streams.advance(stream, sequence, Revision::new(revision), u64::MAX);
+            streams.put(name, stream, u64::MAX);
         }
         decoder.finish()?;
         Ok(streams)

@@ -407,6 +407,26 @@ fn the_streams_used_last_are_remembered() {
     assert_eq!(judged.outcome, Err(conflict));
 }
 
+/// A stream that was forgotten begins anew, and so do its sequences.
+#[test]
+fn a_refusal_is_not_told_to_a_later_stream_of_the_same_name() {
+    let mut world = World::new(10, 1);
+    world.apply(&request("text", 0), &set_text("u", "n"));
+    let refused = world.apply(&batch("s", 0, 1), &increment("u"));
+    assert!(refused.outcome.is_err());
+    world.apply(&request("away", 0), &Action::DeleteProperty(name("n")));
+    world.apply(&batch("another", 0, 1), &increment("v"));
+    for restarted in [false, true] {
+        if restarted {
+            world.restart();
+        }
+        let judged = world.apply(&batch("s", 0, 1), &increment("u"));
+        assert_eq!(judged.outcome, Ok(Changes::default()));
+        assert_eq!(judged.replayed, restarted);
+    }
+    assert_eq!(world.n("u"), 1);
+}
+
 #[test]
 fn ids_of_requests_and_streams_do_not_meet() {
     let mut world = World::new(10, 10);
@@ -546,7 +566,12 @@ fn memory_is_what_the_documentation_says() {
     let most = limit::STREAMS.default;
     let mut streams = Streams::default();
     for number in 0..2 * most {
-        streams.advance(digest(number), 1, Revision::new(number), most);
+        let stream = Stream {
+            sequence: 1,
+            revision: Revision::new(number),
+            since: Revision::new(number),
+        };
+        streams.put(digest(number), stream, most);
     }
     let each = streams.heap_bytes() as f64 / most as f64;
     println!("{each:.1} bytes a stream");
