@@ -65,6 +65,10 @@ impl Segment {
             revision: first.revision,
             detail_end: self.details.len() as u64,
         });
+        if self.is_full() {
+            self.entries.shrink_to_fit();
+            self.details.shrink_to_fit();
+        }
     }
 
     fn detail(&self, place: usize) -> &[u8] {

@@ -544,24 +544,40 @@ fn digest(number: u64) -> Digest {
     Digest::from_bytes(spread.to_le_bytes())
 }
 
-#[test]
-#[expect(clippy::cast_precision_loss, reason = "a number to print")]
-fn memory_is_what_the_documentation_says() {
-    let most = limit::REQUEST_IDS.default;
+/// Remembers so many request ids with outcomes of some size; returns how many are remembered and
+/// the bytes that takes.
+fn remember(number: u64, detail: usize) -> (u64, usize) {
     let mut requests = Requests::default();
     let first = requests::First {
         revision: Revision::new(1),
         content: 1,
-        detail: Vec::new(),
+        detail: vec![0; detail],
     };
-    // More than are remembered, so that what is forgotten is counted while it stays.
-    for number in 0..most + requests::SEGMENT_ENTRIES as u64 - 1 {
-        requests.remember(digest(number), &first, 0, most);
+    for number in 0..number {
+        requests.remember(digest(number), &first, 0, limit::REQUEST_IDS.default);
     }
-    assert_eq!(requests.len(), most);
-    let each = requests.heap_bytes() as f64 / most as f64;
+    (requests.len(), requests.heap_bytes())
+}
+
+#[test]
+#[expect(clippy::cast_precision_loss, reason = "numbers to print")]
+fn memory_is_what_the_documentation_says() {
+    let most = limit::REQUEST_IDS.default;
+    // More than are remembered, so that what is forgotten is counted while it stays.
+    let more = most + requests::SEGMENT_ENTRIES as u64 - 1;
+    let (remembered, bytes) = remember(more, 0);
+    assert_eq!(remembered, most);
+    let each = bytes as f64 / most as f64;
     println!("{each:.1} bytes a request id");
-    assert!(each < 60.0, "{each} bytes a request id");
+    assert!(each < 60.0 && bytes < 62_000_000, "{bytes}");
+
+    for (number, detail) in [(more, 64), (2_000, 100_000)] {
+        let (remembered, bytes) = remember(number, detail);
+        println!("{bytes} bytes for {remembered} request ids with outcomes of {detail} bytes");
+        let allowed = most * requests::DETAIL_BYTES;
+        assert!((remembered + 1) * detail as u64 > allowed, "{remembered}");
+        assert!(bytes < 62_000_000 + 70_000_000, "{bytes}");
+    }
 
     let most = limit::STREAMS.default;
     let mut streams = Streams::default();
@@ -575,5 +591,5 @@ fn memory_is_what_the_documentation_says() {
     }
     let each = streams.heap_bytes() as f64 / most as f64;
     println!("{each:.1} bytes a stream");
-    assert!(each < 130.0, "{each} bytes a stream");
+    assert!(each < 120.0, "{each} bytes a stream");
 }
