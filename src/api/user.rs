@@ -87,7 +87,12 @@ impl UserService for Api {
             .await?;
         let existed = committed.changes.erased;
         if !existed && !request.allow_missing {
-            return Err(user_not_found().into());
+            let error = user_not_found();
+            return Err(if committed.replayed {
+                error.fact("replayed", true).into()
+            } else {
+                error.into()
+            });
         }
         Ok(Response::new(DeleteUserResponse {
             revision: self.revision(committed.revision),

@@ -204,6 +204,20 @@ async fn a_deletion_that_is_sent_again_erases_nobody_new() {
     };
     assert_eq!(again.into_inner(), replayed);
     assert_eq!(service.count("n = 2").await, 1);
+
+    // Who was not there then is not erased later.
+    let request = || DeleteUserRequest {
+        user_id: "late".into(),
+        request_id: "e".into(),
+        ..DeleteUserRequest::default()
+    };
+    let missing = service.user().delete_user(request()).await;
+    expect_error(missing, Code::NotFound, "USER_NOT_FOUND", None);
+    service.write(vec![user("late")]).await;
+    let again = service.user().delete_user(request()).await;
+    let status = expect_error(again, Code::NotFound, "USER_NOT_FOUND", None);
+    assert_eq!(fact(&status, "replayed"), "true");
+    assert_eq!(service.members("TRUE").await, ["u", "late"]);
     service.stop().await;
 }
 

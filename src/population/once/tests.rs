@@ -538,6 +538,53 @@ fn parts_that_are_missing_or_do_not_fit_are_refused() {
     assert!(matches!(error, RestoreError::Mismatch { .. }), "{error}");
 }
 
+/// A damaged part whose checksum happens to fit is refused, or is one that never panics.
+#[test]
+fn damage_is_refused_or_remembers_something_else() {
+    let mut world = World::new(4, 3);
+    let refused = set_text("u", "n");
+    let sent = |number: u64| {
+        [
+            (request(&format!("r{number}"), 7), increment("u")),
+            (request(&format!("refused {number}"), 7), refused.clone()),
+            (batch(&format!("s{number}"), 0, 1), increment("u")),
+            (batch(&format!("s{number}"), 1, 2), refused.clone()),
+        ]
+    };
+    for (once, action) in (0..4).flat_map(sent) {
+        world.apply(&once, &action);
+    }
+    let limits = world.population.writer().limits;
+    let parts = world.parts();
+    let names = parts
+        .keys()
+        .filter(|name| name.starts_with("requests") || *name == "streams");
+    let (mut accepted, mut found_damaged) = (0, 0);
+    for name in names {
+        for position in 0..parts[name].len() {
+            let mut damaged = parts.clone();
+            damaged.get_mut(name).unwrap()[position] ^= 1 << (position % 8);
+            let Ok(population) = restore(limits, world.revision, &damaged) else {
+                found_damaged += 1;
+                continue;
+            };
+            accepted += 1;
+            let mut world = World {
+                population: Arc::new(population),
+                revision: world.revision,
+            };
+            for (once, action) in (2..7).flat_map(sent) {
+                world.apply(&once, &action);
+            }
+            world.restart();
+        }
+    }
+    assert!(
+        accepted > 20 && found_damaged > 20,
+        "{accepted} {found_damaged}"
+    );
+}
+
 /// Digests that differ, without the work of making them.
 fn digest(number: u64) -> Digest {
     let spread = u128::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
