@@ -361,6 +361,14 @@ async fn a_stream_that_is_resumed_says_where_and_repeats_nothing() {
     let answers = [(4, true), (6, true), (7, true), (8, true), (10, false)];
     assert_eq!(stream.answered(5).await, answers);
     assert_eq!(service.count("n = 5").await, 1);
+    // Who leaves out what it need not send again does not leave a gap.
+    let (mut stream, last) = Stream::open(&service, "s").await;
+    assert_eq!(last, 10);
+    for sequence in [6, 12] {
+        stream.increment(sequence).await;
+    }
+    assert_eq!(stream.answered(2).await, [(6, true), (12, false)]);
+    assert_eq!(service.count("n = 6").await, 1);
     // Another stream begins at the beginning, and so does the same in another population.
     assert_eq!(Stream::open(&service, "t").await.1, 0);
     let mut elsewhere = Stream::start(&service).await;

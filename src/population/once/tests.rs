@@ -200,6 +200,10 @@ fn outcomes_that_take_much_memory_leave_place_for_fewer_ids() {
     let remembered = world.population.writer().requests.len();
     // About 125 bytes each, and 6,400 are allowed.
     assert!((50..=52).contains(&remembered), "{remembered}");
+    // What was forgotten does not count after a restart either.
+    world.restart();
+    world.apply(&request("after", 0), &refused);
+    assert_eq!(world.population.writer().requests.len(), remembered);
     // Small ones take their place again.
     for number in 0..2 * ALLOWED {
         world.apply(&request(&format!("s{number}"), 0), &increment("u"));
