@@ -6,7 +6,7 @@
 use headcount::engine::record::{decode, encode};
 use headcount::model::{Command, PopulationName, Revision, StoreLimits};
 use headcount::population::Population;
-use headcount::testing::generate::{Choices, action};
+use headcount::testing::generate::{Choices, action, once};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -16,8 +16,8 @@ fuzz_target!(|bytes: &[u8]| {
         revision += 1;
         match command {
             Command::SetLimits(limits) => population.set_limits(*limits),
-            Command::Population { action, .. } => {
-                let _ = population.apply(Revision::new(revision), action);
+            Command::Population { once, action, .. } => {
+                let _ = population.apply_once(Revision::new(revision), once.as_ref(), action);
             }
         }
     };
@@ -27,6 +27,7 @@ fuzz_target!(|bytes: &[u8]| {
     for _ in 0..choices.below(8) {
         let command = Command::Population {
             name: PopulationName::default(),
+            once: once(&mut choices),
             action: action(&mut choices),
         };
         let mut encoded = encode(&command);

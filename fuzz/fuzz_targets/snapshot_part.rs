@@ -9,7 +9,7 @@ use std::sync::Arc;
 use headcount::model::{Expression, Revision, StoreLimits, Timestamp};
 use headcount::population::Population;
 use headcount::query::{Stop, bind, count, members};
-use headcount::testing::generate::{Choices, Vocabulary, action, expression};
+use headcount::testing::generate::{Choices, Vocabulary, action, expression, once};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -17,7 +17,9 @@ fuzz_target!(|bytes: &[u8]| {
     let population = Arc::new(Population::new(StoreLimits::default()));
     let actions = 1 + choices.below(12) as u64;
     for number in 1..=actions {
-        let _ = population.apply(Revision::new(number), &action(&mut choices));
+        let once = once(&mut choices);
+        let action = action(&mut choices);
+        let _ = population.apply_once(Revision::new(number), once.as_ref(), &action);
     }
     let capture = population.begin_capture();
     let mut parts: BTreeMap<String, Vec<u8>> = capture
@@ -68,6 +70,8 @@ fuzz_target!(|bytes: &[u8]| {
         }
     }
     for number in 1..=4 {
-        let _ = restored.apply(Revision::new(actions + number), &action(&mut choices));
+        let once = once(&mut choices);
+        let action = action(&mut choices);
+        let _ = restored.apply_once(Revision::new(actions + number), once.as_ref(), &action);
     }
 });

@@ -117,7 +117,13 @@ impl ApiError {
     /// A refused write, with the field that the refused change came from.
     pub(super) fn refused_write(error: CommitError, origins: &Origins, root: &Path<'_>) -> Self {
         let field = match &error {
-            CommitError::Refused(refusal) => {
+            CommitError::Refused(Refusal::RequestIdReused) => {
+                Some(Path::Field(root, "request_id").to_string())
+            }
+            CommitError::Refused(Refusal::SequenceConflict { .. }) => {
+                Some(Path::Field(root, "sequence").to_string())
+            }
+            CommitError::Refused(refusal) | CommitError::RefusedBefore(refusal) => {
                 origins.field(refusal.update(), refusal.property(), root)
             }
             CommitError::ReadOnly { .. } | CommitError::Stopping | CommitError::Overloaded => None,
@@ -183,7 +189,8 @@ impl From<Refusal> for ApiError {
             Refusal::OutOfRange { value_type, .. } | Refusal::PropertyExists { value_type, .. } => {
                 api.fact("type", value_type)
             }
-            Refusal::PropertyNotFound { .. } => api,
+            Refusal::SequenceConflict { last, .. } => api.fact("last_sequence", last),
+            Refusal::PropertyNotFound { .. } | Refusal::RequestIdReused => api,
         }
     }
 }
@@ -192,6 +199,7 @@ impl From<CommitError> for ApiError {
     fn from(error: CommitError) -> Self {
         match error {
             CommitError::Refused(refusal) => refusal.into(),
+            CommitError::RefusedBefore(refusal) => Self::from(refusal).fact("replayed", true),
             error @ (CommitError::ReadOnly { .. }
             | CommitError::Stopping
             | CommitError::Overloaded) => Self::new(error.reason(), error),

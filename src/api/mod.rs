@@ -17,6 +17,7 @@ mod schema;
 mod status;
 mod token;
 mod user;
+mod write_stream;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -66,6 +66,7 @@ impl SchemaService for Api {
         let declaration = declaration(request.property)?;
         let command = Command::Population {
             name,
+            once: None,
             action: Action::CreateProperty(declaration.clone()),
         };
         let committed = deadline
@@ -168,6 +169,7 @@ impl SchemaService for Api {
         let population = self.population(&name)?;
         let command = Command::Population {
             name,
+            once: None,
             action: Action::DeleteProperty(property),
         };
         let committed = deadline
@@ -179,6 +181,7 @@ impl SchemaService for Api {
                         ApiError::property_not_found(&property, &near).at("name")
                     }
                     error @ (CommitError::Refused(_)
+                    | CommitError::RefusedBefore(_)
                     | CommitError::ReadOnly { .. }
                     | CommitError::Stopping
                     | CommitError::Overloaded) => error.into(),

@@ -61,6 +61,8 @@ fn sent(reason: Reason) -> Sent {
         Reason::UserNotFound => (Code::NotFound, ErrorReason::UserNotFound, None),
         Reason::PropertyNotFound => (Code::NotFound, ErrorReason::PropertyNotFound, None),
         Reason::PropertyExists => (Code::AlreadyExists, ErrorReason::PropertyExists, None),
+        Reason::RequestIdReused => (Code::FailedPrecondition, ErrorReason::RequestIdReused, None),
+        Reason::SequenceConflict => (Code::Aborted, ErrorReason::SequenceConflict, None),
         Reason::PageTokenInvalid => (Code::InvalidArgument, ErrorReason::PageTokenInvalid, None),
         Reason::RevisionInvalid => (Code::InvalidArgument, ErrorReason::RevisionInvalid, None),
         Reason::DeadlineExceeded => (Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, None),

@@ -2,11 +2,12 @@
 
 use tonic::{Request, Response};
 
-use super::convert::{self, Path};
+use super::convert::{self, Origins, Path};
 use super::deadline::Deadline;
 use super::error::ApiError;
 use super::{Api, RpcStatus};
-use crate::model::{Action, Command, Reason};
+use crate::engine::record;
+use crate::model::{Action, Command, Once, Reason};
 use crate::proto::{
     DeleteUserRequest, DeleteUserResponse, GetUserRequest, GetUserResponse, User,
     user_service_server::UserService,
@@ -55,6 +56,8 @@ impl UserService for Api {
         let request = request.into_inner();
         let name = convert::population_name(request.population)?;
         let user = convert::user_id(request.user_id, &Path::Field(&Path::Root, "user_id"))?;
+        let request_id =
+            convert::request_id(request.request_id, &Path::Field(&Path::Root, "request_id"))?;
         // An erasure must not create a population.
         match self.population(&name) {
             Ok(_) => {}
@@ -63,25 +66,39 @@ impl UserService for Api {
                     revision: self.applied(),
                     erase_time: Some(convert::timestamp_message(self.engine.now())),
                     existed: false,
+                    replayed: false,
                 }));
             }
             Err(error) => return Err(error.into()),
         }
-        let command = Command::Population {
-            name,
-            action: Action::Erase(user),
-        };
+        let action = Action::Erase(user);
+        let once = request_id.map(|id| Once::Request {
+            id,
+            content: record::content(&action),
+        });
+        let command = Command::Population { name, once, action };
         let committed = deadline
-            .bound(async { Ok(self.engine.commit(command).await?) })
+            .bound(async {
+                let outcome = self.engine.commit(command).await;
+                outcome.map_err(|error| {
+                    ApiError::refused_write(error, &Origins::default(), &Path::Root)
+                })
+            })
             .await?;
         let existed = committed.changes.erased;
         if !existed && !request.allow_missing {
-            return Err(user_not_found().into());
+            let error = user_not_found();
+            return Err(if committed.replayed {
+                error.fact("replayed", true).into()
+            } else {
+                error.into()
+            });
         }
         Ok(Response::new(DeleteUserResponse {
             revision: self.revision(committed.revision),
             erase_time: Some(convert::timestamp_message(self.engine.now())),
             existed,
+            replayed: committed.replayed,
         }))
     }
 }

@@ -66,6 +66,12 @@ struct LimitArgs {
     /// Elements of one set.
     #[arg(long, default_value_t = limit::SET_ELEMENTS.default)]
     max_set_elements: u64,
+    /// Request ids that one population remembers, the newest ones.
+    #[arg(long, default_value_t = limit::REQUEST_IDS.default)]
+    max_request_ids: u64,
+    /// Streams of writes that one population remembers, those used last.
+    #[arg(long, default_value_t = limit::STREAMS.default)]
+    max_streams: u64,
 }
 
 pub(super) async fn serve(args: ServeArgs, output: Output) -> Result<u8, CliError> {
@@ -83,6 +89,8 @@ pub(super) async fn serve(args: ServeArgs, output: Output) -> Result<u8, CliErro
             properties: args.limits.max_properties,
             distinct_values: args.limits.max_distinct_values,
             set_elements: args.limits.max_set_elements,
+            request_ids: args.limits.max_request_ids,
+            streams: args.limits.max_streams,
         },
         query_threads: args.query_threads,
         snapshot_interval: (interval > 0).then(|| Duration::from_micros(interval)),

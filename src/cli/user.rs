@@ -64,6 +64,7 @@ pub(super) async fn user(
                 population: client.population.clone(),
                 user_id: user_id.clone(),
                 allow_missing,
+                ..DeleteUserRequest::default()
             };
             let answer = client.users().delete_user(request).await?.into_inner();
             let time = answer.erase_time.as_ref().map(value::timestamp_text);

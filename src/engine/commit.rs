@@ -15,7 +15,7 @@ use super::Announcer;
 use super::registry::Registry;
 use super::state::State;
 use crate::model::{Command, PopulationName, Reason, Revision, StoreLimits};
-use crate::population::{Capture, Changes, Refusal};
+use crate::population::{Capture, Changes, Judged, Refusal};
 use crate::storage::{DataFolder, LogWriter};
 
 /// How many commands are made durable by one sync at most.
@@ -32,6 +32,22 @@ pub struct Committed {
     pub revision: Revision,
     /// What it did.
     pub changes: Changes,
+    /// Whether it was sent before, so that this is what became of the first one.
+    pub replayed: bool,
+}
+
+impl Committed {
+    fn of(judged: Judged) -> Result<Self, CommitError> {
+        match (judged.outcome, judged.replayed) {
+            (Ok(changes), replayed) => Ok(Self {
+                revision: judged.revision,
+                changes,
+                replayed,
+            }),
+            (Err(refusal), false) => Err(CommitError::Refused(refusal)),
+            (Err(refusal), true) => Err(CommitError::RefusedBefore(refusal)),
+        }
+    }
 }
 
 /// Why a command was not accepted.
@@ -40,6 +56,9 @@ pub enum CommitError {
     /// It can't be carried out. Nothing was changed.
     #[error(transparent)]
     Refused(Refusal),
+    /// It was sent before, and was refused then.
+    #[error(transparent)]
+    RefusedBefore(Refusal),
     /// The disk failed. Whether the command was kept is known after a restart only.
     #[error(
         "the store is read-only since the disk failed ({cause}); restart the service once the disk is sound"
@@ -61,7 +80,7 @@ impl CommitError {
     #[must_use]
     pub fn reason(&self) -> Reason {
         match self {
-            Self::Refused(refusal) => refusal.reason(),
+            Self::Refused(refusal) | Self::RefusedBefore(refusal) => refusal.reason(),
             Self::ReadOnly { .. } => Reason::StorageReadOnly,
             Self::Stopping => Reason::NotServing,
             Self::Overloaded => Reason::Overloaded,
@@ -228,9 +247,8 @@ impl Committer {
         let mut last = first;
         let mut outcomes = Vec::with_capacity(batch.len());
         for job in batch.drain(..) {
-            let outcome = self.registry.apply(revision, &job.command);
-            let outcome = outcome.map(|changes| Committed { revision, changes });
-            outcomes.push((job.answer, outcome.map_err(CommitError::Refused)));
+            let judged = self.registry.apply(revision, &job.command);
+            outcomes.push((job.answer, Committed::of(judged)));
             drop(job.waiting);
             last = revision;
             revision = revision.next();

@@ -6,9 +6,9 @@
 
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::model::{
-    Action, Change, Command, Finite, NonEmpty, Number, Operation, PopulationName,
-    PropertyDeclaration, PropertyName, StoreLimits, Text, Timestamp, UserId, UserUpdate, Value,
-    ValueType,
+    Action, Change, Command, Digest, Finite, NonEmpty, Number, Once, Operation, PopulationName,
+    PropertyDeclaration, PropertyName, RequestId, StoreLimits, StreamId, Text, Timestamp, UserId,
+    UserUpdate, Value, ValueType,
 };
 
 const VERSION: u8 = 1;
@@ -18,6 +18,9 @@ const WRITE: u8 = 2;
 const ERASE: u8 = 3;
 const CREATE_PROPERTY: u8 = 4;
 const DELETE_PROPERTY: u8 = 5;
+
+const REQUEST: u8 = 1;
+const BATCH: u8 = 2;
 
 const SET: u8 = 1;
 const SET_ONCE: u8 = 2;
@@ -44,32 +47,71 @@ pub fn encode(command: &Command) -> Vec<u8> {
             encoder.u8(SET_LIMITS);
             encode_limits(&mut encoder, limits);
         }
-        Command::Population { name, action } => {
-            encoder.u8(match action {
-                Action::Write(_) => WRITE,
-                Action::Erase(_) => ERASE,
-                Action::CreateProperty(_) => CREATE_PROPERTY,
-                Action::DeleteProperty(_) => DELETE_PROPERTY,
-            });
+        Command::Population { name, once, action } => {
+            encoder.u8(kind(action));
             encoder.text(name.as_str());
-            match action {
-                Action::Write(updates) => {
-                    encoder.count(updates.len() as u64);
-                    for update in updates.iter() {
-                        encode_update(&mut encoder, update);
-                    }
-                }
-                Action::Erase(user) => encoder.text(user.as_str()),
-                Action::CreateProperty(declaration) => {
-                    encoder.text(declaration.name.as_str());
-                    encoder.u8(type_code(declaration.value_type));
-                    encoder.u8(u8::from(declaration.case_insensitive));
-                }
-                Action::DeleteProperty(name) => encoder.text(name.as_str()),
-            }
+            encode_once(&mut encoder, once.as_ref());
+            encode_action(&mut encoder, action);
         }
     }
     encoder.into_bytes()
+}
+
+/// Stands for what an action does, in [`Once::Request`].
+#[must_use]
+pub fn content(action: &Action) -> u64 {
+    let mut encoder = Encoder::new();
+    encoder.u8(kind(action));
+    encode_action(&mut encoder, action);
+    Digest::of(&[&encoder.into_bytes()]).head()
+}
+
+fn kind(action: &Action) -> u8 {
+    match action {
+        Action::Write(_) => WRITE,
+        Action::Erase(_) => ERASE,
+        Action::CreateProperty(_) => CREATE_PROPERTY,
+        Action::DeleteProperty(_) => DELETE_PROPERTY,
+    }
+}
+
+fn encode_once(encoder: &mut Encoder, once: Option<&Once>) {
+    match once {
+        None => encoder.u8(0),
+        Some(Once::Request { id, content }) => {
+            encoder.u8(REQUEST);
+            encoder.text(id.as_str());
+            encoder.u64(*content);
+        }
+        Some(Once::Batch {
+            stream,
+            previous,
+            sequence,
+        }) => {
+            encoder.u8(BATCH);
+            encoder.text(stream.as_str());
+            encoder.count(*previous);
+            encoder.count(*sequence);
+        }
+    }
+}
+
+fn encode_action(encoder: &mut Encoder, action: &Action) {
+    match action {
+        Action::Write(updates) => {
+            encoder.count(updates.len() as u64);
+            for update in updates.iter() {
+                encode_update(encoder, update);
+            }
+        }
+        Action::Erase(user) => encoder.text(user.as_str()),
+        Action::CreateProperty(declaration) => {
+            encoder.text(declaration.name.as_str());
+            encoder.u8(type_code(declaration.value_type));
+            encoder.u8(u8::from(declaration.case_insensitive));
+        }
+        Action::DeleteProperty(name) => encoder.text(name.as_str()),
+    }
 }
 
 /// Reads the bytes of a command.
@@ -91,6 +133,7 @@ pub fn decode(bytes: &[u8]) -> Result<Command, DecodeError> {
     let name = checked(&mut decoder, "a population name", |text| {
         PopulationName::new(text).ok()
     })?;
+    let once = decode_once(&mut decoder)?;
     let action = match kind {
         WRITE => {
             let mut updates = Vec::new();
@@ -110,7 +153,7 @@ pub fn decode(bytes: &[u8]) -> Result<Command, DecodeError> {
         other => return Err(decoder.bad_value("the kind of a record", other)),
     };
     decoder.finish()?;
-    Ok(Command::Population { name, action })
+    Ok(Command::Population { name, once, action })
 }
 
 /// Appends limits; also part of snapshots.
@@ -121,6 +164,8 @@ pub(super) fn encode_limits(encoder: &mut Encoder, limits: &StoreLimits) {
         properties,
         distinct_values,
         set_elements,
+        request_ids,
+        streams,
     } = *limits;
     for limit in [
         populations,
@@ -128,6 +173,8 @@ pub(super) fn encode_limits(encoder: &mut Encoder, limits: &StoreLimits) {
         properties,
         distinct_values,
         set_elements,
+        request_ids,
+        streams,
     ] {
         encoder.count(limit);
     }
@@ -141,6 +188,28 @@ pub(super) fn decode_limits(decoder: &mut Decoder<'_>) -> Result<StoreLimits, De
         properties: decoder.count()?,
         distinct_values: decoder.count()?,
         set_elements: decoder.count()?,
+        request_ids: decoder.count()?,
+        streams: decoder.count()?,
+    })
+}
+
+fn decode_once(decoder: &mut Decoder<'_>) -> Result<Option<Once>, DecodeError> {
+    Ok(match decoder.u8()? {
+        0 => None,
+        REQUEST => Some(Once::Request {
+            id: checked(decoder, "the length of a request id", |text| {
+                RequestId::new(text).ok()
+            })?,
+            content: decoder.u64()?,
+        }),
+        BATCH => Some(Once::Batch {
+            stream: checked(decoder, "the length of a stream id", |text| {
+                StreamId::new(text).ok()
+            })?,
+            previous: decoder.count()?,
+            sequence: decoder.count()?,
+        }),
+        other => return Err(decoder.bad_value("what makes a command known again", other)),
     })
 }
 
@@ -393,12 +462,26 @@ mod tests {
             }),
             Action::DeleteProperty(name("city")),
         ];
-        let in_population = actions.map(|action| Command::Population {
-            name: PopulationName::default(),
-            action,
+        let ways = [
+            None,
+            Some(Once::Request {
+                id: RequestId::new("r").unwrap(),
+                content: u64::MAX,
+            }),
+            Some(Once::Batch {
+                stream: StreamId::new("s").unwrap(),
+                previous: 0,
+                sequence: u64::MAX,
+            }),
+        ];
+        let in_population = actions.iter().flat_map(|action| {
+            ways.iter().map(|once| Command::Population {
+                name: PopulationName::default(),
+                once: once.clone(),
+                action: action.clone(),
+            })
         });
         in_population
-            .into_iter()
             .chain([Command::SetLimits(StoreLimits::default())])
             .collect()
     }
@@ -408,6 +491,22 @@ mod tests {
         for command in commands() {
             assert_eq!(decode(&encode(&command)), Ok(command));
         }
+    }
+
+    #[test]
+    fn content_tells_actions_apart_and_stays_what_it_is() {
+        let mut contents: Vec<u64> = commands()
+            .iter()
+            .filter_map(|command| match command {
+                Command::Population { action, .. } => Some(content(action)),
+                Command::SetLimits(_) => None,
+            })
+            .collect();
+        contents.dedup();
+        assert_eq!(contents.len(), 4);
+        // Kept on disk: `printf '\3\2u1' | sha256sum`.
+        let erase = Action::Erase(UserId::new("u1").unwrap());
+        assert_eq!(content(&erase), 0xd3c3_6788_a798_664d);
     }
 
     #[test]

@@ -306,13 +306,13 @@ fn replay(
                 })?;
                 // A refusal was the answer then, and is so now: nothing to do about it. A panic
                 // would come again at every start, so that it has to say where.
-                catch_unwind(AssertUnwindSafe(|| registry.apply(revision, &command)))
-                    .map_err(|_| OpenError::Replay {
+                catch_unwind(AssertUnwindSafe(|| registry.apply(revision, &command))).map_err(
+                    |_| OpenError::Replay {
                         file: batch.file.clone(),
                         offset: batch.offset,
                         revision,
-                    })?
-                    .ok();
+                    },
+                )?;
             }
             revision = revision.next();
         }

@@ -1,7 +1,8 @@
 //! The populations of a store by name, and the limits in force.
 //!
 //! Invariants: only the commit thread, or recovery before it, changes anything here; a population
-//! is registered by the first write or declaration that it accepts, and never goes away. `default`
+//! is registered by the first write or declaration that it accepts, or of which it remembers that it
+//! refused it, and never goes away. `default`
 //! always exists.
 
 #![expect(
@@ -13,8 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use dashmap::DashMap;
 
-use crate::model::{Action, Command, PopulationName, Revision, StoreLimits, limit};
-use crate::population::{Changes, Population, Refusal};
+use crate::model::{Action, Command, Once, PopulationName, Revision, StoreLimits, limit};
+use crate::population::{Changes, Judged, Population, Refusal};
 
 /// The populations by name.
 #[derive(Debug)]
@@ -69,23 +70,23 @@ impl Registry {
 
     /// Judges a command and, unless it is refused, carries it out. To be called by one thread, in
     /// the order of revisions.
-    pub(super) fn apply(&self, revision: Revision, command: &Command) -> Result<Changes, Refusal> {
+    pub(super) fn apply(&self, revision: Revision, command: &Command) -> Judged {
         match command {
             Command::SetLimits(limits) => {
                 *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = Some(*limits);
                 for (_, population) in self.all() {
                     population.set_limits(*limits);
                 }
-                Ok(Changes::default())
+                Judged::first(revision, Ok(Changes::default()))
             }
-            Command::Population { name, action } => match (self.get(name), action) {
-                (Some(population), _) => population.apply(revision, action),
+            Command::Population { name, once, action } => match (self.get(name), action) {
+                (Some(population), _) => population.apply_once(revision, once.as_ref(), action),
                 // There is no user to erase, and so no population to make.
-                (None, Action::Erase(_)) => Ok(Changes::default()),
+                (None, Action::Erase(_)) => Judged::first(revision, Ok(Changes::default())),
                 (
                     None,
                     Action::Write(_) | Action::CreateProperty(_) | Action::DeleteProperty(_),
-                ) => self.create(revision, name, action),
+                ) => self.create(revision, name, once.as_ref(), action),
             },
         }
     }
@@ -94,15 +95,20 @@ impl Registry {
         &self,
         revision: Revision,
         name: &PopulationName,
+        once: Option<&Once>,
         action: &Action,
-    ) -> Result<Changes, Refusal> {
+    ) -> Judged {
         let limits = self.limits().unwrap_or_default();
-        limit::POPULATIONS
-            .check_against(limits.populations, self.populations.len() as u64 + 1)
-            .map_err(|exceeded| Refusal::TooManyPopulations { exceeded })?;
+        let within =
+            limit::POPULATIONS.check_against(limits.populations, self.populations.len() as u64 + 1);
+        if let Err(exceeded) = within {
+            return Judged::first(revision, Err(Refusal::TooManyPopulations { exceeded }));
+        }
         let population = Population::new(limits);
-        let changes = population.apply(revision, action)?;
-        self.populations.insert(name.clone(), Arc::new(population));
-        Ok(changes)
+        let judged = population.apply_once(revision, once, action);
+        if judged.outcome.is_ok() || population.remembers() {
+            self.populations.insert(name.clone(), Arc::new(population));
+        }
+        judged
     }
 }

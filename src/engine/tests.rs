@@ -1,5 +1,7 @@
 //! The engine from outside: what is acknowledged stays, on a real disk and on one that lies.
 
+mod once;
+
 use std::sync::Arc;
 
 use super::*;
@@ -25,6 +27,7 @@ fn open(folder: &std::path::Path) -> Engine {
 fn set(user: &str, property: &str, value: i64) -> Command {
     Command::Population {
         name: PopulationName::default(),
+        once: None,
         action: Action::Write(NonEmpty::one(UserUpdate {
             user: UserId::new(user).unwrap(),
             value_time: None,
@@ -82,6 +85,7 @@ enum Step {
 fn in_population(name: &str, action: Action) -> Command {
     Command::Population {
         name: PopulationName::new(name).unwrap(),
+        once: None,
         action,
     }
 }

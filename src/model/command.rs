@@ -1,7 +1,7 @@
 //! What the log records and `apply` executes.
 
 use super::limits::StoreLimits;
-use super::name::{PopulationName, PropertyName, UserId};
+use super::name::{PopulationName, PropertyName, RequestId, StreamId, UserId};
 use super::non_empty::NonEmpty;
 use super::time::Timestamp;
 use super::value::{Number, Text, Value, ValueType};
@@ -13,6 +13,8 @@ pub enum Command {
     Population {
         /// The population. It is created by the first command that names it and is accepted.
         name: PopulationName,
+        /// By what it is known when it is sent again, if it is to take effect once.
+        once: Option<Once>,
         /// What to do.
         action: Action,
     },
@@ -31,6 +33,28 @@ pub enum Action {
     CreateProperty(PropertyDeclaration),
     /// Deletes a property with all its values.
     DeleteProperty(PropertyName),
+}
+
+/// By what a command is known when it is sent again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Once {
+    /// By an id of its own.
+    Request {
+        /// The id.
+        id: RequestId,
+        /// Stands for what the command does: one that does something else has another.
+        content: u64,
+    },
+    /// By its place in a stream of commands.
+    Batch {
+        /// The stream.
+        stream: StreamId,
+        /// The sequence that must be the last one carried out so far, 0 for none: that of the
+        /// command before it in the stream.
+        previous: u64,
+        /// Its own, above that.
+        sequence: u64,
+    },
 }
 
 /// What is fixed about a property when it is declared.

@@ -70,6 +70,10 @@ pub mod limit {
         PROPERTY_NAME_BYTES = "property_name_bytes", 128, "bytes";
         /// Length of a population's name.
         POPULATION_NAME_BYTES = "population_name_bytes", 64, "bytes";
+        /// Length of the id of a request.
+        REQUEST_ID_BYTES = "request_id_bytes", 128, "bytes";
+        /// Length of the id of a stream of writes.
+        STREAM_ID_BYTES = "stream_id_bytes", 128, "bytes";
         /// Length of one text: a string value, or an element of a set.
         TEXT_BYTES = "text_bytes", 1_024, "bytes";
         /// Length of a version number as text.
@@ -112,6 +116,10 @@ pub mod limit {
         DISTINCT_VALUES = "distinct_values_per_property", 2_000_000, "values";
         /// Elements of one set.
         SET_ELEMENTS = "elements_per_set", 1_000, "elements";
+        /// Request ids that a population remembers: the newest ones.
+        REQUEST_IDS = "request_ids_per_population", 1_048_576, "request ids";
+        /// Streams of writes of which a population remembers how far they got: those used last.
+        STREAMS = "streams_per_population", 65_536, "streams";
     }
 }
 
@@ -129,11 +137,16 @@ pub struct StoreLimits {
     pub distinct_values: u64,
     /// See [`limit::SET_ELEMENTS`].
     pub set_elements: u64,
+    /// See [`limit::REQUEST_IDS`].
+    pub request_ids: u64,
+    /// See [`limit::STREAMS`].
+    pub streams: u64,
 }
 
 impl StoreLimits {
-    /// The limits, none of them above what the index can number: places of users and codes of
-    /// values have 32 bits, the size of a set has 16.
+    /// The limits, none of them above what can be numbered: places of users, codes of values and
+    /// places of request ids have 32 bits, the size of a set has 16. At least one request id and
+    /// one stream are remembered: without the last, none could go on.
     #[must_use]
     pub fn capped(self) -> Self {
         let numbers = u64::from(u32::MAX / 2);
@@ -143,6 +156,8 @@ impl StoreLimits {
             properties: self.properties.min(numbers),
             distinct_values: self.distinct_values.min(numbers),
             set_elements: self.set_elements.min(u64::from(u16::MAX)),
+            request_ids: self.request_ids.clamp(1, numbers),
+            streams: self.streams.clamp(1, numbers),
         }
     }
 }
@@ -155,6 +170,8 @@ impl Default for StoreLimits {
             properties: limit::PROPERTIES.default,
             distinct_values: limit::DISTINCT_VALUES.default,
             set_elements: limit::SET_ELEMENTS.default,
+            request_ids: limit::REQUEST_IDS.default,
+            streams: limit::STREAMS.default,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! room.
 
 mod command;
+mod digest;
 mod expression;
 mod limits;
 mod name;
@@ -15,12 +16,13 @@ mod time;
 mod value;
 mod version;
 
-pub use command::{Action, Change, Command, Operation, PropertyDeclaration, UserUpdate};
+pub use command::{Action, Change, Command, Once, Operation, PropertyDeclaration, UserUpdate};
+pub use digest::Digest;
 pub use expression::{
     Comparison, Expression, ExpressionBudget, Operand, Predicate, Quantifier, RESERVED_WORDS, Test,
 };
 pub use limits::{Limit, LimitExceeded, StoreLimits, limit};
-pub use name::{NameError, PopulationName, PropertyName, UserId};
+pub use name::{NameError, PopulationName, PropertyName, RequestId, StreamId, UserId};
 pub use non_empty::NonEmpty;
 pub use reason::Reason;
 pub use revision::Revision;

@@ -105,6 +105,22 @@ name!(
     |_| true
 );
 
+name!(
+    /// Names one write, so that it takes effect once however often it is sent: 1 to 128 bytes of
+    /// UTF-8.
+    RequestId,
+    limit::REQUEST_ID_BYTES,
+    "all",
+    |_| true
+);
+name!(
+    /// Names a stream of writes that can be resumed: 1 to 128 bytes of UTF-8.
+    StreamId,
+    limit::STREAM_ID_BYTES,
+    "all",
+    |_| true
+);
+
 impl Default for PopulationName {
     /// The population that is meant when none is named.
     fn default() -> Self {
@@ -126,6 +142,18 @@ impl fmt::Debug for PropertyName {
 
 impl fmt::Debug for UserId {
     /// Shows the id: user ids are personal data, so none may be formatted into a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &self.0)
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &self.0)
+    }
+}
+
+impl fmt::Debug for StreamId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", &self.0)
     }

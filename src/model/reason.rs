@@ -27,6 +27,10 @@ pub enum Reason {
     PropertyNotFound,
     /// The property exists already.
     PropertyExists,
+    /// The id of the request was used for another one.
+    RequestIdReused,
+    /// A batch of a stream does not follow the last one carried out.
+    SequenceConflict,
     /// The page token is damaged or belongs to another request.
     PageTokenInvalid,
     /// The revision is no revision of this store.

@@ -30,12 +30,20 @@ impl Population {
     /// # Errors
     /// [`Refusal`] says why nothing was changed.
     pub fn apply(&self, revision: Revision, action: &Action) -> Result<Changes, Refusal> {
-        let mut writer = self.writer();
+        self.carry(&mut self.writer(), revision, action)
+    }
+
+    pub(super) fn carry(
+        &self,
+        writer: &mut Writer,
+        revision: Revision,
+        action: &Action,
+    ) -> Result<Changes, Refusal> {
         match action {
-            Action::Write(updates) => self.write(&mut writer, revision, updates),
-            Action::Erase(user) => Ok(self.erase(&mut writer, revision, user)),
+            Action::Write(updates) => self.write(writer, revision, updates),
+            Action::Erase(user) => Ok(self.erase(writer, revision, user)),
             Action::CreateProperty(declaration) => {
-                self.create_property(&writer, revision, declaration)
+                self.create_property(writer, revision, declaration)
             }
             Action::DeleteProperty(name) => self.delete_property(revision, name),
         }

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use super::catalog::{Catalog, Property};
 use super::cell::{Cell, Epoch};
+use super::once::{Fault, Numbered, Requests, Segment, Streams, encode_segment, encode_streams};
 use super::users::Ids;
 use super::{Population, ShardCell, ShardState};
 use crate::codec::{DecodeError, Decoder, Encoder};
@@ -16,10 +17,13 @@ use crate::index::{
 };
 use crate::model::{PropertyDeclaration, PropertyName, Revision, StoreLimits, UserId, ValueType};
 
-/// The name of a part: `catalog`, `dictionary-<property number>` or `shard-<number>`.
+/// The name of a part: `catalog`, `dictionary-<property number>`, `shard-<number>`, `streams`,
+/// `requests` or `requests-<number of the first>`.
 pub type SectionName = String;
 
 const CATALOG: &str = "catalog";
+const STREAMS: &str = "streams";
+const REQUESTS: &str = "requests";
 
 /// A population at the moment when the capture began.
 #[derive(Debug)]
@@ -29,6 +33,9 @@ pub struct Capture {
     catalog: Vec<u8>,
     properties: Vec<Arc<Property>>,
     shards: Vec<Arc<ShardCell>>,
+    /// What there is of requests besides their segments.
+    requests: Vec<u8>,
+    segments: Vec<Numbered>,
     users: u64,
 }
 
@@ -44,6 +51,9 @@ enum PartKind<'a> {
     Catalog,
     Dictionary(u32, &'a Cell<Dictionary>),
     Shard(usize, &'a ShardCell),
+    Streams,
+    Requests,
+    Segment(u64, &'a Cell<Segment>),
 }
 
 impl Capture {
@@ -61,9 +71,13 @@ impl Capture {
         });
         let shards = self.shards.iter().enumerate();
         let shards = shards.map(|(number, cell)| PartKind::Shard(number, cell));
-        std::iter::once(PartKind::Catalog)
+        let segments = self.segments.iter();
+        let segments = segments.map(|(from, cell)| PartKind::Segment(*from, cell));
+        [PartKind::Catalog, PartKind::Streams, PartKind::Requests]
+            .into_iter()
             .chain(dictionaries)
             .chain(shards)
+            .chain(segments)
             .map(|kind| Part {
                 capture: self,
                 kind,
@@ -79,6 +93,9 @@ impl Part<'_> {
             PartKind::Catalog => CATALOG.into(),
             PartKind::Dictionary(number, _) => format!("dictionary-{number}"),
             PartKind::Shard(number, _) => format!("shard-{number}"),
+            PartKind::Streams => STREAMS.into(),
+            PartKind::Requests => REQUESTS.into(),
+            PartKind::Segment(from, _) => segment_name(*from),
         }
     }
 
@@ -93,6 +110,12 @@ impl Part<'_> {
                 cell.capture(epoch, unchanged_since, encode_dictionary)
             }
             PartKind::Shard(_, cell) => cell.capture(epoch, unchanged_since, encode_state),
+            PartKind::Streams => {
+                let cell = &self.capture.population.streams;
+                cell.capture(epoch, unchanged_since, encode_streams)
+            }
+            PartKind::Requests => Some(self.capture.requests.clone()),
+            PartKind::Segment(_, cell) => cell.capture(epoch, unchanged_since, encode_segment),
         }
     }
 }
@@ -106,6 +129,10 @@ impl Drop for Capture {
             }
         }
         for cell in &self.shards {
+            cell.forget_capture();
+        }
+        self.population.streams.forget_capture();
+        for (_, cell) in &self.segments {
             cell.forget_capture();
         }
     }
@@ -128,6 +155,8 @@ impl Population {
             catalog: encode_catalog(&catalog, writer.next_ordinal),
             properties: catalog.iter().cloned().collect(),
             shards: self.shards.load().to_vec(),
+            requests: writer.requests.encode(),
+            segments: writer.requests.segments(),
             users: self.user_count(),
         }
     }
@@ -168,7 +197,19 @@ impl Population {
         }
         catalog.next_number = next_number;
 
-        let population = Self::new(limits);
+        let mut population = Self::new(limits);
+        let streams = Streams::decode(&read(STREAMS)?).map_err(damaged(STREAMS))?;
+        population.streams = Cell::new(streams, revision, 0);
+        let bytes = read(REQUESTS)?;
+        let requests = Requests::restore(&bytes, revision, |from| read(&segment_name(from)).ok());
+        population.writer().requests = requests.map_err(|(from, fault)| {
+            let section = from.map_or_else(|| REQUESTS.into(), segment_name);
+            match fault {
+                Fault::Missing => RestoreError::Missing { section },
+                Fault::Damaged(error) => RestoreError::Damaged { section, error },
+                Fault::Mismatch(fault) => RestoreError::Mismatch { section, fault },
+            }
+        })?;
         let mut shards = Vec::new();
         for number in 0..next_ordinal.div_ceil(SHARD_USERS) {
             let name = format!("shard-{number}");
@@ -279,6 +320,10 @@ pub enum RestoreError {
     },
 }
 
+fn segment_name(from: u64) -> SectionName {
+    format!("{REQUESTS}-{from}")
+}
+
 pub(super) fn encode_state(state: &ShardState) -> Vec<u8> {
     let mut encoder = Encoder::new();
     encoder.count(u64::from(state.shard.live().count()));
@@ -360,7 +405,7 @@ fn decode_catalog(bytes: &[u8]) -> Result<DecodedCatalog, DecodeError> {
     Ok((declarations, next_number, next_ordinal))
 }
 
-fn type_code(value_type: ValueType) -> u8 {
+pub(super) fn type_code(value_type: ValueType) -> u8 {
     match value_type {
         ValueType::Bool => 1,
         ValueType::String => 2,

@@ -11,6 +11,7 @@ mod catalog;
 mod cell;
 mod judge;
 mod kept;
+mod once;
 mod refusal;
 mod users;
 mod values;
@@ -31,8 +32,9 @@ pub(crate) use values::number_of;
 pub use values::{ValueCount, ValuesError};
 
 use crate::index::{SHARD_USERS, Shard};
-use crate::model::{PropertyDeclaration, PropertyName, StoreLimits, UserId, Value};
+use crate::model::{PropertyDeclaration, PropertyName, Revision, StoreLimits, UserId, Value};
 use cell::{Cell, Reading};
+use once::{Requests, Streams};
 use users::{Ids, Ordinal, UserTable};
 
 /// One population.
@@ -43,6 +45,8 @@ pub struct Population {
     table: UserTable,
     kept: RwLock<KeptCounts>,
     writer: Mutex<Writer>,
+    /// How far streams of commands got.
+    streams: Cell<Streams>,
     /// The capture that is under way, 0 for none.
     capturing: AtomicU64,
 }
@@ -63,6 +67,8 @@ struct Writer {
     next_ordinal: Ordinal,
     /// Ordinals of erased users. The smallest is used first, whatever the order of erasure.
     free: BinaryHeap<Reverse<Ordinal>>,
+    /// What became of commands that had an id.
+    requests: Requests,
     captures_begun: u64,
 }
 
@@ -84,6 +90,31 @@ pub struct Changes {
     pub stale: Vec<(usize, PropertyName)>,
     /// Whether the user to be erased existed.
     pub erased: bool,
+}
+
+/// What became of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// The revision from which on it is in every answer; of a command that was sent before, that
+    /// of the first one or, where this is not remembered, a later one.
+    pub revision: Revision,
+    /// What it did, or why it did nothing.
+    pub outcome: Result<Changes, Refusal>,
+    /// Whether the command had been sent before, so that this is the first one's outcome and
+    /// nothing was done again.
+    pub replayed: bool,
+}
+
+impl Judged {
+    /// What became of a command that had not been sent before.
+    #[must_use]
+    pub fn first(revision: Revision, outcome: Result<Changes, Refusal>) -> Self {
+        Self {
+            revision,
+            outcome,
+            replayed: false,
+        }
+    }
 }
 
 /// A shard as a reader sees it, while its lock is held.
@@ -125,8 +156,10 @@ impl Population {
                 limits: limits.capped(),
                 next_ordinal: 0,
                 free: BinaryHeap::new(),
+                requests: Requests::default(),
                 captures_begun: 0,
             }),
+            streams: Cell::new(Streams::default(), Revision::ZERO, 0),
             capturing: AtomicU64::new(0),
         }
     }
@@ -287,7 +320,8 @@ impl Population {
         self.capturing.load(Ordering::Acquire)
     }
 
-    /// Bytes of memory on the heap by part: ids, columns, postings, numbers.
+    /// Bytes of memory on the heap by part: ids, columns, postings, numbers, and what is
+    /// remembered of requests and streams.
     #[must_use]
     pub fn memory(&self) -> Vec<(&'static str, usize)> {
         use crate::index::PropertyIndex;
@@ -318,6 +352,8 @@ impl Population {
             ("columns", columns),
             ("postings", postings),
             ("numbers", numbers),
+            ("requests", self.writer().requests.heap_bytes()),
+            ("streams", self.streams.read().heap_bytes()),
         ]
     }
 }

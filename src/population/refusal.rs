@@ -91,6 +91,21 @@ pub enum Refusal {
         /// The property.
         property: PropertyName,
     },
+    /// The id of the request was used for another one.
+    #[error(
+        "the id was used for another request with other content; give every request an id of its own, and send the same content again with the same id"
+    )]
+    RequestIdReused,
+    /// The batch does not follow the last one of its stream that was carried out.
+    #[error(
+        "the batch follows sequence {previous}, but the last one carried out is {last}: a batch in between was not carried out, another connection uses the stream, or the stream was forgotten; open the stream again to learn where to go on"
+    )]
+    SequenceConflict {
+        /// The sequence that the batch follows.
+        previous: u64,
+        /// The last sequence that was carried out, 0 for none.
+        last: u64,
+    },
 }
 
 impl Refusal {
@@ -107,6 +122,8 @@ impl Refusal {
             | Self::TooManyPopulations { .. } => Reason::StoreLimitExceeded,
             Self::PropertyExists { .. } => Reason::PropertyExists,
             Self::PropertyNotFound { .. } => Reason::PropertyNotFound,
+            Self::RequestIdReused => Reason::RequestIdReused,
+            Self::SequenceConflict { .. } => Reason::SequenceConflict,
         }
     }
 
@@ -123,7 +140,9 @@ impl Refusal {
             | Self::TooManyUsers { .. }
             | Self::TooManyPopulations { .. }
             | Self::PropertyExists { .. }
-            | Self::PropertyNotFound { .. } => None,
+            | Self::PropertyNotFound { .. }
+            | Self::RequestIdReused
+            | Self::SequenceConflict { .. } => None,
         }
     }
 
@@ -139,7 +158,10 @@ impl Refusal {
             | Self::TooManyProperties { property, .. }
             | Self::PropertyExists { property, .. }
             | Self::PropertyNotFound { property, .. } => Some(property),
-            Self::TooManyUsers { .. } | Self::TooManyPopulations { .. } => None,
+            Self::TooManyUsers { .. }
+            | Self::TooManyPopulations { .. }
+            | Self::RequestIdReused
+            | Self::SequenceConflict { .. } => None,
         }
     }
 }

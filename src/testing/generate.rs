@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
 use crate::model::{
-    Action, Change, Comparison, Expression, Finite, NonEmpty, Number, Operand, Operation,
-    Predicate, PropertyDeclaration, PropertyName, Quantifier, Span, Test, Text, Timestamp, UserId,
-    UserUpdate, Value, ValueType, Version, limit,
+    Action, Change, Comparison, Expression, Finite, NonEmpty, Number, Once, Operand, Operation,
+    Predicate, PropertyDeclaration, PropertyName, Quantifier, RequestId, Span, StreamId, Test,
+    Text, Timestamp, UserId, UserUpdate, Value, ValueType, Version, limit,
 };
 
 /// Choices made by bytes, one after another. When they are used up, every choice is the first.
@@ -322,6 +322,25 @@ pub fn properties() -> Vec<PropertyDeclaration> {
             },
         )
         .collect()
+}
+
+/// One of a few ids or places in a stream, or none.
+pub fn once(choices: &mut Choices<'_>) -> Option<Once> {
+    match choices.below(4) {
+        2 => Some(Once::Request {
+            id: RequestId::new(format!("r{}", choices.below(6))).expect("a short id"),
+            content: choices.below(2) as u64,
+        }),
+        3 => {
+            let sequence = 1 + choices.below(6);
+            Some(Once::Batch {
+                stream: StreamId::new(format!("s{}", choices.below(3))).expect("a short id"),
+                previous: choices.below(sequence) as u64,
+                sequence: sequence as u64,
+            })
+        }
+        _ => None,
+    }
 }
 
 /// One of a few users.

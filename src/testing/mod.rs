@@ -7,4 +7,5 @@ pub mod clock;
 pub mod disk;
 pub mod generate;
 pub mod naive;
+pub mod naive_once;
 pub mod wire;

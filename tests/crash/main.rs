@@ -9,6 +9,7 @@
     reason = "the seed, to repeat a test that failed"
 )]
 
+mod retries;
 mod service;
 
 use std::collections::BTreeMap;

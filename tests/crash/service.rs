@@ -112,6 +112,10 @@ impl Client {
         Ingest(IngestServiceClient::new(self.0.clone()))
     }
 
+    pub(crate) fn writer(&self) -> IngestServiceClient<Channel> {
+        IngestServiceClient::new(self.0.clone())
+    }
+
     async fn is_serving(&self) -> bool {
         self.try_count("TRUE").await.is_some()
     }

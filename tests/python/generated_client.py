@@ -100,6 +100,34 @@ def streams_are_acknowledged_in_order(address):
         assert query.Count(request).count == 10
 
 
+def what_is_sent_again_is_applied_once(address):
+    def visit(names):
+        one = value_pb2.Value(int64_value=1)
+        return [ingest_service_pb2.UserUpdate(user_id="user-1", increment={name: one for name in names})]
+
+    with grpc.insecure_channel(address) as channel:
+        stub = ingest_service_pb2_grpc.IngestServiceStub(channel)
+        write = ingest_service_pb2.WriteRequest
+        first = stub.Write(write(request_id="r1", updates=visit(["a", "b", "c"])))
+        again = stub.Write(write(request_id="r1", updates=visit(["c", "b", "a"])))
+        assert (first.replayed, again.replayed) == (False, True)
+        assert first.revision == again.revision
+
+        batch = ingest_service_pb2.WriteStreamRequest
+        opening = batch(stream_id="s1")
+        answers = list(stub.WriteStream(iter([opening, batch(sequence=7, updates=visit(["d"]))])))
+        assert [answer.HasField("opened") for answer in answers] == [True, False]
+        assert answers[0].opened.last_sequence == 0
+        later = [batch(sequence=sequence, updates=visit(["d"])) for sequence in (7, 8)]
+        answers = list(stub.WriteStream(iter([opening, *later])))
+        assert answers[0].opened.last_sequence == 7
+        assert [(answer.sequence, answer.replayed) for answer in answers[1:]] == [(7, True), (8, False)]
+        users = user_service_pb2_grpc.UserServiceStub(channel)
+        user = users.GetUser(user_service_pb2.GetUserRequest(user_id="user-1")).user
+        visits = {name: value.int64_value for name, value in user.properties.items()}
+        assert visits == {"a": 1, "b": 1, "c": 1, "d": 2}, visits
+
+
 def users_and_properties_are_described(address):
     with grpc.insecure_channel(address) as channel:
         write_ages(channel)
@@ -144,6 +172,7 @@ if __name__ == "__main__":
             writes_are_counted_by_text_and_by_tree,
             users_are_checked,
             streams_are_acknowledged_in_order,
+            what_is_sent_again_is_applied_once,
             users_and_properties_are_described,
             errors_carry_their_details,
         ]

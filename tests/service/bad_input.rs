@@ -273,6 +273,7 @@ async fn requests_that_are_too_large_leave_the_connection_whole() {
     let request = WriteRequest {
         population: String::new(),
         updates,
+        ..Default::default()
     };
     for _ in 0..3 {
         let status = expect_error(

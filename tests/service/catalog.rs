@@ -245,6 +245,7 @@ async fn populations_are_listed_page_by_page() {
         let request = WriteRequest {
             population: name.into(),
             updates: vec![set("u", &[("a", int(1)), ("b", int(2))])],
+            ..Default::default()
         };
         service.ingest().write(request).await.unwrap();
     }

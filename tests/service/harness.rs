@@ -126,6 +126,7 @@ impl Service {
         let request = WriteRequest {
             population: String::new(),
             updates,
+            ..Default::default()
         };
         let response = self.ingest().write(request).await?;
         Ok(response.into_inner().revision)

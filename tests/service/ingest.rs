@@ -190,6 +190,7 @@ async fn the_newest_value_time_wins_and_an_older_one_is_told() {
     let request = WriteRequest {
         population: String::new(),
         updates: vec![user("v"), timed("2026-01-01", "old")],
+        ..Default::default()
     };
     let response = service.ingest().write(request).await.unwrap().into_inner();
     let stale: Vec<(u32, &str)> = response
@@ -208,6 +209,7 @@ async fn populations_are_apart() {
     let request = WriteRequest {
         population: "drivers".into(),
         updates: vec![set("u", &[("stars", int(5))])],
+        ..Default::default()
     };
     service.ingest().write(request).await.unwrap();
     assert_eq!(service.count("TRUE").await, 0);
@@ -255,6 +257,7 @@ async fn increments_from_many_writers_all_count() {
                     let request = WriteRequest {
                         population: String::new(),
                         updates,
+                        ..Default::default()
                     };
                     ingest.write(request).await.unwrap();
                 }
@@ -273,6 +276,7 @@ fn batch(sequence: u64, updates: Vec<UserUpdate>) -> WriteStreamRequest {
         sequence,
         population: String::new(),
         updates,
+        ..Default::default()
     }
 }
 

@@ -10,6 +10,7 @@ mod members;
 mod questions;
 mod read_only;
 mod restart;
+mod retries;
 mod same_answers;
 mod seed_example;
 mod standard;

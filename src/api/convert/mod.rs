@@ -16,7 +16,7 @@ pub(super) use page::{CATALOG_PAGE, MEMBERS_PAGE, VALUES_PAGE};
 pub(super) use path::Path;
 pub(super) use selection::{Selected, selection, selections};
 pub(super) use value::{
-    duration_message, population_name, property_name, seconds, timestamp, user_id, value,
-    value_count_message, value_type, value_type_message,
+    duration_message, population_name, property_name, request_id, seconds, stream_id, timestamp,
+    user_id, value, value_count_message, value_type, value_type_message,
 };
 pub(crate) use value::{timestamp_message, value_message};

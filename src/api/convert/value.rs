@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::api::error::ApiError;
 use crate::model::{
-    Finite, NameError, PopulationName, PropertyName, Span, Text, Timestamp, UserId, Value,
-    ValueType,
+    Finite, NameError, PopulationName, PropertyName, RequestId, Span, StreamId, Text, Timestamp,
+    UserId, Value, ValueType,
 };
 use crate::population::ValueCount;
 use crate::proto::{self, value::Kind};
@@ -36,6 +36,26 @@ pub(in crate::api) fn user_id(
     path: &Path<'_>,
 ) -> Result<UserId, ApiError> {
     UserId::new(text).map_err(|error| name_error(path, &error))
+}
+
+/// The id of a request, if it has one.
+pub(in crate::api) fn request_id(
+    text: String,
+    path: &Path<'_>,
+) -> Result<Option<RequestId>, ApiError> {
+    let given = (!text.is_empty()).then_some(text);
+    let id = given.map(RequestId::new).transpose();
+    id.map_err(|error| name_error(path, &error))
+}
+
+/// The id of a stream, if it has one.
+pub(in crate::api) fn stream_id(
+    text: String,
+    path: &Path<'_>,
+) -> Result<Option<StreamId>, ApiError> {
+    let given = (!text.is_empty()).then_some(text);
+    let id = given.map(StreamId::new).transpose();
+    id.map_err(|error| name_error(path, &error))
 }
 
 pub(in crate::api) fn property_name(

@@ -9,7 +9,7 @@ use crate::model::{LimitExceeded, PropertyName, ValueType};
 use crate::population::{Refusal, ValuesError};
 use crate::query::{BindError, Stopped};
 
-const REASONS: [Reason; 19] = [
+const REASONS: [Reason; 21] = [
     Reason::InvalidField,
     Reason::FilterSyntax,
     Reason::UnknownProperty,
@@ -22,6 +22,8 @@ const REASONS: [Reason; 19] = [
     Reason::UserNotFound,
     Reason::PropertyNotFound,
     Reason::PropertyExists,
+    Reason::RequestIdReused,
+    Reason::SequenceConflict,
     Reason::PageTokenInvalid,
     Reason::RevisionInvalid,
     Reason::DeadlineExceeded,
@@ -81,6 +83,11 @@ fn refusals() -> Vec<Refusal> {
             value_type,
         },
         Refusal::PropertyNotFound { property },
+        Refusal::RequestIdReused,
+        Refusal::SequenceConflict {
+            previous: 7,
+            last: 5,
+        },
     ]
 }
 
@@ -193,10 +200,12 @@ fn facts_are_where_the_protocol_says() {
                 &["limit", "allowed", "given"]
             }
             Reason::PropertyNotFound | Reason::PropertyExists => &["property"],
+            Reason::SequenceConflict => &["last_sequence"],
             Reason::InvalidField
             | Reason::NumberOutOfRange
             | Reason::PopulationNotFound
             | Reason::UserNotFound
+            | Reason::RequestIdReused
             | Reason::PageTokenInvalid
             | Reason::RevisionInvalid
             | Reason::DeadlineExceeded
@@ -214,11 +223,20 @@ fn facts_are_where_the_protocol_says() {
 #[test]
 fn a_refused_write_names_its_field() {
     for refusal in refusals() {
-        let update = refusal.update();
-        let error = CommitError::Refused(refusal);
+        let fields = [
+            (Reason::RequestIdReused, "request_id"),
+            (Reason::SequenceConflict, "sequence"),
+        ];
+        let of_request = fields.iter().find(|(r, _)| *r == refusal.reason());
+        let of_update = refusal.update().map(|_| r#"updates[3].set["age"]"#);
+        let expected = of_request.map(|(_, field)| *field).or(of_update);
+        let error = CommitError::Refused(refusal.clone());
         let error = ApiError::refused_write(error, &Origins::default(), &Path::Root);
-        let expected = update.map(|_| r#"updates[3].set["age"]"#.to_owned());
-        assert_eq!(error.field, expected);
+        assert_eq!(error.field.as_deref(), expected);
+        let again = CommitError::RefusedBefore(refusal);
+        let again = ApiError::refused_write(again, &Origins::default(), &Path::Root);
+        assert_eq!(again.message, error.message);
+        assert!(again.facts.contains(&("replayed", "true".to_owned())));
         let item = ItemError::from(error);
         assert!(item.code != 0 && !item.reason.is_empty() && !item.message.is_empty());
     }

@@ -62,6 +62,7 @@ impl Sender {
                 sequence: self.sequence,
                 population: self.client.population.clone(),
                 updates: batch.iter().map(|row| row.update.clone()).collect(),
+                ..WriteStreamRequest::default()
             };
             if self.requests.send(request).await.is_err() {
                 // The answers say why the stream ended.
@@ -146,6 +147,7 @@ impl Sender {
         let request = WriteRequest {
             population: self.client.population.clone(),
             updates,
+            ..WriteRequest::default()
         };
         self.client.ingest().write(request).await?;
         Ok(())

@@ -1,0 +1,325 @@
+//! What a command led to, in few bytes: none if it was accepted and there is no more to say.
+//!
+//! Invariant: with the command at hand, every outcome comes back as it was. Which changes were
+//! stale is kept as their places in the command, which a repeat has at the same places.
+
+use crate::codec::{DecodeError, Decoder, Encoder};
+use crate::model::{Action, LimitExceeded, PropertyName, ValueType, limit};
+use crate::population::capture::type_code;
+use crate::population::{Changes, Refusal};
+
+const ACCEPTED: u8 = 1;
+const TYPE_CONFLICT: u8 = 2;
+const INEXACT: u8 = 3;
+const OUT_OF_RANGE: u8 = 4;
+const SET_TOO_LARGE: u8 = 5;
+const TOO_MANY_VALUES: u8 = 6;
+const TOO_MANY_PROPERTIES: u8 = 7;
+const TOO_MANY_USERS: u8 = 8;
+const TOO_MANY_POPULATIONS: u8 = 9;
+const PROPERTY_EXISTS: u8 = 10;
+const PROPERTY_NOT_FOUND: u8 = 11;
+const REQUEST_ID_REUSED: u8 = 12;
+const SEQUENCE_CONFLICT: u8 = 13;
+
+/// The bytes of an outcome.
+pub(super) fn encode(action: &Action, outcome: &Result<Changes, Refusal>) -> Vec<u8> {
+    let mut encoder = Encoder::new();
+    match outcome {
+        Ok(changes) if *changes == Changes::default() => {}
+        Ok(changes) => {
+            encoder.u8(ACCEPTED);
+            encoder.u8(u8::from(changes.erased));
+            encode_stale(&mut encoder, action, &changes.stale);
+        }
+        Err(refusal) => encode_refusal(&mut encoder, refusal),
+    }
+    encoder.into_bytes()
+}
+
+/// The outcome that [`encode`] wrote. Bytes that are none, which [`check`] found none of, are taken
+/// for an outcome about which there is no more to say.
+pub(super) fn decode(bytes: &[u8], action: &Action) -> Result<Changes, Refusal> {
+    match read(bytes) {
+        Ok(Detail::Refused(refusal)) => Err(refusal),
+        Ok(Detail::Accepted { erased, stale }) => Ok(Changes {
+            stale: stale_of(&stale, action),
+            erased,
+        }),
+        Err(_) => Ok(Changes::default()),
+    }
+}
+
+/// Makes sure that bytes are an outcome.
+pub(super) fn check(bytes: &[u8]) -> Result<(), DecodeError> {
+    read(bytes).map(|_| ())
+}
+
+/// An outcome of which the command is not at hand.
+enum Detail {
+    Accepted { erased: bool, stale: Vec<Run> },
+    Refused(Refusal),
+}
+
+/// Changes behind each other that were stale, after some that were not.
+struct Run {
+    fresh: u64,
+    stale: u64,
+}
+
+/// All changes of a command, each with the place of its update.
+fn changes_of(action: &Action) -> impl Iterator<Item = (usize, &PropertyName)> {
+    let updates: &[_] = match action {
+        Action::Write(updates) => updates,
+        Action::Erase(_) | Action::CreateProperty(_) | Action::DeleteProperty(_) => &[],
+    };
+    updates.iter().enumerate().flat_map(|(position, update)| {
+        let changes = update.changes.iter();
+        changes.map(move |change| (position, &change.property))
+    })
+}
+
+fn encode_stale(encoder: &mut Encoder, action: &Action, stale: &[(usize, PropertyName)]) {
+    let mut runs: Vec<Run> = Vec::new();
+    let mut fresh = 0;
+    let mut rest = stale.iter().peekable();
+    for (position, property) in changes_of(action) {
+        let is_stale = rest
+            .next_if(|(update, name)| *update == position && name == property)
+            .is_some();
+        match runs.last_mut() {
+            _ if !is_stale => fresh += 1,
+            Some(run) if fresh == 0 => run.stale += 1,
+            Some(_) | None => {
+                runs.push(Run { fresh, stale: 1 });
+                fresh = 0;
+            }
+        }
+    }
+    encoder.count(runs.len() as u64);
+    for run in runs {
+        encoder.count(run.fresh);
+        encoder.count(run.stale);
+    }
+}
+
+fn stale_of(runs: &[Run], action: &Action) -> Vec<(usize, PropertyName)> {
+    let mut changes = changes_of(action);
+    let mut stale = Vec::new();
+    for run in runs {
+        for _ in 0..run.fresh {
+            if changes.next().is_none() {
+                return stale;
+            }
+        }
+        for _ in 0..run.stale {
+            let Some((position, property)) = changes.next() else {
+                return stale;
+            };
+            stale.push((position, property.clone()));
+        }
+    }
+    stale
+}
+
+fn encode_refusal(encoder: &mut Encoder, refusal: &Refusal) {
+    match refusal {
+        Refusal::TypeConflict {
+            update,
+            property,
+            expected,
+            given,
+        } => {
+            encoder.u8(TYPE_CONFLICT);
+            encode_place(encoder, *update, property);
+            encoder.u8(type_code(*expected));
+            encoder.u8(type_code(*given));
+        }
+        Refusal::Inexact {
+            update,
+            property,
+            number,
+        } => {
+            encoder.u8(INEXACT);
+            encode_place(encoder, *update, property);
+            encoder.i64(*number);
+        }
+        Refusal::OutOfRange {
+            update,
+            property,
+            value_type,
+        } => {
+            encoder.u8(OUT_OF_RANGE);
+            encode_place(encoder, *update, property);
+            encoder.u8(type_code(*value_type));
+        }
+        Refusal::SetTooLarge {
+            update,
+            property,
+            exceeded,
+        } => {
+            encoder.u8(SET_TOO_LARGE);
+            encode_place(encoder, *update, property);
+            encode_exceeded(encoder, exceeded);
+        }
+        Refusal::TooManyValues { property, exceeded } => {
+            encoder.u8(TOO_MANY_VALUES);
+            encoder.text(property.as_str());
+            encode_exceeded(encoder, exceeded);
+        }
+        Refusal::TooManyProperties { property, exceeded } => {
+            encoder.u8(TOO_MANY_PROPERTIES);
+            encoder.text(property.as_str());
+            encode_exceeded(encoder, exceeded);
+        }
+        Refusal::TooManyUsers { exceeded } => {
+            encoder.u8(TOO_MANY_USERS);
+            encode_exceeded(encoder, exceeded);
+        }
+        Refusal::TooManyPopulations { exceeded } => {
+            encoder.u8(TOO_MANY_POPULATIONS);
+            encode_exceeded(encoder, exceeded);
+        }
+        Refusal::PropertyExists {
+            property,
+            value_type,
+        } => {
+            encoder.u8(PROPERTY_EXISTS);
+            encoder.text(property.as_str());
+            encoder.u8(type_code(*value_type));
+        }
+        Refusal::PropertyNotFound { property } => {
+            encoder.u8(PROPERTY_NOT_FOUND);
+            encoder.text(property.as_str());
+        }
+        Refusal::RequestIdReused => encoder.u8(REQUEST_ID_REUSED),
+        Refusal::SequenceConflict { previous, last } => {
+            encoder.u8(SEQUENCE_CONFLICT);
+            encoder.count(*previous);
+            encoder.count(*last);
+        }
+    }
+}
+
+fn read(bytes: &[u8]) -> Result<Detail, DecodeError> {
+    if bytes.is_empty() {
+        return Ok(Detail::Accepted {
+            erased: false,
+            stale: Vec::new(),
+        });
+    }
+    let mut decoder = Decoder::new(bytes);
+    let kind = decoder.u8()?;
+    let detail = if kind == ACCEPTED {
+        let erased = match decoder.u8()? {
+            0 => false,
+            1 => true,
+            other => return Err(decoder.bad_value("whether a user was erased", other)),
+        };
+        let mut stale = Vec::new();
+        for _ in 0..decoder.length(2)? {
+            stale.push(Run {
+                fresh: decoder.count()?,
+                stale: decoder.count()?,
+            });
+        }
+        Detail::Accepted { erased, stale }
+    } else {
+        Detail::Refused(read_refusal(&mut decoder, kind)?)
+    };
+    decoder.finish()?;
+    Ok(detail)
+}
+
+fn read_refusal(decoder: &mut Decoder<'_>, kind: u8) -> Result<Refusal, DecodeError> {
+    Ok(match kind {
+        TYPE_CONFLICT => Refusal::TypeConflict {
+            update: read_update(decoder)?,
+            property: read_property(decoder)?,
+            expected: read_type(decoder)?,
+            given: read_type(decoder)?,
+        },
+        INEXACT => Refusal::Inexact {
+            update: read_update(decoder)?,
+            property: read_property(decoder)?,
+            number: decoder.i64()?,
+        },
+        OUT_OF_RANGE => Refusal::OutOfRange {
+            update: read_update(decoder)?,
+            property: read_property(decoder)?,
+            value_type: read_type(decoder)?,
+        },
+        SET_TOO_LARGE => Refusal::SetTooLarge {
+            update: read_update(decoder)?,
+            property: read_property(decoder)?,
+            exceeded: read_exceeded(decoder, limit::SET_ELEMENTS)?,
+        },
+        TOO_MANY_VALUES => Refusal::TooManyValues {
+            property: read_property(decoder)?,
+            exceeded: read_exceeded(decoder, limit::DISTINCT_VALUES)?,
+        },
+        TOO_MANY_PROPERTIES => Refusal::TooManyProperties {
+            property: read_property(decoder)?,
+            exceeded: read_exceeded(decoder, limit::PROPERTIES)?,
+        },
+        TOO_MANY_USERS => Refusal::TooManyUsers {
+            exceeded: read_exceeded(decoder, limit::USERS)?,
+        },
+        TOO_MANY_POPULATIONS => Refusal::TooManyPopulations {
+            exceeded: read_exceeded(decoder, limit::POPULATIONS)?,
+        },
+        PROPERTY_EXISTS => Refusal::PropertyExists {
+            property: read_property(decoder)?,
+            value_type: read_type(decoder)?,
+        },
+        PROPERTY_NOT_FOUND => Refusal::PropertyNotFound {
+            property: read_property(decoder)?,
+        },
+        REQUEST_ID_REUSED => Refusal::RequestIdReused,
+        SEQUENCE_CONFLICT => Refusal::SequenceConflict {
+            previous: decoder.count()?,
+            last: decoder.count()?,
+        },
+        other => return Err(decoder.bad_value("the kind of an outcome", other)),
+    })
+}
+
+fn encode_place(encoder: &mut Encoder, update: usize, property: &PropertyName) {
+    encoder.count(update as u64);
+    encoder.text(property.as_str());
+}
+
+fn read_update(decoder: &mut Decoder<'_>) -> Result<usize, DecodeError> {
+    let update = decoder.count()?;
+    usize::try_from(update).map_err(|_| decoder.bad_value("the position of an update", update))
+}
+
+fn read_property(decoder: &mut Decoder<'_>) -> Result<PropertyName, DecodeError> {
+    let text = decoder.text()?;
+    PropertyName::new(text)
+        .map_err(|_| decoder.bad_value("the length of a property name", text.len() as u64))
+}
+
+fn encode_exceeded(encoder: &mut Encoder, exceeded: &LimitExceeded) {
+    encoder.count(exceeded.allowed);
+    encoder.count(exceeded.given);
+}
+
+fn read_exceeded(
+    decoder: &mut Decoder<'_>,
+    limit: crate::model::Limit,
+) -> Result<LimitExceeded, DecodeError> {
+    Ok(LimitExceeded {
+        limit,
+        allowed: decoder.count()?,
+        given: decoder.count()?,
+    })
+}
+
+fn read_type(decoder: &mut Decoder<'_>) -> Result<ValueType, DecodeError> {
+    let code = decoder.u8()?;
+    ValueType::ALL
+        .into_iter()
+        .find(|value_type| type_code(*value_type) == code)
+        .ok_or_else(|| decoder.bad_value("the type of a property", code))
+}
