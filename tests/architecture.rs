@@ -50,6 +50,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("croaring", &["src/index/posting.rs"]),
     ("jiff", &["src/model/time.rs"]),
+    ("sha2", &["src/model/digest.rs"]),
     (
         "dashmap",
         &["src/population/users.rs", "src/engine/registry.rs"],
