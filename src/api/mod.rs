@@ -11,6 +11,7 @@ mod analysis;
 pub(crate) mod convert;
 mod deadline;
 mod error;
+mod filters;
 mod ingest;
 mod query;
 mod schema;
@@ -33,6 +34,7 @@ use crate::query::Stop;
 use convert::Path;
 use deadline::Deadline;
 use error::ApiError;
+use filters::Filters;
 use token::Tokens;
 
 /// How long a read waits for its `min_revision` when the client gave no deadline.
@@ -43,6 +45,7 @@ const REVISION_WAIT: Duration = Duration::from_secs(5);
 pub struct Api {
     engine: Engine,
     tokens: Tokens,
+    filters: Filters,
     closing: watch::Receiver<bool>,
     /// A permit for each query that waits for a thread or runs on one.
     queries: Arc<Semaphore>,
@@ -55,6 +58,7 @@ impl Api {
     pub fn new(engine: Engine, closing: watch::Receiver<bool>, queries: usize) -> Self {
         Self {
             tokens: Tokens::new(engine.store_id()),
+            filters: Filters::new(),
             engine,
             closing,
             queries: Arc::new(Semaphore::new(queries.min(Semaphore::MAX_PERMITS))),

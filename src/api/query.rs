@@ -38,9 +38,9 @@ pub(super) fn bind(
     population: &Population,
     selected: &Selected,
     as_of: Timestamp,
-) -> Result<Bound, ApiError> {
-    query::bind(population, &selected.expression, as_of)
-        .map_err(|error| ApiError::from(error).at(&selected.field))
+) -> Result<Arc<Bound>, ApiError> {
+    let bound = selected.prepared.bound(population, as_of);
+    bound.map_err(|error| ApiError::from(error).at(&selected.field))
 }
 
 /// Binds all, all to one version of the catalog if none is written to meanwhile.
@@ -48,12 +48,12 @@ fn bind_all(
     population: &Population,
     selected: &[Selected],
     as_of: Timestamp,
-) -> Result<Vec<Bound>, ApiError> {
+) -> Result<Vec<Arc<Bound>>, ApiError> {
     let bound = selected.iter().map(|one| bind(population, one, as_of));
     bound.collect()
 }
 
-fn checked(population: &Population, user: &UserId, bounds: &[Bound]) -> (Vec<bool>, bool) {
+fn checked(population: &Population, user: &UserId, bounds: &[Arc<Bound>]) -> (Vec<bool>, bool) {
     match query::check(population, user, bounds) {
         Some(members) => (members, true),
         None => (vec![false; bounds.len()], false),
@@ -84,7 +84,7 @@ impl Api {
     ) -> Result<CheckResponse, ApiError> {
         let name = convert::population_name(request.population)?;
         let user = convert::user_id(request.user_id, &Path::Field(&ROOT, "user_id"))?;
-        let selected = convert::selections(&request.filters, request.expressions)?;
+        let selected = convert::selections(&self.filters, &request.filters, request.expressions)?;
         let as_of = self.as_of(request.as_of)?;
         self.reach(&request.min_revision, deadline).await?;
         let population = self.population(&name)?;
@@ -128,7 +128,7 @@ impl QueryService for Api {
         let deadline = Deadline::of(&request);
         let request = request.into_inner();
         let name = convert::population_name(request.population)?;
-        let selected = convert::selection(request.selection, &ROOT)?;
+        let selected = convert::selection(&self.filters, request.selection, &ROOT)?;
         let as_of = self.as_of(request.as_of)?;
         self.reach(&request.min_revision, deadline).await?;
         let population = self.population(&name)?;
@@ -171,8 +171,11 @@ impl QueryService for Api {
                 let revision = api.applied();
                 let selections = request.selections.into_iter().enumerate();
                 let bounds = selections.map(|(position, given)| {
-                    let selected =
-                        convert::selection(given.selection, &Path::Index(&path, position))?;
+                    let selected = convert::selection(
+                        &api.filters,
+                        given.selection,
+                        &Path::Index(&path, position),
+                    )?;
                     bind(&population, &selected, as_of)
                 });
                 // Nothing is counted unless all are right.
@@ -208,7 +211,8 @@ impl QueryService for Api {
         let api = self.clone();
         let response = self
             .evaluate(deadline, move |_| {
-                let selected = convert::selections(&request.filters, request.expressions)?;
+                let selected =
+                    convert::selections(&api.filters, &request.filters, request.expressions)?;
                 let revision = api.applied();
                 let bounds = bind_all(&population, &selected, as_of)?;
                 let (members, user_exists) = checked(&population, &user, &bounds);
@@ -236,7 +240,8 @@ impl QueryService for Api {
         let api = self.clone();
         let response = self
             .evaluate(deadline, move |stop| {
-                let selected = convert::selections(&request.filters, request.expressions)?;
+                let selected =
+                    convert::selections(&api.filters, &request.filters, request.expressions)?;
                 let revision = api.applied();
                 let bounds = bind_all(&population, &selected, as_of)?;
                 let users = check_users(&population, request.user_ids, &bounds, stop)?;
@@ -253,7 +258,7 @@ impl QueryService for Api {
         let deadline = Deadline::of(&request);
         let request = request.into_inner();
         let name = convert::population_name(request.population)?;
-        let selected = convert::selection(request.selection, &ROOT)?;
+        let selected = convert::selection(&self.filters, request.selection, &ROOT)?;
         let limit = MEMBERS_PAGE.asked(request.page_size)?;
         let hash = members_hash(&name, &selected, request.as_of);
         let page = self.tokens.read_page(hash, &request.page_token)?;
@@ -288,7 +293,7 @@ impl QueryService for Api {
         let deadline = Deadline::of(&request);
         let request = request.into_inner();
         let name = convert::population_name(request.population)?;
-        let selected = convert::selection(request.selection, &ROOT)?;
+        let selected = convert::selection(&self.filters, request.selection, &ROOT)?;
         let as_of = self.as_of(request.as_of)?;
         self.reach(&request.min_revision, deadline).await?;
         let population = self.population(&name)?;
@@ -338,7 +343,7 @@ impl QueryService for Api {
         let deadline = Deadline::of(&request);
         let request = request.into_inner();
         let name = convert::population_name(request.population)?;
-        let selected = convert::selection(request.selection, &ROOT)?;
+        let selected = convert::selection(&self.filters, request.selection, &ROOT)?;
         let as_of = self.as_of(request.as_of)?;
         self.reach(&request.min_revision, deadline).await?;
         let population = self.population(&name)?;
@@ -383,7 +388,7 @@ fn check_size(request: &BatchCheckRequest) -> Result<(), ApiError> {
 fn check_users(
     population: &Population,
     user_ids: Vec<String>,
-    bounds: &[Bound],
+    bounds: &[Arc<Bound>],
     stop: &Stop,
 ) -> Result<Vec<UserCheck>, ApiError> {
     let path = Path::Field(&ROOT, "user_ids");
@@ -431,7 +436,7 @@ fn members_hash(
     as_of: Option<prost_types::Timestamp>,
 ) -> u64 {
     let as_of = as_of.map(|as_of| (as_of.seconds, as_of.nanos));
-    request_hash(&("members", name, &selected.expression, as_of))
+    request_hash(&("members", name, selected.prepared.expression(), as_of))
 }
 
 fn position(page: &Page) -> Result<Position, ApiError> {

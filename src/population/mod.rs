@@ -19,7 +19,7 @@ mod values;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use arc_swap::ArcSwap;
 
@@ -179,6 +179,13 @@ impl Population {
     #[must_use]
     pub fn catalog(&self) -> Arc<Catalog> {
         self.catalog.load_full()
+    }
+
+    /// Whether a catalog is the one of now.
+    #[must_use]
+    pub fn has_catalog(&self, catalog: &Weak<Catalog>) -> bool {
+        // Its place in memory is not given to another one for as long as it is known here.
+        std::ptr::eq(Arc::as_ptr(&self.catalog.load()), catalog.as_ptr())
     }
 
     /// All properties, in the order of their names.

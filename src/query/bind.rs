@@ -1,8 +1,10 @@
 //! Names to numbers, literals to what the index stores, `now()` to an instant. All errors about
 //! names and types arise here.
 
+use std::borrow::Borrow;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use smallvec::{SmallVec, smallvec};
 
@@ -119,8 +121,15 @@ pub struct Bound {
     pub(super) root: Node,
     source: Arc<Expression>,
     as_of: Timestamp,
+    /// Whether `now()` is in it.
+    depends_on_time: bool,
+    /// Neither the catalog nor a property is kept alive: what is deleted is to go, whoever
+    /// remembers this expression.
+    catalog: Weak<Catalog>,
     /// The properties whose dictionaries were asked, and how far each had changed.
-    dictionaries: Vec<(Arc<Property>, DictionaryStamp)>,
+    dictionaries: Vec<(Weak<Property>, DictionaryStamp)>,
+    /// Whether an answer found that codes had changed since, and had to bind anew.
+    is_outdated: Arc<AtomicBool>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -183,17 +192,26 @@ impl Bound {
         texts
     }
 
+    /// Whether binding the expression anew, for this instant, would lead to the same, as far as is
+    /// known without looking at dictionaries: an answer does that in any case.
+    pub(super) fn is_current(&self, population: &Population, as_of: Timestamp) -> bool {
+        population.has_catalog(&self.catalog)
+            && (!self.depends_on_time || self.as_of == as_of)
+            && !self.is_outdated.load(Ordering::Relaxed)
+    }
+
     /// Whether `holds` is true of each dictionary's stamp now and when it was asked.
     fn all_dictionaries(&self, holds: impl Fn(DictionaryStamp, DictionaryStamp) -> bool) -> bool {
         self.dictionaries.iter().all(|(property, earlier)| {
-            let now = property.with_dictionary(Dictionary::stamp);
+            let property = property.upgrade();
+            let now = property.and_then(|property| property.with_dictionary(Dictionary::stamp));
             now.is_none_or(|now| holds(now, *earlier))
         })
     }
 
     /// Answers one expression as [`answer_all`] does many.
     pub(super) fn answer<T>(&self, population: &Population, answer: impl Fn(&Node) -> T) -> T {
-        answer_all(population, std::slice::from_ref(self), |bounds| {
+        answer_all(population, &[self], |bounds| {
             // One came in, so one comes here.
             answer(bounds.first().map_or(&self.root, |bound| &bound.root))
         })
@@ -205,15 +223,16 @@ impl Bound {
 /// has gone out of use another meaning. The answer is then one of after the change.
 pub(super) fn answer_all<T>(
     population: &Population,
-    bounds: &[Bound],
-    answer: impl Fn(&[Bound]) -> T,
+    bounds: &[impl Borrow<Bound>],
+    answer: impl Fn(&[&Bound]) -> T,
 ) -> T {
-    let mut result = answer(bounds);
+    let bounds: SmallVec<[&Bound; 16]> = bounds.iter().map(Borrow::borrow).collect();
+    let mut result = answer(&bounds);
     let unchanged = |bound: &Bound| bound.all_dictionaries(DictionaryStamp::is_unchanged_since);
-    if bounds.iter().all(unchanged) {
+    if bounds.iter().all(|bound| unchanged(bound)) {
         return result;
     }
-    let mut asked = bounds.to_vec();
+    let mut asked: Vec<Bound> = bounds.iter().map(|&bound| bound.clone()).collect();
     loop {
         let again = asked
             .iter()
@@ -226,11 +245,16 @@ pub(super) fn answer_all<T>(
             .iter()
             .zip(&asked)
             .all(|(again, asked)| again.root == asked.root);
+        for bound in &bounds {
+            if !unchanged(bound) {
+                bound.is_outdated.store(true, Ordering::Relaxed);
+            }
+        }
         let kept = |bound: &Bound| bound.all_dictionaries(DictionaryStamp::keeps_meanings_since);
         if same && asked.iter().all(kept) {
             return result;
         }
-        result = answer(&again);
+        result = answer(&again.iter().collect::<Vec<_>>());
         asked = again;
     }
 }
@@ -259,6 +283,7 @@ pub fn bind_shared(
     let mut binder = Binder {
         catalog: population.catalog(),
         as_of,
+        depends_on_time: false,
         dictionaries: Vec::new(),
         predicates: 0,
     };
@@ -267,14 +292,18 @@ pub fn bind_shared(
         root,
         source: Arc::clone(expression),
         as_of,
+        depends_on_time: binder.depends_on_time,
+        catalog: Arc::downgrade(&binder.catalog),
         dictionaries: binder.dictionaries,
+        is_outdated: Arc::default(),
     })
 }
 
 struct Binder {
     catalog: Arc<Catalog>,
     as_of: Timestamp,
-    dictionaries: Vec<(Arc<Property>, DictionaryStamp)>,
+    depends_on_time: bool,
+    dictionaries: Vec<(Weak<Property>, DictionaryStamp)>,
     /// How many predicates have been begun.
     predicates: usize,
 }
@@ -322,7 +351,10 @@ impl Binder {
             } => {
                 let value = match operand {
                     Operand::Value(value) => value.clone(),
-                    Operand::AsOfPlus(span) => Value::Timestamp(self.as_of.saturating_add(*span)),
+                    Operand::AsOfPlus(span) => {
+                        self.depends_on_time = true;
+                        Value::Timestamp(self.as_of.saturating_add(*span))
+                    }
                 };
                 self.compare(&property, *comparison, value)?
             }
@@ -496,7 +528,7 @@ impl Binder {
     ) -> Vec<u32> {
         let found = property.with_dictionary(|dictionary| (find(dictionary), dictionary.stamp()));
         let (codes, stamp) = found.unwrap_or_default();
-        self.dictionaries.push((Arc::clone(property), stamp));
+        self.dictionaries.push((Arc::downgrade(property), stamp));
         codes.into_iter().collect()
     }
 }

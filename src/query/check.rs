@@ -1,5 +1,7 @@
 //! Given users: by the columns alone, no bitmap is built.
 
+use std::borrow::Borrow;
+
 use smallvec::SmallVec;
 
 use super::bind::{Bound, Leaf, LeafTest, Node, answer_all};
@@ -15,7 +17,11 @@ const TOGETHER: usize = 4_096;
 /// Tells for each expression whether a user is meant by it; `None` if there is no such user. All
 /// are answered by the user's values at one moment.
 #[must_use]
-pub fn check(population: &Population, user: &UserId, bounds: &[Bound]) -> Option<Vec<bool>> {
+pub fn check(
+    population: &Population,
+    user: &UserId,
+    bounds: &[impl Borrow<Bound>],
+) -> Option<Vec<bool>> {
     answer_all(population, bounds, |bounds| {
         population.with_user(user, |reader, place| {
             let answers = bounds
@@ -35,7 +41,7 @@ pub fn check(population: &Population, user: &UserId, bounds: &[Bound]) -> Option
 pub fn check_many(
     population: &Population,
     users: &[&UserId],
-    bounds: &[Bound],
+    bounds: &[impl Borrow<Bound>],
     stop: &Stop,
 ) -> Result<Vec<Option<Vec<bool>>>, Stopped> {
     let mut answers = Vec::with_capacity(users.len());
@@ -51,7 +57,7 @@ pub fn check_many(
 fn check_together(
     population: &Population,
     users: &[&UserId],
-    bounds: &[Bound],
+    bounds: &[&Bound],
 ) -> Vec<Option<Vec<bool>>> {
     let mut properties = Vec::new();
     for bound in bounds {

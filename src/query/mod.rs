@@ -17,6 +17,7 @@ mod explain;
 mod histogram;
 mod members;
 mod plan;
+mod prepared;
 mod shards;
 mod stop;
 mod summarize;
@@ -27,6 +28,7 @@ pub use check::{check, check_many};
 pub use count::count;
 pub use explain::{ExplainedNode, Explanation, explain};
 pub use members::{MembersPage, Position, members};
+pub use prepared::Prepared;
 pub use stop::{Stop, Stopped};
 pub use summarize::{
     Deviation, Histogram, HistogramBin, HistogramBins, Statistics, Summary, SummaryError, summarize,

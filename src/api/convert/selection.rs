@@ -1,12 +1,15 @@
 //! What a request selects: a filter text or an expression tree, wherever they stand in a request.
 
+use std::sync::Arc;
+
 use crate::api::error::ApiError;
-use crate::filter;
-use crate::model::{Expression, limit};
+use crate::api::filters::Filters;
+use crate::model::limit;
 use crate::proto::{
     self, breakdown_request, count_request, explain_request, list_members_request,
     stream_members_request, summarize_request,
 };
+use crate::query::Prepared;
 
 use super::{Path, expression::expression};
 
@@ -19,7 +22,7 @@ pub(in crate::api) enum Selecting {
 /// An expression, and the field that it came from.
 #[derive(Clone, Debug)]
 pub(in crate::api) struct Selected {
-    pub(in crate::api) expression: Expression,
+    pub(in crate::api) prepared: Arc<Prepared>,
     pub(in crate::api) field: String,
 }
 
@@ -49,11 +52,12 @@ selecting!(
 
 /// The selection of a request, or of one part of it.
 pub(in crate::api) fn selection(
+    filters: &Filters,
     given: Option<impl Into<Selecting>>,
     path: &Path<'_>,
 ) -> Result<Selected, ApiError> {
     match given.map(Into::into) {
-        Some(Selecting::Filter(text)) => from_filter(&text, &path.field("filter")),
+        Some(Selecting::Filter(text)) => from_filter(filters, &text, &path.field("filter")),
         Some(Selecting::Expression(tree)) => from_tree(tree, &path.field("expression")),
         None => Err(ApiError::field(
             &path.field("filter"),
@@ -64,12 +68,13 @@ pub(in crate::api) fn selection(
 
 /// Several filter texts, then several trees: 1 to 1,000 together.
 pub(in crate::api) fn selections(
-    filters: &[String],
+    filters: &Filters,
+    given: &[String],
     trees: Vec<proto::Expression>,
 ) -> Result<Vec<Selected>, ApiError> {
     let root = Path::Root;
     let (texts, expressions) = (root.field("filters"), root.field("expressions"));
-    let count = filters.len() + trees.len();
+    let count = given.len() + trees.len();
     if count == 0 {
         return Err(ApiError::field(
             &texts,
@@ -80,8 +85,8 @@ pub(in crate::api) fn selections(
         .check(count as u64)
         .map_err(|exceeded| ApiError::limit(&texts, &exceeded))?;
     let mut selected = Vec::with_capacity(count);
-    for (position, text) in filters.iter().enumerate() {
-        selected.push(from_filter(text, &texts.index(position))?);
+    for (position, text) in given.iter().enumerate() {
+        selected.push(from_filter(filters, text, &texts.index(position))?);
     }
     for (position, tree) in trees.into_iter().enumerate() {
         selected.push(from_tree(tree, &expressions.index(position))?);
@@ -89,17 +94,17 @@ pub(in crate::api) fn selections(
     Ok(selected)
 }
 
-fn from_filter(text: &str, path: &Path<'_>) -> Result<Selected, ApiError> {
-    let expression = filter::parse(text).map_err(|error| ApiError::from(error).at(path))?;
+fn from_filter(filters: &Filters, text: &str, path: &Path<'_>) -> Result<Selected, ApiError> {
+    let prepared = filters.prepared(text);
     Ok(Selected {
-        expression,
+        prepared: prepared.map_err(|error| ApiError::from(error).at(path))?,
         field: path.to_string(),
     })
 }
 
 fn from_tree(tree: proto::Expression, path: &Path<'_>) -> Result<Selected, ApiError> {
     Ok(Selected {
-        expression: expression(tree, path)?,
+        prepared: Arc::new(Prepared::new(expression(tree, path)?)),
         field: path.to_string(),
     })
 }
@@ -116,15 +121,17 @@ mod tests {
         };
         let filter = count_request::Selection::Filter("TRUE".into());
         let tree = count_request::Selection::Expression(everyone);
-        let of = |given| selection(Some(given), &Path::Root).unwrap();
+        let filters = Filters::new();
+        let of = |given| selection(&filters, Some(given), &Path::Root).unwrap();
         let (filter, tree) = (of(filter), of(tree));
-        assert_eq!(filter.expression, tree.expression);
+        assert_eq!(filter.prepared.expression(), tree.prepared.expression());
         assert_eq!((&*filter.field, &*tree.field), ("filter", "expression"));
     }
 
     #[test]
     fn a_fault_in_a_filter_has_a_place() {
-        let error = selections(&["TRUE".into(), "age >= ".into()], vec![]).unwrap_err();
+        let error =
+            selections(&Filters::new(), &["TRUE".into(), "age >= ".into()], vec![]).unwrap_err();
         assert_eq!(error.reason, Reason::FilterSyntax);
         assert_eq!(error.field.as_deref(), Some("filters[1]"));
         assert!(error.facts.contains(&("line", "1".into())));
@@ -134,8 +141,9 @@ mod tests {
     #[test]
     fn nothing_selected_is_an_error() {
         let none: Option<count_request::Selection> = None;
-        assert!(selection(none, &Path::Root).is_err());
-        assert!(selections(&[], vec![]).is_err());
-        assert!(selections(&vec!["TRUE".into(); 1_001], vec![]).is_err());
+        let filters = Filters::new();
+        assert!(selection(&filters, none, &Path::Root).is_err());
+        assert!(selections(&filters, &[], vec![]).is_err());
+        assert!(selections(&filters, &vec!["TRUE".into(); 1_001], vec![]).is_err());
     }
 }
