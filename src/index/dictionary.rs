@@ -7,6 +7,8 @@
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashTable};
@@ -15,17 +17,35 @@ use hashbrown::{HashMap, HashTable};
 pub const QUARANTINE: u64 = 65_536;
 
 /// Texts and their codes.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Dictionary {
     pub(super) texts: Vec<Option<Box<str>>>,
     table: HashTable<u32>,
     /// Codes by lower-case text, where case does not matter.
     folded: Option<HashMap<Box<str>, Vec<u32>, RandomState>>,
     pub(super) quarantine: VecDeque<u32>,
-    pub(super) freed: u64,
-    /// How many codes have been given since the process began: for readers, and part of no answer.
-    given: u64,
+    changes: Arc<DictionaryChanges>,
     hasher: RandomState,
+}
+
+/// How far a dictionary has changed, to be looked at without the dictionary's lock: who sees what a
+/// change led to sees the change here.
+#[derive(Debug, Default)]
+pub struct DictionaryChanges {
+    /// How many codes have been given since the process began: for readers, and part of no answer.
+    given: AtomicU64,
+    freed: AtomicU64,
+}
+
+impl DictionaryChanges {
+    /// How far it has changed so far.
+    #[must_use]
+    pub fn stamp(&self) -> DictionaryStamp {
+        DictionaryStamp {
+            given: self.given.load(Ordering::Acquire),
+            freed: self.freed.load(Ordering::Acquire),
+        }
+    }
 }
 
 /// How far a dictionary had changed when it was asked something.
@@ -58,8 +78,7 @@ impl Dictionary {
             table: HashTable::new(),
             folded: case_insensitive.then(HashMap::default),
             quarantine: VecDeque::new(),
-            freed: 0,
-            given: 0,
+            changes: Arc::default(),
             hasher: RandomState::default(),
         }
     }
@@ -79,7 +98,7 @@ impl Dictionary {
             }
         }
         dictionary.quarantine = quarantine;
-        dictionary.freed = freed;
+        dictionary.changes.freed.store(freed, Ordering::Release);
         dictionary
     }
 
@@ -129,7 +148,7 @@ impl Dictionary {
             u32::try_from(self.texts.len() - 1).expect("limits keep texts below 2^32")
         });
         self.put(code, text);
-        self.given += 1;
+        self.changes.given.fetch_add(1, Ordering::Release);
         code
     }
 
@@ -173,22 +192,25 @@ impl Dictionary {
             }
         }
         self.quarantine.push_back(code);
-        self.freed += 1;
+        self.changes.freed.fetch_add(1, Ordering::Release);
     }
 
     /// How many codes have ever gone out of use.
     #[must_use]
     pub fn freed(&self) -> u64 {
-        self.freed
+        self.changes.freed.load(Ordering::Acquire)
     }
 
     /// How far it has changed so far.
     #[must_use]
     pub fn stamp(&self) -> DictionaryStamp {
-        DictionaryStamp {
-            given: self.given,
-            freed: self.freed,
-        }
+        self.changes.stamp()
+    }
+
+    /// What tells how far it has changed.
+    #[must_use]
+    pub fn changes(&self) -> &Arc<DictionaryChanges> {
+        &self.changes
     }
 
     /// How many texts are in use.

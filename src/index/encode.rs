@@ -226,7 +226,7 @@ pub fn encode_dictionary(dictionary: &Dictionary) -> Vec<u8> {
     for &code in &dictionary.quarantine {
         encoder.count(u64::from(code));
     }
-    encoder.count(dictionary.freed);
+    encoder.count(dictionary.freed());
     encoder.into_bytes()
 }
 

@@ -17,7 +17,7 @@ mod shard;
 
 pub use codes::CodeIndex;
 pub use column::{CodeColumn, NumberColumn};
-pub use dictionary::{Dictionary, DictionaryStamp, QUARANTINE};
+pub use dictionary::{Dictionary, DictionaryChanges, DictionaryStamp, QUARANTINE};
 pub use encode::{decode_dictionary, decode_shard, encode_dictionary, encode_shard};
 pub use number::{NumberIndex, double_from_key, double_to_key};
 pub use posting::Posting;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 
 use smallvec::{SmallVec, smallvec};
 
-use crate::index::{Dictionary, DictionaryStamp, IndexKind};
+use crate::index::{Dictionary, DictionaryChanges, DictionaryStamp, IndexKind};
 use crate::model::{
     CoercionError, Comparison, Expression, Operand, Predicate, PropertyName, Quantifier, Reason,
     Test, Text, Timestamp, Value, ValueType, Version,
@@ -123,11 +123,10 @@ pub struct Bound {
     as_of: Timestamp,
     /// Whether `now()` is in it.
     depends_on_time: bool,
-    /// Neither the catalog nor a property is kept alive: what is deleted is to go, whoever
-    /// remembers this expression.
+    /// Not kept alive: what is deleted is to go, whoever remembers this expression.
     catalog: Weak<Catalog>,
-    /// The properties whose dictionaries were asked, and how far each had changed.
-    dictionaries: Vec<(Weak<Property>, DictionaryStamp)>,
+    /// What tells of the dictionaries that were asked how far they changed, and how far they had.
+    dictionaries: Vec<(Arc<DictionaryChanges>, DictionaryStamp)>,
     /// Whether an answer found that codes had changed since, and had to bind anew.
     is_outdated: Arc<AtomicBool>,
 }
@@ -202,11 +201,9 @@ impl Bound {
 
     /// Whether `holds` is true of each dictionary's stamp now and when it was asked.
     fn all_dictionaries(&self, holds: impl Fn(DictionaryStamp, DictionaryStamp) -> bool) -> bool {
-        self.dictionaries.iter().all(|(property, earlier)| {
-            let property = property.upgrade();
-            let now = property.and_then(|property| property.with_dictionary(Dictionary::stamp));
-            now.is_none_or(|now| holds(now, *earlier))
-        })
+        self.dictionaries
+            .iter()
+            .all(|(changes, earlier)| holds(changes.stamp(), *earlier))
     }
 
     /// Answers one expression as [`answer_all`] does many.
@@ -303,7 +300,7 @@ struct Binder {
     catalog: Arc<Catalog>,
     as_of: Timestamp,
     depends_on_time: bool,
-    dictionaries: Vec<(Weak<Property>, DictionaryStamp)>,
+    dictionaries: Vec<(Arc<DictionaryChanges>, DictionaryStamp)>,
     /// How many predicates have been begun.
     predicates: usize,
 }
@@ -526,10 +523,13 @@ impl Binder {
         property: &Arc<Property>,
         find: impl FnOnce(&Dictionary) -> BTreeSet<u32>,
     ) -> Vec<u32> {
-        let found = property.with_dictionary(|dictionary| (find(dictionary), dictionary.stamp()));
-        let (codes, stamp) = found.unwrap_or_default();
-        self.dictionaries.push((Arc::downgrade(property), stamp));
-        codes.into_iter().collect()
+        let found = property.with_dictionary(|dictionary| {
+            let changes = Arc::clone(dictionary.changes());
+            let stamp = changes.stamp();
+            self.dictionaries.push((changes, stamp));
+            find(dictionary)
+        });
+        found.unwrap_or_default().into_iter().collect()
     }
 }
 
