@@ -23,6 +23,7 @@
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+mod distinct;
 mod floor;
 mod load;
 mod questions;
@@ -125,6 +126,10 @@ fn main() {
         }
     }
     println!("engine: {:.1} bytes a user without ids", per_user(sum));
+    drop((floor, population));
+    if words.is_empty() || words.iter().any(|word| word == "distinct") {
+        distinct::print(users.max(1_000_000));
+    }
 }
 
 /// The median times of floor and engine, timed in turns for a while.

@@ -321,7 +321,10 @@ fn of_users<'a>(floor: &'a Floor, population: &'a Population) -> Vec<Question<'a
         .map(|n| (n as u32, UserId::new(user_id(n)).expect("a short id")))
         .collect();
     let ordinals: Vec<u32> = some.iter().map(|(ordinal, _)| *ordinal).collect();
-    let listed = bound(population, "plan = 'free' AND subscriber = TRUE");
+    let listed = bound(
+        population,
+        "age >= 25 AND age < 35 AND plan = 'free' AND NOT os = 'ios'",
+    );
     vec![
         // The floor is given the ordinal: it has no ids.
         Question {
@@ -354,7 +357,9 @@ fn of_users<'a>(floor: &'a Floor, population: &'a Population) -> Vec<Question<'a
             name: "first 1,000 members",
             goal: 0.01,
             floor: Box::new(|| {
-                let all = floor.plans[0].and(&floor.subscribers);
+                let mut all = floor.age.between(25, 35);
+                all.and_inplace(&floor.plans[0]);
+                all.andnot_inplace(&floor.systems[1]);
                 Answer::Length(all.iter().take(1_000).count())
             }),
             engine: Box::new(move || {

@@ -213,6 +213,25 @@ impl Dictionary {
         &self.changes
     }
 
+    /// Bytes of memory on the heap: the texts themselves, then all else.
+    #[must_use]
+    pub fn heap_bytes(&self) -> (usize, usize) {
+        let texts: usize = self.texts.iter().flatten().map(|text| text.len()).sum();
+        let folded = self.folded.as_ref().map_or(0, |folded| {
+            let keys = folded.keys().map(|key| key.len()).sum::<usize>();
+            let codes = folded
+                .values()
+                .map(|codes| codes.capacity() * size_of::<u32>());
+            folded.allocation_size() + keys + codes.sum::<usize>()
+        });
+        let places = self.texts.capacity() * size_of::<Option<Box<str>>>();
+        let quarantine = self.quarantine.capacity() * size_of::<u32>();
+        (
+            texts,
+            places + self.table.allocation_size() + folded + quarantine,
+        )
+    }
+
     /// How many texts are in use.
     #[must_use]
     pub fn len(&self) -> usize {

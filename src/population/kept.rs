@@ -63,6 +63,15 @@ impl KeptCounts {
         })
     }
 
+    /// Bytes of memory on the heap.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let by_code = self
+            .properties
+            .values()
+            .map(|counts| counts.by_code.capacity());
+        self.properties.allocation_size() + by_code.sum::<usize>() * size_of::<u64>()
+    }
+
     pub(super) fn add_users(&mut self, users: u64) {
         self.users += users;
     }

@@ -31,7 +31,7 @@ pub use refusal::Refusal;
 pub(crate) use values::number_of;
 pub use values::{ValueCount, ValuesError};
 
-use crate::index::{SHARD_USERS, Shard};
+use crate::index::{Dictionary, SHARD_USERS, Shard};
 use crate::model::{PropertyDeclaration, PropertyName, Revision, StoreLimits, UserId, Value};
 use cell::{Cell, Reading};
 use once::{Requests, Streams};
@@ -327,8 +327,7 @@ impl Population {
         self.capturing.load(Ordering::Acquire)
     }
 
-    /// Bytes of memory on the heap by part: ids, columns, postings, numbers, and what is
-    /// remembered of requests and streams.
+    /// Bytes of memory on the heap by part, as far as is told: what an allocator adds is not.
     #[must_use]
     pub fn memory(&self) -> Vec<(&'static str, usize)> {
         use crate::index::PropertyIndex;
@@ -354,11 +353,22 @@ impl Population {
                 }
             }
         }
+        let (mut texts, mut dictionaries) = (0, 0);
+        for property in self.catalog().iter() {
+            let (text, other) = property
+                .with_dictionary(Dictionary::heap_bytes)
+                .unwrap_or_default();
+            texts += text;
+            dictionaries += other;
+        }
         vec![
             ("ids", ids),
             ("columns", columns),
             ("postings", postings),
             ("numbers", numbers),
+            ("texts", texts),
+            ("dictionary", dictionaries),
+            ("counts", self.kept(KeptCounts::heap_bytes)),
             ("requests", self.writer().requests.heap_bytes()),
             ("streams", self.streams.read().heap_bytes()),
         ]
