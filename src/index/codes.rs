@@ -1,24 +1,35 @@
 //! A property with one dictionary code per user: bools, strings and versions.
 //!
-//! Invariant: a user is in the posting of a code exactly if the column gives it that code, and no
-//! posting is empty.
+//! Invariant: a user is in the posting of a code, or among the rare users, exactly if the column
+//! gives it that code; no posting is empty, and which codes have one does not show.
+
+use std::borrow::Cow;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use smallvec::SmallVec;
 
 use super::column::CodeColumn;
 use super::posting::Posting;
+use super::rare::RareUsers;
 use crate::bits::Block;
 
 /// In the time in which a column of bytes is compared with one code, so many users of a posting
 /// are visited (measured on Zen 4).
 const COMPARING: usize = 350;
 
+/// A code that more users of the shard have gets a posting of its own.
+const RARE: usize = 8;
+/// A posting with fewer users is given up.
+const RARE_DOWN_TO: u32 = 4;
+
 /// The codes of one shard's users, in both directions.
 #[derive(Clone, Debug, Default)]
 pub struct CodeIndex {
     column: CodeColumn,
     postings: HashMap<u32, Posting, FixedState>,
+    /// The users of all other codes.
+    rare: RareUsers,
     present: Posting,
 }
 
@@ -36,19 +47,53 @@ impl CodeIndex {
             return before;
         }
         if let Some(before) = before {
-            remove_from(&mut self.postings, before, user);
+            self.remove(user, before);
         }
+        self.column.set(user, code);
         match code {
             Some(code) => {
-                self.postings.entry(code).or_default().insert(user);
+                self.insert(user, code);
                 self.present.insert(user);
             }
             None => {
                 self.present.remove(user);
             }
         }
-        self.column.set(user, code);
         before
+    }
+
+    /// Takes a user, who has the code in the column still, out of its posting.
+    fn remove(&mut self, user: u16, code: u32) {
+        let Some(posting) = self.postings.get_mut(&code) else {
+            self.rare.remove(user, &self.column);
+            return;
+        };
+        posting.remove(user);
+        if posting.count() < RARE_DOWN_TO
+            && let Some(posting) = self.postings.remove(&code)
+        {
+            posting.for_each(|user| self.rare.insert(user, &self.column));
+        }
+    }
+
+    /// Puts a user, who has the code in the column already, into its posting.
+    fn insert(&mut self, user: u16, code: u32) {
+        if let Some(posting) = self.postings.get_mut(&code) {
+            posting.insert(user);
+            return;
+        }
+        let others: SmallVec<[u16; RARE]> = self.rare.with_code(code, &self.column).collect();
+        if others.len() < RARE {
+            self.rare.insert(user, &self.column);
+            return;
+        }
+        let mut posting = Posting::default();
+        posting.insert(user);
+        for other in others {
+            self.rare.remove(other, &self.column);
+            posting.insert(other);
+        }
+        self.postings.insert(code, posting);
     }
 
     pub(super) fn touch(&self, users: impl Iterator<Item = u16>) -> u64 {
@@ -57,8 +102,22 @@ impl CodeIndex {
 
     /// The users with a code.
     #[must_use]
-    pub fn posting(&self, code: u32) -> Option<&Posting> {
-        self.postings.get(&code)
+    pub fn posting(&self, code: u32) -> Option<Cow<'_, Posting>> {
+        match self.postings.get(&code) {
+            Some(posting) => Some(Cow::Borrowed(posting)),
+            None => self.rare.posting(code, &self.column).map(Cow::Owned),
+        }
+    }
+
+    /// How many users have a code.
+    #[must_use]
+    pub fn count_of(&self, code: u32) -> u32 {
+        if let Some(posting) = self.postings.get(&code) {
+            posting.count()
+        } else {
+            let users = self.rare.with_code(code, &self.column);
+            users.fold(0, |count, _| count + 1)
+        }
     }
 
     /// The users with any code.
@@ -80,7 +139,16 @@ impl CodeIndex {
                 return self.column.fill_any(codes, target);
             }
         }
-        fill_any(&self.postings, codes, target);
+        target.clear();
+        for code in codes {
+            if let Some(posting) = self.postings.get(code) {
+                posting.or_into(target);
+            } else {
+                for user in self.rare.with_code(*code, &self.column) {
+                    target.insert(user);
+                }
+            }
+        }
     }
 
     /// Counts the selected users by code, as [`CodeColumn::tally`] does.
@@ -90,25 +158,52 @@ impl CodeIndex {
 
     /// The postings in the order of their codes.
     #[must_use]
-    pub fn sorted_postings(&self) -> Vec<(u32, &Posting)> {
-        sorted(&self.postings)
+    pub fn sorted_postings(&self) -> Vec<(u32, Cow<'_, Posting>)> {
+        let mut rare: Vec<(u32, u16)> = self.rare.iter(&self.column).collect();
+        rare.sort_unstable();
+        let rare = rare.chunk_by(|a, b| a.0 == b.0).map(|same| {
+            let mut posting = Posting::default();
+            for (_, user) in same {
+                posting.insert(*user);
+            }
+            (same[0].0, Cow::Owned(posting))
+        });
+        let held = self.postings.iter();
+        let held = held.map(|(&code, posting)| (code, Cow::Borrowed(posting)));
+        let mut sorted: Vec<_> = held.chain(rare).collect();
+        sorted.sort_unstable_by_key(|&(code, _)| code);
+        sorted
     }
 
+    /// Adds a posting; returns `false` if it is empty, or the code or one of the users has been
+    /// added before.
     pub(super) fn insert_posting(&mut self, code: u32, posting: Posting) -> bool {
+        let is_known = self.postings.contains_key(&code)
+            || self.rare.with_code(code, &self.column).count() > 0;
         let mut overlaps = false;
+        posting.for_each(|user| overlaps |= self.present.contains(user));
+        if is_known || overlaps || posting.is_empty() {
+            return false;
+        }
         posting.for_each(|user| {
-            overlaps |= !self.present.insert(user);
+            self.present.insert(user);
             self.column.set(user, Some(code));
         });
-        !overlaps && !posting.is_empty() && self.postings.insert(code, posting).is_none()
+        if posting.count() as usize <= RARE {
+            posting.for_each(|user| self.rare.insert(user, &self.column));
+        } else {
+            self.postings.insert(code, posting);
+        }
+        true
     }
 
     /// Bytes of memory on the heap: column, then postings.
     #[must_use]
     pub fn heap_bytes(&self) -> (usize, usize) {
+        let postings = heap_bytes(&self.postings) + self.rare.heap_bytes();
         (
             self.column.heap_bytes(),
-            heap_bytes(&self.postings) + self.present.heap_bytes(),
+            postings + self.present.heap_bytes(),
         )
     }
 }
@@ -133,10 +228,10 @@ pub(super) fn fill_any(
     }
 }
 
-pub(super) fn sorted(postings: &HashMap<u32, Posting, FixedState>) -> Vec<(u32, &Posting)> {
+pub(super) fn sorted(postings: &HashMap<u32, Posting, FixedState>) -> Vec<(u32, Cow<'_, Posting>)> {
     let mut sorted: Vec<_> = postings
         .iter()
-        .map(|(&code, posting)| (code, posting))
+        .map(|(&code, posting)| (code, Cow::Borrowed(posting)))
         .collect();
     sorted.sort_unstable_by_key(|&(code, _)| code);
     sorted

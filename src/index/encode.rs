@@ -6,6 +6,8 @@
 
 use std::collections::VecDeque;
 
+use std::borrow::Cow;
+
 use super::codes::CodeIndex;
 use super::column::{NumberColumn, greatest_common_divisor};
 use super::dictionary::Dictionary;
@@ -108,7 +110,7 @@ pub fn decode_shard(bytes: &[u8]) -> Result<Shard, DecodeError> {
     Ok(shard)
 }
 
-fn encode_postings(encoder: &mut Encoder, postings: &[(u32, &Posting)]) {
+fn encode_postings(encoder: &mut Encoder, postings: &[(u32, Cow<'_, Posting>)]) {
     encoder.count(postings.len() as u64);
     for (code, posting) in postings {
         encoder.count(u64::from(*code));

@@ -11,6 +11,7 @@ mod dictionary;
 mod encode;
 mod number;
 mod posting;
+mod rare;
 mod set_column;
 mod sets;
 mod shard;

@@ -3,6 +3,8 @@
 //! Invariant: a user is in the posting of a code exactly if its set has the code; sets are sorted
 //! and without repetition, and the empty set is no value.
 
+use std::borrow::Cow;
+
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
@@ -92,8 +94,8 @@ impl SetIndex {
 
     /// The users whose set has a code.
     #[must_use]
-    pub fn posting(&self, code: u32) -> Option<&Posting> {
-        self.postings.get(&code)
+    pub fn posting(&self, code: u32) -> Option<Cow<'_, Posting>> {
+        self.postings.get(&code).map(Cow::Borrowed)
     }
 
     /// The users with any set.
@@ -115,7 +117,7 @@ impl SetIndex {
 
     /// The postings in the order of their codes.
     #[must_use]
-    pub fn sorted_postings(&self) -> Vec<(u32, &Posting)> {
+    pub fn sorted_postings(&self) -> Vec<(u32, Cow<'_, Posting>)> {
         sorted(&self.postings)
     }
 

@@ -1,5 +1,6 @@
 //! One plan on one shard.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use super::bind::{Leaf, LeafTest};
@@ -263,8 +264,7 @@ fn count_leaf(leaf: &Leaf, shard: &Shard) -> Option<u32> {
         (Some(index), LeafTest::Present) => Some(index.count()),
         // A user has one code, so that nobody is counted twice.
         (Some(PropertyIndex::Codes(index)), LeafTest::AnyCode(codes)) => {
-            let postings = codes.iter().filter_map(|code| index.posting(*code));
-            Some(postings.map(Posting::count).sum())
+            Some(codes.iter().map(|code| index.count_of(*code)).sum())
         }
         (Some(PropertyIndex::Numbers(index)), LeafTest::Between(least, greatest)) => {
             Some(index.count_between(*least, *greatest))
@@ -278,8 +278,8 @@ fn count_leaf(leaf: &Leaf, shard: &Shard) -> Option<u32> {
 struct Operands<'a> {
     /// Whether one of them holds for nobody in the shard.
     nobody: bool,
-    sparse: Few<&'a Posting>,
-    not_sparse: Few<&'a Posting>,
+    sparse: Few<Cow<'a, Posting>>,
+    not_sparse: Few<Cow<'a, Posting>>,
     dense: Few<&'a Words>,
     /// Dense ones to be taken away.
     not_dense: Few<&'a Words>,
@@ -407,16 +407,21 @@ fn is_in(words: &Words, user: u16) -> bool {
 /// The users of a shard who pass one test, as the index holds them.
 enum Source<'a> {
     Nobody,
-    Sparse(&'a Posting),
+    Sparse(Cow<'a, Posting>),
     Dense(&'a Words),
     Other,
 }
 
 impl<'a> Source<'a> {
     fn of(leaf: &'a Leaf, shard: &'a Shard) -> Self {
-        let posting = |posting: Option<&'a Posting>| match posting {
+        let posting = |posting: Option<Cow<'a, Posting>>| match posting {
             None => Self::Nobody,
-            Some(posting) => posting.words().map_or(Self::Sparse(posting), Self::Dense),
+            Some(Cow::Borrowed(posting)) => match posting.words() {
+                Some(words) => Self::Dense(words),
+                None => Self::Sparse(Cow::Borrowed(posting)),
+            },
+            // Only a few users come as a posting that is not held.
+            Some(owned @ Cow::Owned(_)) => Self::Sparse(owned),
         };
         match (shard.index(leaf.property), &leaf.test) {
             (None, _) => Self::Nobody,
@@ -427,9 +432,11 @@ impl<'a> Source<'a> {
                 posting(index.posting(codes[0]))
             }
             (Some(PropertyIndex::Codes(index)), LeafTest::Present) => {
-                posting(Some(index.present()))
+                posting(Some(Cow::Borrowed(index.present())))
             }
-            (Some(PropertyIndex::Sets(index)), LeafTest::Present) => posting(Some(index.present())),
+            (Some(PropertyIndex::Sets(index)), LeafTest::Present) => {
+                posting(Some(Cow::Borrowed(index.present())))
+            }
             (Some(PropertyIndex::Numbers(index)), LeafTest::Present) => {
                 Self::Dense(index.present().words())
             }
