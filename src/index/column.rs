@@ -340,24 +340,80 @@ impl NumberColumn {
         self.bounds
     }
 
-    /// Makes a block hold the users whose number is in `least..=greatest`.
-    pub fn fill_between(&self, least: i64, greatest: i64, target: &mut Block) {
-        let Some((lowest, highest)) = self.bounds else {
-            return target.clear();
-        };
-        if greatest < lowest || highest < least || greatest < least {
-            return target.clear();
+    /// What is kept of the numbers in `least..=greatest`; `None` if there is no such number.
+    fn narrow_bounds(&self, least: i64, greatest: i64) -> Option<(u64, u64)> {
+        let (lowest, highest) = self.bounds?;
+        if greatest < lowest || highest < least {
+            return None;
         }
-        if least <= lowest && highest <= greatest {
-            return target.copy_from(&self.present);
-        }
-        // Both ends now lie within the base's reach once they are cut to the bounds.
+        // Both ends lie within the base's reach once they are cut to the bounds.
         let (least, greatest) = (least.max(lowest), greatest.min(highest));
         let from = least.abs_diff(self.base).div_ceil(self.unit);
         let to = greatest.abs_diff(self.base) / self.unit;
-        if from > to {
-            return target.clear();
+        (least <= greatest && from <= to).then_some((from, to))
+    }
+
+    /// Which of some users, who have numbers and come in the order of these, have one in
+    /// `least..=greatest`.
+    #[expect(
+        clippy::unnecessary_cast,
+        clippy::cast_lossless,
+        reason = "one body for four widths"
+    )]
+    pub(super) fn between_sorted<'a>(
+        &self,
+        users: &'a [u16],
+        least: i64,
+        greatest: i64,
+    ) -> &'a [u16] {
+        let Some((from, to)) = self.narrow_bounds(least, greatest) else {
+            return &[];
+        };
+        each_width!(&self.values, values => {
+            let value = |user: u16| values.get(usize::from(user)).map_or(0, |&value| value as u64);
+            let first = users.partition_point(|&user| value(user) < from);
+            let users = &users[first..];
+            &users[..users.partition_point(|&user| value(user) <= to)]
+        })
+    }
+
+    /// Copies those of some users, who have numbers, who have one in `least..=greatest`; returns
+    /// how many.
+    #[expect(
+        clippy::unnecessary_cast,
+        clippy::cast_lossless,
+        reason = "one body for four widths"
+    )]
+    pub(super) fn copy_between(
+        &self,
+        users: &[u16],
+        least: i64,
+        greatest: i64,
+        into: &mut [u16],
+    ) -> usize {
+        let Some((from, to)) = self.narrow_bounds(least, greatest) else {
+            return 0;
+        };
+        let mut copied = 0;
+        each_width!(&self.values, values => for &user in users {
+            let value = values.get(usize::from(user)).map_or(0, |&value| value as u64);
+            into[copied] = user;
+            copied += usize::from((from..=to).contains(&value));
+        });
+        copied
+    }
+
+    /// Makes a block hold the users whose number is in `least..=greatest`.
+    pub fn fill_between(&self, least: i64, greatest: i64, target: &mut Block) {
+        if let Some((lowest, highest)) = self.bounds
+            && least <= lowest
+            && highest <= greatest
+        {
+            return target.copy_from(&self.present);
         }
+        let Some((from, to)) = self.narrow_bounds(least, greatest) else {
+            return target.clear();
+        };
         // What lies between numbers of the column fits its width.
         #[expect(
             clippy::cast_possible_truncation,
