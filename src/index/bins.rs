@@ -56,25 +56,7 @@ impl Bin {
 
     /// Sorts the tail into the rest.
     fn sort(&mut self, column: &NumberColumn) {
-        let key = |user: u16| (column.held(user), user);
-        let mut tail: Vec<(i64, u16)> = self.users[self.sorted..]
-            .iter()
-            .map(|&user| key(user))
-            .collect();
-        tail.sort_unstable();
-        // From the end, so that nobody is overwritten who has not moved yet.
-        let (mut unmoved, mut free) = (self.sorted, self.users.len());
-        for &(number, user) in tail.iter().rev() {
-            while let Some(before) = unmoved.checked_sub(1)
-                && key(self.users[before]) > (number, user)
-            {
-                free -= 1;
-                self.users[free] = self.users[before];
-                unmoved = before;
-            }
-            free -= 1;
-            self.users[free] = user;
-        }
+        column.merge_sort(&mut self.users, self.sorted);
         self.sorted = self.users.len();
     }
 
@@ -118,10 +100,9 @@ fn position(users: &[u16], user: u16) -> Option<usize> {
     const AT_A_TIME: usize = 64;
     let chunks = users.chunks(AT_A_TIME).enumerate();
     for (number, chunk) in chunks {
-        let is_here = chunk
-            .iter()
-            .fold(false, |found, &other| found | (other == user));
-        if is_here {
+        // To the end of the chunk also if found, so that it is compared as a whole.
+        let here = chunk.iter().filter(|&&other| other == user).count();
+        if here > 0 {
             let within = chunk.iter().position(|&other| other == user)?;
             return Some(number * AT_A_TIME + within);
         }

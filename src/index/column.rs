@@ -4,6 +4,8 @@
 //! Invariant: reading back gives what was written, whatever the order of writes; the width only
 //! decides the memory.
 
+use smallvec::SmallVec;
+
 use crate::bits::Block;
 
 /// Unsigned numbers, one per user, 1 to 8 bytes wide.
@@ -351,6 +353,38 @@ impl NumberColumn {
         let from = least.abs_diff(self.base).div_ceil(self.unit);
         let to = greatest.abs_diff(self.base) / self.unit;
         (least <= greatest && from <= to).then_some((from, to))
+    }
+
+    /// Sorts users, who have numbers, by these and then by their places. The first `sorted` of
+    /// them are in order already.
+    #[expect(
+        clippy::unnecessary_cast,
+        clippy::cast_lossless,
+        reason = "one body for four widths"
+    )]
+    pub(super) fn merge_sort(&self, users: &mut [u16], sorted: usize) {
+        each_width!(&self.values, values => {
+            let key = |user: u16| {
+                let value = values.get(usize::from(user)).map_or(0, |&value| value as u64);
+                (value, user)
+            };
+            let mut tail: SmallVec<[(u64, u16); 128]> =
+                users[sorted..].iter().map(|&user| key(user)).collect();
+            tail.sort_unstable();
+            // From the end, so that nobody is overwritten who has not moved yet.
+            let (mut unmoved, mut free) = (sorted, users.len());
+            for &last in tail.iter().rev() {
+                while let Some(before) = unmoved.checked_sub(1)
+                    && key(users[before]) > last
+                {
+                    free -= 1;
+                    users[free] = users[before];
+                    unmoved = before;
+                }
+                free -= 1;
+                users[free] = last.1;
+            }
+        });
     }
 
     /// Which of some users, who have numbers and come in the order of these, have one in

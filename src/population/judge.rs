@@ -213,7 +213,11 @@ impl<'a> Judge<'_, 'a> {
                         .into()
                 }
                 // All others depend on what the user has.
-                _ => Became::Missing,
+                Operation::Unset
+                | Operation::SetOnce(_)
+                | Operation::Increment(_)
+                | Operation::AddToSet(_)
+                | Operation::RemoveFromSet(_) => Became::Missing,
             };
             effects.values.push(Effect {
                 user: number,

@@ -4,6 +4,7 @@
 //! hold until the write has been carried out, since none goes out of use before.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -34,8 +35,9 @@ pub(super) struct Staged {
     /// By the position of the user among those named.
     cells: Cells,
     times: Vec<(u32, Timestamp)>,
-    /// How many cells and times have been carried out.
-    cells_done: usize,
+    /// The cells to be carried out next.
+    next: Range<usize>,
+    /// How many times have been carried out.
     times_done: usize,
 }
 
@@ -77,7 +79,7 @@ impl Population {
                 unused: Vec::new(),
                 cells,
                 times: effects.times,
-                cells_done: 0,
+                next: 0..0,
                 times_done: 0,
             })
             .collect())
@@ -118,23 +120,34 @@ impl Staged {
         self.times.sort_by_key(|(user, _)| ordinal(*user));
     }
 
-    /// Carries out what is staged for the next users of a shard, up to one of them, and notes
-    /// what that changes.
+    /// Goes on to the next users of a shard, up to one of them. What these have is read without
+    /// looking at it, so that it is on its way from memory when it is replaced.
+    pub(super) fn advance(&mut self, shard: &Shard, ordinals: &[Ordinal], last: Ordinal) {
+        let from = self.next.end;
+        let mut to = from;
+        while let Some(user) = self.cells.user_at(to)
+            && ordinals[user as usize] <= last
+        {
+            to += 1;
+        }
+        self.next = from..to;
+        if let Some(index) = shard.index(self.property.number) {
+            let users = (from..to).filter_map(|position| self.cells.user_at(position));
+            index.touch(users.map(|user| split(ordinals[user as usize]).1));
+        }
+    }
+
+    /// Carries out what is staged for those users, and notes what that changes.
     pub(super) fn carry_out(&mut self, shard: &mut Shard, ordinals: &[Ordinal], last: Ordinal) {
         self.difference.clear();
         let user_of = |user: u32| split(ordinals[user as usize]).1;
-        let is_next = |user: u32| ordinals[user as usize] <= last;
-        let (from, mut to) = (self.cells_done, self.cells_done);
-        while self.cells.user_at(to).is_some_and(is_next) {
-            to += 1;
-        }
         let number = self.property.number;
-        if from < to {
-            shard.set_all(number, &self.cells, from..to, user_of, &mut self.difference);
-            self.cells_done = to;
+        if !self.next.is_empty() {
+            let (cells, next) = (&self.cells, self.next.clone());
+            shard.set_all(number, cells, next, user_of, &mut self.difference);
         }
         while let Some(&(user, time)) = self.times.get(self.times_done)
-            && is_next(user)
+            && ordinals[user as usize] <= last
         {
             shard.set_value_time(number, self.property.kind(), user_of(user), time.micros());
             self.times_done += 1;
@@ -216,17 +229,17 @@ fn text_cells<'a>(
             Some(Value::String(text)) => {
                 Some(texts.code(dictionary, text.as_str().into(), position))
             }
-            Some(Value::Version(version)) => Some(match versions.get(version) {
-                Some(&code) => code,
-                None => {
+            Some(Value::Version(version)) => {
+                let known = versions.get(version).copied();
+                Some(known.unwrap_or_else(|| {
                     let new = texts.new.len();
                     let code = texts.code(dictionary, version.to_string().into(), position);
                     if new == texts.new.len() && values.len() > 1 {
                         versions.insert(version, code);
                     }
                     code
-                }
-            }),
+                }))
+            }
             _ => None,
         };
         texts.any |= code.is_some();

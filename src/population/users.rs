@@ -147,38 +147,43 @@ fn arena_place(entry: &[u8; INLINE_BYTES]) -> (usize, usize) {
 
 /// Where the hyphens of a canonical UUID are.
 const HYPHENS: [usize; 4] = [8, 13, 18, 23];
+/// Where the two digits of each of its bytes are.
+const DIGITS: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
+const NO_DIGIT: u8 = 0xff;
+/// The digit that a character stands for.
+const DIGIT_OF: [u8; 256] = {
+    let mut digits = [NO_DIGIT; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        digits[b"0123456789abcdef"[digit as usize] as usize] = digit;
+        digit += 1;
+    }
+    digits
+};
 
 /// The 16 bytes of a UUID in its canonical form: 36 characters, lower case.
 fn parse_uuid(text: &[u8]) -> Option<[u8; 16]> {
-    if text.len() != 36 || HYPHENS.iter().any(|&position| text[position] != b'-') {
+    let text: &[u8; 36] = text.try_into().ok()?;
+    if HYPHENS.iter().any(|&position| text[position] != b'-') {
         return None;
     }
     let mut bytes = [0; 16];
-    let mut position = 0;
-    for byte in &mut bytes {
-        position += usize::from(text[position] == b'-');
-        *byte = hex_digit(text[position])? << 4 | hex_digit(text[position + 1])?;
-        position += 2;
+    let mut all = 0;
+    for (byte, place) in bytes.iter_mut().zip(DIGITS) {
+        let high = DIGIT_OF[usize::from(text[place])];
+        let low = DIGIT_OF[usize::from(text[place + 1])];
+        all |= high | low;
+        *byte = high << 4 | low;
     }
-    Some(bytes)
-}
-
-fn hex_digit(character: u8) -> Option<u8> {
-    match character {
-        b'0'..=b'9' => Some(character - b'0'),
-        b'a'..=b'f' => Some(character - b'a' + 10),
-        _ => None,
-    }
+    (all != NO_DIGIT).then_some(bytes)
 }
 
 fn format_uuid(bytes: &[u8; 16]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    // Where the two digits of each byte are.
-    const PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
+    const CHARACTERS: &[u8; 16] = b"0123456789abcdef";
     let mut text = [b'-'; 36];
-    for (byte, place) in bytes.iter().zip(PLACES) {
-        text[place] = DIGITS[usize::from(byte >> 4)];
-        text[place + 1] = DIGITS[usize::from(byte & 15)];
+    for (byte, place) in bytes.iter().zip(DIGITS) {
+        text[place] = CHARACTERS[usize::from(byte >> 4)];
+        text[place + 1] = CHARACTERS[usize::from(byte & 15)];
     }
     std::str::from_utf8(&text).unwrap_or_default().to_owned()
 }

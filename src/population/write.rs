@@ -113,6 +113,9 @@ impl Population {
                 state.shard.insert_user(place);
             }
             for staged in &mut *staged {
+                staged.advance(&state.shard, ordinals, last);
+            }
+            for staged in &mut *staged {
                 staged.carry_out(&mut state.shard, ordinals, last);
             }
             // Under the shard's lock, so that who sees the new value sees it counted.
