@@ -68,6 +68,17 @@ impl Slices {
         self.all.add_range(base..base + values.len() as u32);
     }
 
+    /// Replaces the value of a user.
+    pub fn replace(&mut self, user: u32, before: u64, after: u64) {
+        for (bit, slice) in self.bits.iter_mut().enumerate() {
+            match (before >> bit & 1, after >> bit & 1) {
+                (0, 1) => slice.add(user),
+                (1, 0) => slice.remove(user),
+                _ => {}
+            }
+        }
+    }
+
     fn optimize(&mut self) {
         self.bits
             .iter_mut()

@@ -27,6 +27,7 @@ mod distinct;
 mod floor;
 mod load;
 mod questions;
+mod updates;
 mod world;
 
 use std::time::{Duration, Instant};
@@ -113,6 +114,7 @@ fn main() {
         rate(floor_load),
         rate(engine_load)
     );
+    updates::run(&world, users, &mut floor, &population, revision);
     let per_user = |bytes: usize| bytes as f64 / users as f64;
     println!(
         "floor: {:.1} bytes a user without ids",

@@ -1,13 +1,19 @@
 //! The users of one shard in the order of their numbers: a binned index.
 //!
-//! Each bin holds the users whose numbers lie in one range, in the order of their numbers, so that
-//! all bins but the two at the ends of a question are counted or listed as they are, and those two
-//! need a few looks at the column: with users in the order of their places instead, the whole bin
-//! had to be looked at, which at 10 million users took 24 us a shard, nearly all of it waiting for
-//! memory. Bins split when they have grown; a bin of a single number can't, and grows on.
+//! Each bin holds the users whose numbers lie in one range, most of them in the order of their
+//! numbers, so that all bins but the two at the ends of a question are counted or listed as they
+//! are, and those two need a few looks at the column: with users in the order of their places
+//! instead, the whole bin had to be looked at, which at 10 million users took 24 us a shard, nearly
+//! all of it waiting for memory. Bins split when they have grown; a bin of a single number can't,
+//! and grows on.
+//!
+//! A new user goes to the end of its bin, and only a tail of some length is sorted into the rest:
+//! finding the place of each user on its own took a quarter of the time of loading. What a question
+//! has to look at is the tails of two bins.
 //!
 //! Invariant: bins are in ascending order, a bin's users have numbers from its least up to the
-//! next bin's least, and every user with a number is in exactly one bin.
+//! next bin's least, and every user with a number is in exactly one bin. A bin's first `sorted`
+//! users are in the order of their numbers, then of their places; at most [`TAIL`] come after them.
 
 use super::column::NumberColumn;
 
@@ -16,38 +22,92 @@ use super::column::NumberColumn;
 const SPLIT_ABOVE: usize = 512;
 /// A bin this small is joined with its neighbour.
 const JOIN_BELOW: usize = 64;
+/// Users behind the sorted ones, at most. Long tails make loading cheap, short ones questions.
+const TAIL: usize = 64;
+/// Users are searched one by one up to here, which needs no look at the column.
+const SEARCHED_IN_A_ROW: usize = 2_048;
 
 #[derive(Clone, Debug)]
 struct Bin {
     /// No number of the bin is below; the next bin's least is above all of them.
     least: i64,
-    /// By their numbers, then by their places.
+    /// How many of the users are sorted.
+    sorted: usize,
     users: Vec<u16>,
 }
 
 impl Bin {
-    /// Where a user with a number is or would be.
-    fn place(&self, user: u16, number: i64, column: &NumberColumn) -> usize {
+    fn insert(&mut self, user: u16, number: i64, column: &NumberColumn) {
         // New users come in ascending order and often with the greatest number so far, or with
-        // one that all have: then no search is needed.
-        match self.users.last() {
-            Some(&last) if (column.held(last), last) >= (number, user) => {}
-            Some(_) | None => return self.users.len(),
+        // one that all have.
+        if self.sorted == self.users.len() && self.ends_below(user, number, column) {
+            self.sorted += 1;
         }
-        self.users
-            .partition_point(|&other| (column.held(other), other) < (number, user))
+        self.users.push(user);
+        if self.users.len() - self.sorted > TAIL {
+            self.sort(column);
+        }
     }
 
-    /// The users with numbers in `least..=greatest`.
-    fn between(&self, least: i64, greatest: i64, column: &NumberColumn) -> &[u16] {
-        let from = self
-            .users
-            .partition_point(|&user| column.held(user) < least);
-        let to = self
-            .users
-            .partition_point(|&user| column.held(user) <= greatest);
-        self.users.get(from..to).unwrap_or(&[])
+    fn ends_below(&self, user: u16, number: i64, column: &NumberColumn) -> bool {
+        let last = self.users.last();
+        last.is_none_or(|&last| (column.held(last), last) < (number, user))
     }
+
+    /// Sorts the tail into the rest.
+    fn sort(&mut self, column: &NumberColumn) {
+        column.merge_sort(&mut self.users, self.sorted);
+        self.sorted = self.users.len();
+    }
+
+    fn remove(&mut self, user: u16, number: i64, column: &NumberColumn) {
+        if let Some(place) = position(&self.users[self.sorted..], user) {
+            self.users.swap_remove(self.sorted + place);
+            return;
+        }
+        let sorted = &self.users[..self.sorted];
+        let place = if sorted.len() <= SEARCHED_IN_A_ROW {
+            position(sorted, user)
+        } else {
+            let place =
+                sorted.partition_point(|&other| (column.held(other), other) < (number, user));
+            (sorted.get(place) == Some(&user)).then_some(place)
+        };
+        if let Some(place) = place {
+            self.users.remove(place);
+            self.sorted -= 1;
+        }
+    }
+
+    /// Calls `visit` with the users with numbers in `least..=greatest`, a part at a time.
+    fn between(
+        &self,
+        least: i64,
+        greatest: i64,
+        column: &NumberColumn,
+        visit: &mut impl FnMut(&[u16]),
+    ) {
+        let (sorted, tail) = self.users.split_at(self.sorted);
+        visit(column.between_sorted(sorted, least, greatest));
+        let mut found = [0; TAIL];
+        let count = column.copy_between(tail, least, greatest, &mut found);
+        visit(&found[..count]);
+    }
+}
+
+/// Where a user is in a list, looking at many at a time.
+fn position(users: &[u16], user: u16) -> Option<usize> {
+    const AT_A_TIME: usize = 64;
+    let chunks = users.chunks(AT_A_TIME).enumerate();
+    for (number, chunk) in chunks {
+        // To the end of the chunk also if found, so that it is compared as a whole.
+        let here = chunk.iter().filter(|&&other| other == user).count();
+        if here > 0 {
+            let within = chunk.iter().position(|&other| other == user)?;
+            return Some(number * AT_A_TIME + within);
+        }
+    }
+    None
 }
 
 /// The users of one shard by ranges of their numbers.
@@ -69,22 +129,24 @@ impl Bins {
         if self.bins.is_empty() {
             self.bins.push(Bin {
                 least: i64::MIN,
+                sorted: 0,
                 users: Vec::new(),
             });
         }
         let position = self.bin_of(number);
         let bin = &mut self.bins[position];
-        let place = bin.place(user, number, column);
-        bin.users.insert(place, user);
-        let users = &bin.users;
+        bin.insert(user, number, column);
+        let users = bin.users.len();
         // A bin of a single number is looked at again each time it has grown by as much again.
-        if users.len() > SPLIT_ABOVE && users.len().is_multiple_of(SPLIT_ABOVE) {
+        if users > SPLIT_ABOVE && users.is_multiple_of(SPLIT_ABOVE) {
             self.split(position, column);
         }
     }
 
     fn split(&mut self, position: usize, column: &NumberColumn) {
-        let users = &mut self.bins[position].users;
+        let bin = &mut self.bins[position];
+        bin.sort(column);
+        let users = &mut bin.users;
         let number_at = |place: usize| column.held(users[place]);
         let (first, middle) = (number_at(0), number_at(users.len() / 2));
         // The cut that leaves something on both sides: at the median, or just above it.
@@ -99,8 +161,20 @@ impl Bins {
         }
         let high = users.split_off(place);
         users.shrink_to_fit();
-        let least = column.held(high[0]);
-        self.bins.insert(position + 1, Bin { least, users: high });
+        bin.sorted = place;
+        let high = Bin {
+            least: column.held(high[0]),
+            sorted: high.len(),
+            users: high,
+        };
+        self.bins.insert(position + 1, high);
+    }
+
+    /// Sorts all tails, which makes questions a little faster.
+    pub(super) fn sort(&mut self, column: &NumberColumn) {
+        for bin in &mut self.bins {
+            bin.sort(column);
+        }
     }
 
     /// Removes a user who has this number, in the column too so far.
@@ -110,17 +184,18 @@ impl Bins {
         }
         let position = self.bin_of(number);
         let bin = &mut self.bins[position];
-        let place = bin.place(user, number, column);
-        if bin.users.get(place) == Some(&user) {
-            bin.users.remove(place);
-        }
+        bin.remove(user, number, column);
         let left = bin.users.len();
         if left < JOIN_BELOW
             && let Some(before) = position.checked_sub(1)
             && self.bins[before].users.len() + left <= SPLIT_ABOVE / 2
         {
-            let joined = self.bins.remove(position);
-            self.bins[before].users.extend(joined.users);
+            let mut joined = self.bins.remove(position);
+            joined.sort(column);
+            let before = &mut self.bins[before];
+            before.sort(column);
+            before.users.extend(joined.users);
+            before.sorted = before.users.len();
         }
     }
 
@@ -128,11 +203,11 @@ impl Bins {
     pub(super) fn count_between(&self, least: i64, greatest: i64, column: &NumberColumn) -> u32 {
         let mut count = 0;
         self.between(least, greatest, |bin, ends| {
-            count += if ends {
-                bin.between(least, greatest, column).len()
+            if ends {
+                bin.between(least, greatest, column, &mut |users| count += users.len());
             } else {
-                bin.users.len()
-            };
+                count += bin.users.len();
+            }
         });
         #[expect(clippy::cast_possible_truncation, reason = "a shard has 65,536 users")]
         let count = count as u32;
@@ -147,13 +222,13 @@ impl Bins {
         column: &NumberColumn,
         mut visit: impl FnMut(u16),
     ) {
+        let mut visit_all = |users: &[u16]| users.iter().copied().for_each(&mut visit);
         self.between(least, greatest, |bin, ends| {
-            let users = if ends {
-                bin.between(least, greatest, column)
+            if ends {
+                bin.between(least, greatest, column, &mut visit_all);
             } else {
-                &bin.users
-            };
-            users.iter().copied().for_each(&mut visit);
+                visit_all(&bin.users);
+            }
         });
     }
 
@@ -216,10 +291,9 @@ mod tests {
                 let number = column.get(user).unwrap();
                 assert!(bin.least <= number && next.is_none_or(|next| number < next));
             }
-            assert!(
-                bin.users
-                    .is_sorted_by_key(|&user| (column.held(user), user))
-            );
+            let (sorted, tail) = bin.users.split_at(bin.sorted);
+            assert!(sorted.is_sorted_by_key(|&user| (column.held(user), user)));
+            assert!(tail.len() <= TAIL);
             users.extend(&bin.users);
         }
         users.sort_unstable();

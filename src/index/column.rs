@@ -4,6 +4,8 @@
 //! Invariant: reading back gives what was written, whatever the order of writes; the width only
 //! decides the memory.
 
+use smallvec::SmallVec;
+
 use crate::bits::Block;
 
 /// Unsigned numbers, one per user, 1 to 8 bytes wide.
@@ -384,24 +386,112 @@ impl NumberColumn {
         self.bounds
     }
 
-    /// Makes a block hold the users whose number is in `least..=greatest`.
-    pub fn fill_between(&self, least: i64, greatest: i64, target: &mut Block) {
-        let Some((lowest, highest)) = self.bounds else {
-            return target.clear();
-        };
-        if greatest < lowest || highest < least || greatest < least {
-            return target.clear();
+    /// What is kept of the numbers in `least..=greatest`; `None` if there is no such number.
+    fn narrow_bounds(&self, least: i64, greatest: i64) -> Option<(u64, u64)> {
+        let (lowest, highest) = self.bounds?;
+        if greatest < lowest || highest < least {
+            return None;
         }
-        if least <= lowest && highest <= greatest {
-            return target.copy_from(&self.present);
-        }
-        // Both ends now lie within the base's reach once they are cut to the bounds.
+        // Both ends lie within the base's reach once they are cut to the bounds.
         let (least, greatest) = (least.max(lowest), greatest.min(highest));
         let from = least.abs_diff(self.base).div_ceil(self.unit);
         let to = greatest.abs_diff(self.base) / self.unit;
-        if from > to {
-            return target.clear();
+        (least <= greatest && from <= to).then_some((from, to))
+    }
+
+    /// Sorts users, who have numbers, by these and then by their places. The first `sorted` of
+    /// them are in order already.
+    #[expect(
+        clippy::unnecessary_cast,
+        clippy::cast_lossless,
+        reason = "one body for four widths"
+    )]
+    pub(super) fn merge_sort(&self, users: &mut [u16], sorted: usize) {
+        each_width!(&self.values, values => {
+            let key = |user: u16| {
+                let value = values.get(usize::from(user)).map_or(0, |&value| value as u64);
+                (value, user)
+            };
+            let mut tail: SmallVec<[(u64, u16); 128]> =
+                users[sorted..].iter().map(|&user| key(user)).collect();
+            tail.sort_unstable();
+            // From the end, so that nobody is overwritten who has not moved yet.
+            let (mut unmoved, mut free) = (sorted, users.len());
+            for &last in tail.iter().rev() {
+                while let Some(before) = unmoved.checked_sub(1)
+                    && key(users[before]) > last
+                {
+                    free -= 1;
+                    users[free] = users[before];
+                    unmoved = before;
+                }
+                free -= 1;
+                users[free] = last.1;
+            }
+        });
+    }
+
+    /// Which of some users, who have numbers and come in the order of these, have one in
+    /// `least..=greatest`.
+    #[expect(
+        clippy::unnecessary_cast,
+        clippy::cast_lossless,
+        reason = "one body for four widths"
+    )]
+    pub(super) fn between_sorted<'a>(
+        &self,
+        users: &'a [u16],
+        least: i64,
+        greatest: i64,
+    ) -> &'a [u16] {
+        let Some((from, to)) = self.narrow_bounds(least, greatest) else {
+            return &[];
+        };
+        each_width!(&self.values, values => {
+            let value = |user: u16| values.get(usize::from(user)).map_or(0, |&value| value as u64);
+            let first = users.partition_point(|&user| value(user) < from);
+            let users = &users[first..];
+            &users[..users.partition_point(|&user| value(user) <= to)]
+        })
+    }
+
+    /// Copies those of some users, who have numbers, who have one in `least..=greatest`; returns
+    /// how many.
+    #[expect(
+        clippy::unnecessary_cast,
+        clippy::cast_lossless,
+        reason = "one body for four widths"
+    )]
+    pub(super) fn copy_between(
+        &self,
+        users: &[u16],
+        least: i64,
+        greatest: i64,
+        into: &mut [u16],
+    ) -> usize {
+        let Some((from, to)) = self.narrow_bounds(least, greatest) else {
+            return 0;
+        };
+        let mut copied = 0;
+        each_width!(&self.values, values => for &user in users {
+            let value = values.get(usize::from(user)).map_or(0, |&value| value as u64);
+            into[copied] = user;
+            copied += usize::from((from..=to).contains(&value));
+        });
+        copied
+    }
+
+    /// Makes a block hold the users whose number is in `least..=greatest`.
+    pub fn fill_between(&self, least: i64, greatest: i64, target: &mut Block) {
+        if let Some((lowest, highest)) = self.bounds
+            && least <= lowest
+            && highest <= greatest
+        {
+            return target.copy_from(&self.present);
         }
+        let Some((from, to)) = self.narrow_bounds(least, greatest) else {
+            return target.clear();
+        };
         // What lies between numbers of the column fits its width.
         #[expect(
             clippy::cast_possible_truncation,

@@ -5,6 +5,7 @@
 //! whose order is that of the values.
 
 mod bins;
+mod cells;
 mod codes;
 mod column;
 mod dictionary;
@@ -16,6 +17,7 @@ mod set_column;
 mod sets;
 mod shard;
 
+pub use cells::{Cells, Difference};
 pub use codes::CodeIndex;
 pub use column::{CodeColumn, NumberColumn};
 pub use dictionary::{Dictionary, DictionaryChanges, DictionaryStamp, QUARANTINE};

@@ -21,6 +21,7 @@ impl NumberIndex {
         for user in column.present().ones() {
             bins.insert(user, column.held(user), &column);
         }
+        bins.sort(&column);
         Self { column, bins }
     }
 

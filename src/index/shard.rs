@@ -2,9 +2,12 @@
 //!
 //! Invariant: only live users have values.
 
+use std::ops::Range;
+
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
+use super::cells::{Cells, Difference};
 use super::codes::CodeIndex;
 use super::number::NumberIndex;
 use super::posting::Posting;
@@ -74,6 +77,43 @@ impl PropertyIndex {
             (Self::Codes(index), _) => index.set(user, None).map(Stored::Code),
             (Self::Sets(index), _) => not_empty(&index.set(user, &[])),
             (Self::Numbers(index), _) => index.set(user, None).map(Stored::Number),
+        }
+    }
+
+    /// Gives users values, one after another, and notes what changes.
+    fn set_all(
+        &mut self,
+        cells: &Cells,
+        range: Range<usize>,
+        user_of: impl Fn(u32) -> u16,
+        difference: &mut Difference,
+    ) {
+        match (self, cells) {
+            (Self::Codes(index), Cells::Codes(cells)) => {
+                for &(user, code) in &cells[range] {
+                    let before = index.set(user_of(user), code);
+                    if before != code {
+                        difference.note(before.as_slice(), code.as_slice());
+                    }
+                }
+            }
+            (Self::Sets(index), Cells::Sets(cells, codes)) => {
+                for (user, set) in &cells[range] {
+                    let codes = &codes[set.clone()];
+                    let before = index.set(user_of(*user), codes);
+                    if before.as_slice() != codes {
+                        difference.note(&before, codes);
+                    }
+                }
+            }
+            (Self::Numbers(index), Cells::Numbers(cells)) => {
+                for &(user, number) in &cells[range] {
+                    let before = index.set(user_of(user), number);
+                    difference.note_having(before.is_some(), number.is_some());
+                }
+            }
+            // A property keeps the kind that its first value gave it.
+            (Self::Codes(_) | Self::Sets(_) | Self::Numbers(_), _) => {}
         }
     }
 
@@ -196,6 +236,21 @@ impl Shard {
             return None;
         }
         self.slot_mut(property, kind).index.set(user, value)
+    }
+
+    /// Gives live users some of many values, one after another; notes what changes.
+    pub fn set_all(
+        &mut self,
+        property: u32,
+        cells: &Cells,
+        range: Range<usize>,
+        user_of: impl Fn(u32) -> u16,
+        difference: &mut Difference,
+    ) {
+        if self.slot(property).is_some() || cells.has_values(range.clone()) {
+            let slot = self.slot_mut(property, cells.kind());
+            slot.index.set_all(cells, range, user_of, difference);
+        }
     }
 
     /// The time that a caller gave to a user's value, in microseconds since 1970.

@@ -4,8 +4,7 @@
 //! else: no clock, no I/O, no configuration. An action is judged as a whole before its first
 //! change, so that a refused one changes nothing.
 //!
-//! A write is judged (in `judge`) by working out, user by user, which values its changes lead to.
-//! What is then carried out here can't fail.
+//! Writes, which are nearly all actions, are carried out in `write`.
 
 use std::cmp::Reverse;
 use std::sync::{Arc, PoisonError};
@@ -13,15 +12,12 @@ use std::sync::{Arc, PoisonError};
 use super::capture::encode_state;
 use super::catalog::{Catalog, Property};
 use super::cell::Cell;
-use super::judge::{Effect, Outcome, check_property_count};
+use super::judge::check_property_count;
 use super::refusal::Refusal;
-use super::users::Ordinal;
-use super::values::{bool_code, number_of};
+use super::users::{IdHash, Ordinal};
 use super::{Changes, Population, ShardState, Writer, split};
-use crate::index::{Dictionary, SHARD_USERS, Stored, encode_dictionary};
-use crate::model::{
-    Action, PropertyDeclaration, PropertyName, Revision, UserId, UserUpdate, Value,
-};
+use crate::index::{Dictionary, Difference, SHARD_USERS, Stored, encode_dictionary};
+use crate::model::{Action, PropertyDeclaration, PropertyName, Revision, UserId};
 
 impl Population {
     /// Judges an action and, unless it is refused, carries it out. To be called by one thread at
@@ -101,20 +97,18 @@ impl Population {
     }
 
     fn erase(&self, writer: &mut Writer, revision: Revision, user: &UserId) -> Changes {
-        let Some(ordinal) = self.ordinal_of(user) else {
+        let hash = self.table.hash(user.as_str());
+        let Some(ordinal) = self.ordinal_of(user, hash) else {
             return Changes::default();
         };
         let (shard, place) = split(ordinal);
-        self.table.remove(user.as_str(), ordinal);
+        self.table.remove(hash, ordinal);
         if let Some(cell) = self.shards.load().get(shard as usize) {
             let mut state = cell.write(revision, self.epoch(), encode_state);
             let values = state.shard.remove_user(place);
             state.ids.clear(place);
             drop(state);
-            let before = values
-                .into_iter()
-                .map(|(number, value)| (number, Some(value), None));
-            self.count(revision, false, true, &before.collect::<Vec<_>>());
+            self.forget_values(revision, &values);
         }
         writer.free.push(Reverse(ordinal));
         Changes {
@@ -123,154 +117,44 @@ impl Population {
         }
     }
 
-    fn write(
-        &self,
-        writer: &mut Writer,
-        revision: Revision,
-        updates: &[UserUpdate],
-    ) -> Result<Changes, Refusal> {
-        let mut changes = Changes::default();
-        let catalog = self.catalog();
-        let (grown, outcomes) = self.judge(writer, &catalog, revision, updates, &mut changes)?;
-        if let Some(catalog) = grown {
-            self.catalog.store(Arc::new(catalog));
-        }
-        for outcome in &outcomes {
-            self.carry_out(writer, revision, outcome);
-        }
-        Ok(changes)
-    }
-
-    fn carry_out(&self, writer: &mut Writer, revision: Revision, outcome: &Outcome<'_>) {
-        let known = self.ordinal_of(outcome.user);
-        let ordinal = known.unwrap_or_else(|| self.next_ordinal(writer, revision));
-        let (shard, place) = split(ordinal);
-        let shards = self.shards.load();
-        let Some(cell) = shards.get(shard as usize) else {
-            return;
-        };
-        let mut before = Vec::with_capacity(outcome.effects.len());
-        {
-            let mut state = cell.write(revision, self.epoch(), encode_state);
-            if known.is_none() {
-                state.ids.set(place, outcome.user.as_str());
-                state.shard.insert_user(place);
-            }
-            for effect in &outcome.effects {
-                self.carry_out_effect(&mut state, revision, place, effect, &mut before);
-            }
-            // Under the shard's lock, so that who sees the new value sees it counted.
-            self.count(revision, known.is_none(), false, &before);
-        }
-        if known.is_none() {
-            self.table.insert(outcome.user.as_str(), ordinal);
-        }
-    }
-
-    fn carry_out_effect(
-        &self,
-        state: &mut ShardState,
-        revision: Revision,
-        place: u16,
-        effect: &Effect<'_>,
-        before: &mut Vec<(u32, Option<Stored>, Option<Stored>)>,
-    ) {
-        let property = &effect.property;
-        let after = effect
-            .value
-            .as_deref()
-            .map(|value| self.store(property, revision, value));
-        let replaced = state
-            .shard
-            .set(property.number, property.kind(), place, after.clone());
-        if let Some(time) = effect.time {
-            state
-                .shard
-                .set_value_time(property.number, property.kind(), place, time.micros());
-        }
-        if replaced != after {
-            before.push((property.number, replaced, after));
-        }
-    }
-
-    /// What the index stores for a value; texts get codes.
-    fn store(&self, property: &Property, revision: Revision, value: &Value) -> Stored {
-        let code = |text: &str| {
-            property.dictionary.as_ref().map_or(0, |cell| {
-                // Nearly always the text is known, and readers need not wait.
-                let known = cell.read().code(text);
-                known.unwrap_or_else(|| {
-                    cell.write(revision, self.epoch(), encode_dictionary)
-                        .code_or_insert(text)
-                })
-            })
-        };
-        match value {
-            Value::Bool(value) => Stored::Code(bool_code(*value)),
-            Value::String(text) => Stored::Code(code(text.as_str())),
-            Value::Version(version) => Stored::Code(code(&version.to_string())),
-            Value::StringSet(elements) => {
-                let mut codes: Vec<u32> = elements.iter().map(|text| code(text.as_str())).collect();
-                codes.sort_unstable();
-                Stored::Codes(codes.into())
-            }
-            Value::Int64(_) | Value::Double(_) | Value::Timestamp(_) => {
-                Stored::Number(number_of(value).unwrap_or_default())
-            }
-        }
-    }
-
-    /// Keeps the counts up to date with values replaced, and frees the codes that nobody has any
-    /// more.
-    fn count(
-        &self,
-        revision: Revision,
-        appeared: bool,
-        erased: bool,
-        replaced: &[(u32, Option<Stored>, Option<Stored>)],
-    ) {
+    /// Keeps the counts up to date with a user who had these values.
+    fn forget_values(&self, revision: Revision, values: &[(u32, Stored)]) {
         let mut unused = Vec::new();
         {
             let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
-            if appeared {
-                kept.add_users(1);
-            }
-            if erased {
-                kept.remove_user();
-            }
-            for (number, before, after) in replaced {
-                match (before.is_some(), after.is_some()) {
-                    (false, true) => kept.add_having(*number, 1),
-                    (true, false) => kept.remove_having(*number),
-                    (true, true) | (false, false) => {}
+            kept.remove_user();
+            for (number, value) in values {
+                let mut difference = Difference::default();
+                match value {
+                    Stored::Code(code) => difference.note(&[*code], &[]),
+                    Stored::Codes(codes) => difference.note(codes, &[]),
+                    Stored::Number(_) => difference.note_having(true, false),
                 }
-                for &code in codes(after.as_ref()) {
-                    kept.add_code(*number, code, 1);
-                }
-                for &code in codes(before.as_ref()) {
-                    if kept.remove_code(*number, code) {
-                        unused.push((*number, code));
-                    }
-                }
+                let mut codes = Vec::new();
+                kept.change(*number, &difference, &mut codes);
+                unused.push((*number, codes));
             }
         }
-        if unused.is_empty() {
-            return;
-        }
-        // A user's value can change and change back in one write.
-        self.kept(|kept| unused.retain(|&(number, code)| kept.with_code(number, code) == 0));
         let catalog = self.catalog();
-        for (number, code) in unused {
-            let property = catalog.iter().find(|property| property.number == number);
-            if let Some(cell) = property.and_then(|property| property.dictionary.as_ref()) {
-                cell.write(revision, self.epoch(), encode_dictionary)
-                    .free(code);
+        for (number, codes) in unused.iter().filter(|(_, codes)| !codes.is_empty()) {
+            if let Some(property) = catalog.iter().find(|property| property.number == *number) {
+                self.free(property, revision, codes);
             }
         }
     }
 
-    pub(super) fn ordinal_of(&self, user: &UserId) -> Option<Ordinal> {
-        let found = self.table.find(user.as_str(), |ordinal| {
+    /// Puts codes out of use that nobody has any more.
+    pub(super) fn free(&self, property: &Property, revision: Revision, codes: &[u32]) {
+        if let Some(cell) = &property.dictionary {
+            let mut dictionary = cell.write(revision, self.epoch(), encode_dictionary);
+            for &code in codes {
+                dictionary.free(code);
+            }
+        }
+    }
+
+    pub(super) fn ordinal_of(&self, user: &UserId, hash: IdHash) -> Option<Ordinal> {
+        let found = self.table.find(hash, |ordinal| {
             let (number, place) = split(ordinal);
             let is_user =
                 self.with_shard(number, |reader| reader.state.ids.is(place, user.as_str()));
@@ -279,7 +163,7 @@ impl Population {
         found.map(|(ordinal, ())| ordinal)
     }
 
-    fn next_ordinal(&self, writer: &mut Writer, revision: Revision) -> Ordinal {
+    pub(super) fn next_ordinal(&self, writer: &mut Writer, revision: Revision) -> Ordinal {
         if let Some(Reverse(ordinal)) = writer.free.pop() {
             return ordinal;
         }
@@ -295,13 +179,5 @@ impl Population {
             self.shards.store(Arc::new(shards));
         }
         ordinal
-    }
-}
-
-fn codes(stored: Option<&Stored>) -> &[u32] {
-    match stored {
-        Some(Stored::Code(code)) => std::slice::from_ref(code),
-        Some(Stored::Codes(codes)) => codes,
-        Some(Stored::Number(_)) | None => &[],
     }
 }

@@ -227,7 +227,8 @@ impl Population {
                 let ordinal = base + u32::from(user);
                 match state.ids.get(user) {
                     Some(id) if live.contains(user) && ordinal < next_ordinal => {
-                        population.table.insert(&id, ordinal);
+                        let hash = population.table.hash(&id);
+                        population.table.insert(hash, ordinal);
                     }
                     None if !live.contains(user) => {
                         if ordinal < next_ordinal {

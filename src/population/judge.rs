@@ -7,27 +7,57 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 
 use super::catalog::{Catalog, Property};
+use super::named::{Named, NamedUsers};
 use super::refusal::Refusal;
-use super::{Changes, Population, Writer};
+use super::{Changes, Population, Writer, split};
 use crate::model::{
-    CoercionError, Finite, LimitExceeded, Number, Operation, PropertyDeclaration, PropertyName,
-    Revision, Text, Timestamp, UserId, UserUpdate, Value, ValueType, limit,
+    Change, CoercionError, Finite, LimitExceeded, Number, Operation, PropertyDeclaration,
+    PropertyName, Revision, Text, Timestamp, UserUpdate, Value, ValueType, limit,
 };
 
-/// What one user's changes lead to.
-pub(super) struct Outcome<'a> {
-    pub(super) user: &'a UserId,
-    pub(super) effects: Vec<Effect<'a>>,
+/// What the changes of a write make of one property, in the order in which it names them.
+pub(super) struct Effects<'a> {
+    pub(super) property: Arc<Property>,
+    pub(super) values: Vec<Effect<'a>>,
+    /// The times that the write gives, by the position of the user among those named.
+    pub(super) times: Vec<(u32, Timestamp)>,
 }
 
-/// A value that a property will have.
+/// A value that a user will have.
 pub(super) struct Effect<'a> {
-    pub(super) property: Arc<Property>,
-    pub(super) value: Option<Cow<'a, Value>>,
-    pub(super) time: Option<Timestamp>,
+    /// The position of the user among those named.
+    pub(super) user: u32,
+    pub(super) value: Became<'a>,
+}
+
+/// What a value became. Small, since a write has very many.
+pub(super) enum Became<'a> {
+    Missing,
+    Given(&'a Value),
+    Made(Box<Value>),
+}
+
+impl Became<'_> {
+    pub(super) fn value(&self) -> Option<&Value> {
+        match self {
+            Self::Missing => None,
+            Self::Given(value) => Some(value),
+            Self::Made(value) => Some(value),
+        }
+    }
+}
+
+impl<'a> From<Option<Cow<'a, Value>>> for Became<'a> {
+    fn from(value: Option<Cow<'a, Value>>) -> Self {
+        match value {
+            None => Self::Missing,
+            Some(Cow::Borrowed(value)) => Self::Given(value),
+            Some(Cow::Owned(value)) => Self::Made(Box::new(value)),
+        }
+    }
 }
 
 /// A change that may fail did.
@@ -37,51 +67,71 @@ enum Fault {
     SetTooLarge(LimitExceeded),
 }
 
+impl Fault {
+    fn refusal(self, update: usize, property: &Property) -> Refusal {
+        let name = property.declaration.name.clone();
+        match self {
+            Self::Coercion(CoercionError::Type { expected, given }) => Refusal::TypeConflict {
+                update,
+                property: name,
+                expected,
+                given,
+            },
+            Self::Coercion(CoercionError::Inexact { number }) => Refusal::Inexact {
+                update,
+                property: name,
+                number,
+            },
+            Self::OutOfRange => Refusal::OutOfRange {
+                update,
+                property: name,
+                value_type: property.value_type(),
+            },
+            Self::SetTooLarge(exceeded) => Refusal::SetTooLarge {
+                update,
+                property: name,
+                exceeded,
+            },
+        }
+    }
+}
+
 impl Population {
     /// Works out what a write leads to: the catalog, if it gets new properties, and the values by
-    /// user, in the order in which the write names them first.
+    /// property. How many different texts there may be is left to be checked.
     pub(super) fn judge<'a>(
         &self,
         writer: &Writer,
         catalog: &Catalog,
         revision: Revision,
         updates: &'a [UserUpdate],
+        users: &mut NamedUsers<'a>,
         changes: &mut Changes,
-    ) -> Result<(Option<Catalog>, Vec<Outcome<'a>>), Refusal> {
+    ) -> Result<(Option<Catalog>, Vec<Effects<'a>>), Refusal> {
         let mut judge = Judge {
             population: self,
             writer,
             revision,
             catalog: Cow::Borrowed(catalog),
+            effects: Vec::new(),
+            by_number: HashMap::default(),
+            expected: Vec::new(),
             pending: HashMap::default(),
             needs_pending: updates.iter().any(depends_on_state),
-            texts: HashMap::default(),
         };
-        let mut outcomes: Vec<Outcome<'a>> = Vec::with_capacity(updates.len());
-        let mut by_user: HashMap<&str, usize, RandomState> = HashMap::default();
         for (position, update) in updates.iter().enumerate() {
-            let outcome = *by_user.entry(update.user.as_str()).or_insert_with(|| {
-                outcomes.push(Outcome {
-                    user: &update.user,
-                    effects: Vec::with_capacity(update.changes.len()),
-                });
-                outcomes.len() - 1
-            });
-            judge.update(
-                position,
-                update,
-                outcome,
-                &mut outcomes[outcome].effects,
-                changes,
-            )?;
+            let (number, user) = users.of_update(position);
+            judge.update(position, update, number, user, changes)?;
         }
-        judge.check_users(&outcomes)?;
-        judge.check_texts(&outcomes)?;
+        let (allowed, held) = (writer.limits.users, self.user_count());
+        limit::USERS
+            .check_against(allowed, held + users.new_users())
+            .map_err(|exceeded| Refusal::TooManyUsers { exceeded })?;
         let grown = match judge.catalog {
             Cow::Borrowed(_) => None,
             Cow::Owned(catalog) => Some(catalog),
         };
-        Ok((grown, outcomes))
+        Ok((grown, judge.effects))
     }
 }
 
@@ -111,101 +161,157 @@ fn depends_on_state(update: &UserUpdate) -> bool {
 }
 
 /// The state of judging one write.
-struct Judge<'p> {
+struct Judge<'p, 'a> {
     population: &'p Population,
     writer: &'p Writer,
     revision: Revision,
     /// Owned once it has got a new property.
     catalog: Cow<'p, Catalog>,
-    /// Where the effects list of a user has the last effect on a property, kept only if some
-    /// change of the write depends on state.
-    pending: HashMap<(usize, u32), usize, RandomState>,
+    effects: Vec<Effects<'a>>,
+    /// Where the effects on a property are.
+    by_number: HashMap<u32, usize, RandomState>,
+    /// Where the effects of the last change at each position of an update are: most updates of a
+    /// write name the same properties in the same order.
+    expected: Vec<usize>,
+    /// The last effect on a property of a user, kept only if some change of the write depends on
+    /// state.
+    pending: HashMap<(u32, u32), Pending, RandomState>,
     needs_pending: bool,
-    /// How many texts the write may add to a property's dictionary at most.
-    texts: HashMap<u32, u64, RandomState>,
 }
 
-impl Judge<'_> {
-    fn update<'a>(
+#[derive(Clone, Copy)]
+struct Pending {
+    /// Its position among the effects on the property.
+    effect: usize,
+    time: Option<Timestamp>,
+}
+
+impl<'a> Judge<'_, 'a> {
+    fn update(
         &mut self,
         position: usize,
         update: &'a UserUpdate,
-        outcome: usize,
-        effects: &mut Vec<Effect<'a>>,
+        number: u32,
+        user: &mut Named<'a>,
         changes: &mut Changes,
     ) -> Result<(), Refusal> {
-        for change in &update.changes {
-            let name = &change.property;
-            let Some(property) = self.property(name, &change.operation)? else {
+        for (place, change) in update.changes.iter().enumerate() {
+            let Some(found) = self.effects_of(place, change)? else {
                 // Nothing is taken away from a property that does not exist.
                 continue;
             };
-            let refuse = |fault| match fault {
-                Fault::Coercion(CoercionError::Type { expected, given }) => Refusal::TypeConflict {
-                    update: position,
-                    property: name.clone(),
-                    expected,
-                    given,
-                },
-                Fault::Coercion(CoercionError::Inexact { number }) => Refusal::Inexact {
-                    update: position,
-                    property: name.clone(),
-                    number,
-                },
-                Fault::OutOfRange => Refusal::OutOfRange {
-                    update: position,
-                    property: name.clone(),
-                    value_type: property.value_type(),
-                },
-                Fault::SetTooLarge(exceeded) => Refusal::SetTooLarge {
-                    update: position,
-                    property: name.clone(),
-                    exceeded,
-                },
-            };
-            let number = property.number;
-            let last = self.pending.get(&(outcome, number)).map(|&at| &effects[at]);
-            let user = &update.user;
-            if let Some(time) = update.value_time {
-                let recorded = last
-                    .and_then(|effect| effect.time)
-                    .or_else(|| self.recorded_time(user, number));
-                if recorded.is_some_and(|recorded| time < recorded) {
-                    // Even a stale value must be one of the property's type.
-                    check_type(&property, &change.operation).map_err(refuse)?;
-                    changes.stale.push((position, name.clone()));
-                    continue;
-                }
-            }
-            let time = update
-                .value_time
-                .or_else(|| last.and_then(|effect| effect.time));
-            let current = || match last {
-                Some(effect) => effect.value.as_deref().cloned(),
-                None => self.current_value(user, &property),
-            };
-            let next = next_value(
-                property.value_type(),
-                &change.operation,
-                self.writer.limits.set_elements,
-                current,
-            )
-            .map_err(refuse)?;
-            let value = match next {
-                Next::Keep => continue,
-                Next::Become(value) => value,
-            };
-            self.note_texts(number, value.as_deref());
             if self.needs_pending {
-                self.pending.insert((outcome, number), effects.len());
+                self.dependent(position, update, change, number, user, found, changes)?;
+                continue;
             }
-            effects.push(Effect {
-                property,
+            let effects = &mut self.effects[found];
+            let most_elements = self.writer.limits.set_elements;
+            let value = match &change.operation {
+                Operation::Set(value) => {
+                    coerced(value, effects.property.value_type(), most_elements)
+                        .map_err(|fault| fault.refusal(position, &effects.property))?
+                        .into()
+                }
+                // All others depend on what the user has.
+                Operation::Unset
+                | Operation::SetOnce(_)
+                | Operation::Increment(_)
+                | Operation::AddToSet(_)
+                | Operation::RemoveFromSet(_) => Became::Missing,
+            };
+            effects.values.push(Effect {
+                user: number,
                 value,
-                time,
             });
+            user.effects += 1;
         }
         Ok(())
+    }
+
+    /// A change of a write in which some change depends on what the user has.
+    #[expect(clippy::too_many_arguments, reason = "the rest of the function above")]
+    fn dependent(
+        &mut self,
+        position: usize,
+        update: &'a UserUpdate,
+        change: &'a Change,
+        number: u32,
+        user: &mut Named<'a>,
+        found: usize,
+        changes: &mut Changes,
+    ) -> Result<(), Refusal> {
+        let effects = &mut self.effects[found];
+        let property = &*effects.property;
+        let refuse = |fault: Fault| fault.refusal(position, property);
+        let last = self.pending.get(&(number, property.number)).copied();
+        let recorded = last.and_then(|last| last.time);
+        if let Some(time) = update.value_time {
+            let recorded =
+                recorded.or_else(|| self.population.recorded_time(user, property.number));
+            if recorded.is_some_and(|recorded| time < recorded) {
+                // Even a stale value must be one of the property's type.
+                check_type(property, &change.operation).map_err(refuse)?;
+                changes.stale.push((position, change.property.clone()));
+                return Ok(());
+            }
+        }
+        let current = || match last {
+            Some(last) => effects.values[last.effect].value.value().cloned(),
+            None => self.population.current_value(user, property),
+        };
+        let next = next_value(
+            property.value_type(),
+            &change.operation,
+            self.writer.limits.set_elements,
+            current,
+        )
+        .map_err(refuse)?;
+        let value = match next {
+            Next::Keep => return Ok(()),
+            Next::Become(value) => value.into(),
+        };
+        let pending = Pending {
+            effect: effects.values.len(),
+            time: update.value_time.or(recorded),
+        };
+        self.pending.insert((number, property.number), pending);
+        effects
+            .times
+            .extend(update.value_time.map(|time| (number, time)));
+        effects.values.push(Effect {
+            user: number,
+            value,
+        });
+        user.effects += 1;
+        Ok(())
+    }
+
+    /// Where the effects on the property of a change are, which may be new with it; `None` if
+    /// there is neither a property nor a value.
+    fn effects_of(&mut self, place: usize, change: &Change) -> Result<Option<usize>, Refusal> {
+        if let Some(&expected) = self.expected.get(place)
+            && self.effects[expected].property.declaration.name == change.property
+        {
+            return Ok(Some(expected));
+        }
+        let Some(property) = self.property(&change.property, &change.operation)? else {
+            return Ok(None);
+        };
+        let effects = &mut self.effects;
+        let found = *self.by_number.entry(property.number).or_insert_with(|| {
+            effects.push(Effects {
+                property,
+                values: Vec::new(),
+                times: Vec::new(),
+            });
+            effects.len() - 1
+        });
+        if place == self.expected.len() {
+            self.expected.push(found);
+        } else if let Some(expected) = self.expected.get_mut(place) {
+            *expected = found;
+        }
+        Ok(Some(found))
     }
 
     /// The property that an operation is about, which may be new with it; `None` if there is
@@ -244,88 +350,21 @@ impl Judge<'_> {
         self.catalog.to_mut().insert(property);
         Ok(self.catalog.get(name).map(Arc::clone))
     }
+}
 
-    fn current_value(&self, user: &UserId, property: &Property) -> Option<Value> {
-        self.population.with_user(user, |reader, place| {
+impl Population {
+    fn current_value(&self, user: &Named<'_>, property: &Property) -> Option<Value> {
+        let (shard, place) = split(user.ordinal?);
+        self.with_shard(shard, |reader| {
             property.value_of(&reader.shard().get(property.number, place)?)
         })?
     }
 
-    fn recorded_time(&self, user: &UserId, property: u32) -> Option<Timestamp> {
-        let micros = self.population.with_user(user, |reader, place| {
-            reader.shard().value_time(property, place)
-        })??;
+    fn recorded_time(&self, user: &Named<'_>, property: u32) -> Option<Timestamp> {
+        let (shard, place) = split(user.ordinal?);
+        let micros =
+            self.with_shard(shard, |reader| reader.shard().value_time(property, place))??;
         Timestamp::from_micros(micros).ok()
-    }
-
-    fn note_texts(&mut self, property: u32, value: Option<&Value>) {
-        let texts = match value {
-            Some(Value::String(_) | Value::Version(_)) => 1,
-            Some(Value::StringSet(elements)) => elements.len() as u64,
-            Some(Value::Bool(_) | Value::Int64(_) | Value::Double(_) | Value::Timestamp(_))
-            | None => {
-                return;
-            }
-        };
-        *self.texts.entry(property).or_default() += texts;
-    }
-
-    fn check_users(&self, outcomes: &[Outcome<'_>]) -> Result<(), Refusal> {
-        let (allowed, users) = (self.writer.limits.users, self.population.user_count());
-        if users + outcomes.len() as u64 <= allowed {
-            return Ok(());
-        }
-        let new = outcomes
-            .iter()
-            .filter(|outcome| self.population.ordinal_of(outcome.user).is_none());
-        limit::USERS
-            .check_against(allowed, users + new.count() as u64)
-            .map_err(|exceeded| Refusal::TooManyUsers { exceeded })
-    }
-
-    fn check_texts(&self, outcomes: &[Outcome<'_>]) -> Result<(), Refusal> {
-        let allowed = self.writer.limits.distinct_values;
-        for property in self.catalog.iter() {
-            let Some(&at_most) = self.texts.get(&property.number) else {
-                continue;
-            };
-            let held = property
-                .with_dictionary(|dictionary| dictionary.len() as u64)
-                .unwrap_or(0);
-            if held + at_most <= allowed {
-                continue;
-            }
-            let mut new: HashSet<String, RandomState> = HashSet::default();
-            let effects = outcomes.iter().flat_map(|outcome| &outcome.effects);
-            for effect in effects.filter(|effect| effect.property.number == property.number) {
-                let mut note = |text: &str| {
-                    let known = property.with_dictionary(|dictionary| dictionary.code(text));
-                    if known.flatten().is_none() && !new.contains(text) {
-                        new.insert(text.to_owned());
-                    }
-                };
-                match effect.value.as_deref() {
-                    Some(Value::String(text)) => note(text.as_str()),
-                    Some(Value::Version(version)) => note(&version.to_string()),
-                    Some(Value::StringSet(elements)) => {
-                        for text in elements {
-                            note(text.as_str());
-                        }
-                    }
-                    Some(
-                        Value::Bool(_) | Value::Int64(_) | Value::Double(_) | Value::Timestamp(_),
-                    )
-                    | None => {}
-                }
-            }
-            limit::DISTINCT_VALUES
-                .check_against(allowed, held + new.len() as u64)
-                .map_err(|exceeded| Refusal::TooManyValues {
-                    property: property.declaration.name.clone(),
-                    exceeded,
-                })?;
-        }
-        Ok(())
     }
 }
 

@@ -7,6 +7,8 @@
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
+use crate::index::Difference;
+
 /// The counts of a population.
 #[derive(Clone, Debug, Default)]
 pub struct KeptCounts {
@@ -84,10 +86,6 @@ impl KeptCounts {
         self.property(property).having += users;
     }
 
-    pub(super) fn remove_having(&mut self, property: u32) {
-        self.property(property).having -= 1;
-    }
-
     pub(super) fn add_code(&mut self, property: u32, code: u32, users: u64) {
         let by_code = &mut self.property(property).by_code;
         let position = code as usize;
@@ -97,11 +95,25 @@ impl KeptCounts {
         by_code[position] += users;
     }
 
-    /// Returns whether nobody is left.
-    pub(super) fn remove_code(&mut self, property: u32, code: u32) -> bool {
-        let count = &mut self.property(property).by_code[code as usize];
-        *count -= 1;
-        *count == 0
+    /// Adds to `unused` the codes that nobody has any more.
+    pub(super) fn change(&mut self, property: u32, difference: &Difference, unused: &mut Vec<u32>) {
+        let counts = self.property(property);
+        counts.having = counts.having.wrapping_add_signed(difference.having);
+        let by_code = &mut counts.by_code;
+        for &code in &difference.added {
+            let position = code as usize;
+            if position >= by_code.len() {
+                by_code.resize(position + 1, 0);
+            }
+            by_code[position] += 1;
+        }
+        for &code in &difference.removed {
+            let count = &mut by_code[code as usize];
+            *count -= 1;
+            if *count == 0 {
+                unused.push(code);
+            }
+        }
     }
 
     pub(super) fn forget_property(&mut self, property: u32) {

@@ -11,10 +11,13 @@ mod catalog;
 mod cell;
 mod judge;
 mod kept;
+mod named;
 mod once;
 mod refusal;
+mod staged;
 mod users;
 mod values;
+mod write;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -35,7 +38,7 @@ use crate::index::{Dictionary, SHARD_USERS, Shard};
 use crate::model::{PropertyDeclaration, PropertyName, Revision, StoreLimits, UserId, Value};
 use cell::{Cell, Reading};
 use once::{Requests, Streams};
-use users::{Ids, Ordinal, UserTable};
+use users::{IdHash, Ids, Ordinal, UserTable};
 
 /// One population.
 #[derive(Debug)]
@@ -259,7 +262,8 @@ impl Population {
         id: &UserId,
         read: impl Fn(&ShardReader<'_>, u16) -> T,
     ) -> Option<T> {
-        let found = self.table.find(id.as_str(), |ordinal| {
+        let hash = self.table.hash(id.as_str());
+        let found = self.table.find(hash, |ordinal| {
             let (number, user) = split(ordinal);
             self.with_shard(number, |reader| {
                 let is_user = reader.state.ids.is(user, id.as_str());
@@ -272,14 +276,20 @@ impl Population {
     /// Reads many users, shard by shard: `read` is given the shard under its lock, and for each of
     /// the users found there the position in `ids` and the place in the shard. Users who do not
     /// exist are left out.
-    pub fn with_users(
+    pub fn with_users(&self, ids: &[&UserId], read: impl FnMut(&ShardReader<'_>, &[(usize, u16)])) {
+        let hashed = |id: &&'_ UserId| self.table.hash(id.as_str());
+        let ids: Vec<(&UserId, IdHash)> = ids.iter().map(|id| (*id, hashed(id))).collect();
+        self.with_hashed_users(&ids, read);
+    }
+
+    fn with_hashed_users(
         &self,
-        ids: &[&UserId],
+        ids: &[(&UserId, IdHash)],
         mut read: impl FnMut(&ShardReader<'_>, &[(usize, u16)]),
     ) {
         let candidates = self
             .table
-            .first_candidates(ids.iter().map(|id| id.as_str()));
+            .first_candidates(ids.iter().map(|(_, hash)| *hash));
         let mut by_ordinal: Vec<(Ordinal, usize)> = candidates
             .into_iter()
             .enumerate()
@@ -296,7 +306,7 @@ impl Population {
                 reader.state.ids.touch(places);
                 for &(ordinal, position) in same {
                     let (_, user) = split(ordinal);
-                    if reader.state.ids.is(user, ids[position].as_str()) {
+                    if reader.state.ids.is(user, ids[position].0.as_str()) {
                         found.push((position, user));
                     } else {
                         others.push(position);
@@ -308,10 +318,11 @@ impl Population {
             });
         }
         for position in others {
-            let place = self.ordinal_of(ids[position]).map(split);
+            let (id, hash) = ids[position];
+            let place = self.ordinal_of(id, hash).map(split);
             if let Some((number, user)) = place {
                 self.with_shard(number, |reader| {
-                    if reader.state.ids.is(user, ids[position].as_str()) {
+                    if reader.state.ids.is(user, ids[position].0.as_str()) {
                         read(reader, &[(position, user)]);
                     }
                 });

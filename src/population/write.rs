@@ -1,0 +1,151 @@
+//! Carries a write out, shard by shard.
+//!
+//! Invariant: a write is judged and staged as a whole before its first change, and what is then
+//! carried out can't fail. All that it changes of a user becomes visible at once, together with
+//! the counts: users of one shard are changed a few at a time under the shard's lock, which no
+//! reader waits for longer than that takes. Codes that go out of use do so at the end, so that
+//! those that were looked up at the beginning hold.
+//!
+//! Within a few users it is gone through property by property: so the postings of one property are
+//! found in the cache, and a lock or a slot is taken once for many values.
+
+use std::sync::PoisonError;
+
+use super::capture::encode_state;
+use super::named::{Named, NamedUsers};
+use super::refusal::Refusal;
+use super::staged::Staged;
+use super::users::Ordinal;
+use super::{Changes, Population, Writer, split};
+use crate::model::{Revision, UserUpdate};
+
+/// Values that are set under one shard's lock, unless those of one user are more. They take less
+/// than 100 us.
+const VALUES_AT_ONCE: usize = 1_024;
+
+impl Population {
+    pub(super) fn write(
+        &self,
+        writer: &mut Writer,
+        revision: Revision,
+        updates: &[UserUpdate],
+    ) -> Result<Changes, Refusal> {
+        let mut changes = Changes::default();
+        let catalog = self.catalog();
+        let mut named = self.named(updates);
+        let (grown, effects) = self.judge(
+            writer,
+            &catalog,
+            revision,
+            updates,
+            &mut named,
+            &mut changes,
+        )?;
+        let mut staged = self.stage(writer, revision, effects)?;
+        if let Some(catalog) = grown {
+            self.catalog.store(catalog.into());
+        }
+        self.carry_out(writer, revision, &named, &mut staged);
+        Ok(changes)
+    }
+
+    fn carry_out(
+        &self,
+        writer: &mut Writer,
+        revision: Revision,
+        named: &NamedUsers<'_>,
+        staged: &mut [Staged],
+    ) {
+        let ordinals: Vec<Ordinal> = named
+            .users
+            .iter()
+            .map(|user| {
+                user.ordinal
+                    .unwrap_or_else(|| self.next_ordinal(writer, revision))
+            })
+            .collect();
+        let mut order: Vec<(Ordinal, &Named<'_>)> =
+            ordinals.iter().copied().zip(&named.users).collect();
+        if !ordinals.is_sorted() {
+            order.sort_unstable_by_key(|(ordinal, _)| *ordinal);
+            for staged in &mut *staged {
+                staged.sort(&ordinals);
+            }
+        }
+        let mut rest = order.as_slice();
+        while !rest.is_empty() {
+            let (some, others) = rest.split_at(together(rest));
+            self.change_users(revision, some, &ordinals, staged);
+            rest = others;
+        }
+        for staged in staged {
+            let number = staged.property.number;
+            // A value can go and come back in one write.
+            let unused = &mut staged.unused;
+            if !unused.is_empty() {
+                self.kept(|kept| unused.retain(|&code| kept.with_code(number, code) == 0));
+                self.free(&staged.property, revision, unused);
+            }
+        }
+    }
+
+    /// Changes users of one shard at once.
+    fn change_users(
+        &self,
+        revision: Revision,
+        users: &[(Ordinal, &Named<'_>)],
+        ordinals: &[Ordinal],
+        staged: &mut [Staged],
+    ) {
+        let Some(&(last, _)) = users.last() else {
+            return;
+        };
+        let shards = self.shards.load();
+        let Some(cell) = shards.get(split(last).0 as usize) else {
+            return;
+        };
+        let new = || users.iter().filter(|(_, user)| user.ordinal.is_none());
+        {
+            let mut state = cell.write(revision, self.epoch(), encode_state);
+            for (ordinal, user) in new() {
+                let place = split(*ordinal).1;
+                state.ids.set(place, user.id.as_str());
+                state.shard.insert_user(place);
+            }
+            for staged in &mut *staged {
+                staged.advance(&state.shard, ordinals, last);
+            }
+            for staged in &mut *staged {
+                staged.carry_out(&mut state.shard, ordinals, last);
+            }
+            // Under the shard's lock, so that who sees the new value sees it counted.
+            let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+            kept.add_users(new().count() as u64);
+            for staged in staged {
+                kept.change(
+                    staged.property.number,
+                    &staged.difference,
+                    &mut staged.unused,
+                );
+            }
+        }
+        for (ordinal, user) in new() {
+            self.table.insert(user.hash, *ordinal);
+        }
+    }
+}
+
+/// How many of some users, who are in the order of their ordinals, are changed at once: at least
+/// the first.
+fn together(users: &[(Ordinal, &Named<'_>)]) -> usize {
+    let shard = split(users[0].0).0;
+    let mut values = 0;
+    let some = users
+        .iter()
+        .enumerate()
+        .take_while(|(position, (ordinal, user))| {
+            values += 1 + user.effects;
+            *position == 0 || (values <= VALUES_AT_ONCE && split(*ordinal).0 == shard)
+        });
+    some.count()
+}
