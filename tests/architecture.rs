@@ -75,6 +75,8 @@ const CRATES: &[(&str, &[&str])] = &[
         ],
     ),
     ("mimalloc", &["src/main.rs"]),
+    ("rustix", &["src/engine/pool.rs"]),
+    ("quick_cache", &["src/api/filters.rs"]),
     ("clap", &["src/cli/", "src/main.rs"]),
     ("csv", &["src/cli/"]),
     ("indicatif", &["src/cli/"]),

@@ -70,10 +70,10 @@ pub async fn paced<F: Future<Output = ()> + Send + 'static>(
         // The timer wakes once a millisecond: all that are due by now.
         while due <= begin.elapsed() {
             let call = call();
-            let begun = Instant::now();
+            let sent = Instant::now();
             calls.push(tokio::spawn(async move {
                 call.await;
-                begun.elapsed()
+                sent.elapsed()
             }));
             due += Duration::from_secs(1) / a_second;
         }

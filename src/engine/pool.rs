@@ -19,6 +19,23 @@ pub struct PoolError {
     source: rayon::ThreadPoolBuildError,
 }
 
+/// How much less of a processor a query thread gets than one that serves calls, where both want
+/// it: about a tenth, as nice values go. A query takes milliseconds and can wait as long; a call
+/// that takes microseconds can't.
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 10;
+
+/// Lets other threads go first.
+fn stand_back() {
+    // On Linux a thread has a nice value of its own (against POSIX), by its thread id.
+    #[cfg(target_os = "linux")]
+    if let Err(error) =
+        rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS)
+    {
+        tracing::debug!(%error, "query threads run at the priority of all others");
+    }
+}
+
 /// Threads for queries.
 #[derive(Debug)]
 pub(super) struct QueryPool(rayon::ThreadPool);
@@ -29,6 +46,7 @@ impl QueryPool {
         rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|number| format!("query-{number}"))
+            .start_handler(|_| stand_back())
             .build()
             .map(Self)
             .map_err(|source| PoolError { threads, source })
