@@ -15,7 +15,7 @@ use super::capture::encode_state;
 use super::named::{Named, NamedUsers};
 use super::refusal::Refusal;
 use super::staged::Staged;
-use super::users::Ordinal;
+use super::users::{IdHash, Ordinal};
 use super::{Changes, Population, Writer, split};
 use crate::model::{Revision, UserUpdate};
 
@@ -72,6 +72,11 @@ impl Population {
                 staged.sort(&ordinals);
             }
         }
+        // Who looks a new user up finds no such id in the shard until all of the user is there.
+        let new = order.iter().filter(|(_, user)| user.ordinal.is_none());
+        let mut new: Vec<(IdHash, Ordinal)> =
+            new.map(|(ordinal, user)| (user.hash, *ordinal)).collect();
+        self.table.insert_all(&mut new);
         let mut rest = order.as_slice();
         while !rest.is_empty() {
             let (some, others) = rest.split_at(together(rest));
@@ -128,9 +133,6 @@ impl Population {
                     &mut staged.unused,
                 );
             }
-        }
-        for (ordinal, user) in new() {
-            self.table.insert(user.hash, *ordinal);
         }
     }
 }
