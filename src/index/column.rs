@@ -6,6 +6,7 @@
 
 use smallvec::SmallVec;
 
+use super::lengthen;
 use crate::bits::Block;
 
 /// Unsigned numbers, one per user, 1 to 8 bytes wide.
@@ -92,9 +93,7 @@ impl Narrow {
     fn set(&mut self, position: usize, value: u64) {
         debug_assert!(value <= self.largest(), "{value} does not fit its column");
         each_width!(self, values => {
-            if position >= values.len() {
-                values.resize(position + 1, 0);
-            }
+            lengthen(values, position, 0);
             values[position] = value as _;
         });
     }

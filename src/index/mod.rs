@@ -30,3 +30,17 @@ pub use shard::{IndexKind, PropertyIndex, PropertySlot, Shard, Stored};
 
 /// Users of one shard: one block.
 pub const SHARD_USERS: u32 = 65_536;
+
+/// A list of one item per user that has grown to this many is soon as long as the shard.
+const SOON_FULL: usize = 16_384;
+
+/// Makes a list of one item per user long enough for a place in it. Doubling it again and again
+/// would copy it, and have fresh memory cleared, more often than needed.
+pub fn lengthen<T: Clone>(list: &mut Vec<T>, place: usize, item: T) {
+    if place >= list.len() {
+        if place >= list.capacity() && place >= SOON_FULL {
+            list.reserve_exact((SHARD_USERS as usize).max(place + 1) - list.len());
+        }
+        list.resize(place + 1, item);
+    }
+}

@@ -5,6 +5,7 @@
 
 use smallvec::SmallVec;
 
+use super::lengthen;
 use crate::bits::Block;
 
 /// The codes of one user.
@@ -168,8 +169,8 @@ impl SetColumn {
             if codes.is_empty() {
                 return;
             }
-            self.starts.resize(position + 1, 0);
-            self.lengths.resize(position + 1, 0);
+            lengthen(&mut self.starts, position, 0);
+            lengthen(&mut self.lengths, position, 0);
         }
         let (start, length) = self.place(user);
         let start = if codes.len() <= length {

@@ -84,7 +84,7 @@ impl SetIndex {
         }
         for code in codes
             .iter()
-            .filter(|code| before.binary_search(code).is_err())
+            .filter(|code| before.is_empty() || before.binary_search(code).is_err())
         {
             self.postings.entry(*code).or_default().insert(user);
         }

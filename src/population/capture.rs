@@ -222,13 +222,12 @@ impl Population {
                 })?;
             let live = state.shard.live().to_block();
             let base = number * SHARD_USERS;
-            let mut free = Vec::new();
+            let (mut users, mut free) = (Vec::new(), Vec::new());
             for user in 0..=u16::MAX {
                 let ordinal = base + u32::from(user);
                 match state.ids.get(user) {
                     Some(id) if live.contains(user) && ordinal < next_ordinal => {
-                        let hash = population.table.hash(&id);
-                        population.table.insert(hash, ordinal);
+                        users.push((population.table.hash(&id), ordinal));
                     }
                     None if !live.contains(user) => {
                         if ordinal < next_ordinal {
@@ -243,6 +242,7 @@ impl Population {
                     }
                 }
             }
+            population.table.insert_all(&mut users);
             population.writer().free.extend(free);
             shards.push(Arc::new(Cell::new(state, revision, 0)));
         }

@@ -9,6 +9,8 @@ use std::sync::{PoisonError, RwLock};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
+use crate::index::lengthen;
+
 /// How a user is numbered inside: shard times 65,536 plus the place in the shard.
 pub(super) type Ordinal = u32;
 
@@ -35,10 +37,8 @@ impl Ids {
     pub(super) fn set(&mut self, user: u16, id: &str) {
         self.clear(user);
         let position = usize::from(user);
-        if position >= self.kinds.len() {
-            self.kinds.resize(position + 1, 0);
-            self.entries.resize(position + 1, [0; INLINE_BYTES]);
-        }
+        lengthen(&mut self.kinds, position, 0);
+        lengthen(&mut self.entries, position, [0; INLINE_BYTES]);
         let entry = &mut self.entries[position];
         let bytes = id.as_bytes();
         if bytes.len() <= INLINE_BYTES {
@@ -308,13 +308,19 @@ impl UserTable {
         found
     }
 
-    pub(super) fn insert(&self, id: IdHash, ordinal: Ordinal) {
-        let (table, hash) = self.place(id);
-        let entry = Entry { ordinal, hash };
-        table
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert_unique(entry.spread(), entry, |entry| entry.spread());
+    /// Inserts many, table by table.
+    pub(super) fn insert_all(&self, users: &mut [(IdHash, Ordinal)]) {
+        let number = |(id, _): &(IdHash, Ordinal)| id.split().0;
+        users.sort_unstable_by_key(number);
+        for same in users.chunk_by(|a, b| number(a) == number(b)) {
+            let (table, _) = self.place(same[0].0);
+            let mut table = table.write().unwrap_or_else(PoisonError::into_inner);
+            for &(id, ordinal) in same {
+                let (_, hash) = id.split();
+                let entry = Entry { ordinal, hash };
+                table.insert_unique(entry.spread(), entry, |entry| entry.spread());
+            }
+        }
     }
 
     pub(super) fn remove(&self, id: IdHash, ordinal: Ordinal) {
@@ -397,9 +403,8 @@ mod tests {
     fn the_table_finds_what_was_inserted() {
         let table = UserTable::default();
         let id = |ordinal: u32| table.hash(&format!("user-{ordinal}"));
-        for ordinal in 0..5_000 {
-            table.insert(id(ordinal), ordinal);
-        }
+        let mut users: Vec<_> = (0..5_000).map(|ordinal| (id(ordinal), ordinal)).collect();
+        table.insert_all(&mut users);
         for ordinal in (0..5_000).step_by(2) {
             table.remove(id(ordinal), ordinal);
         }

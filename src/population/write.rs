@@ -15,7 +15,7 @@ use super::capture::encode_state;
 use super::named::{Named, NamedUsers};
 use super::refusal::Refusal;
 use super::staged::Staged;
-use super::users::Ordinal;
+use super::users::{IdHash, Ordinal};
 use super::{Changes, Population, Writer, split};
 use crate::model::{Revision, UserUpdate};
 
@@ -72,6 +72,11 @@ impl Population {
                 staged.sort(&ordinals);
             }
         }
+        // Who looks a new user up finds no such id in the shard until all of the user is there.
+        let new = order.iter().filter(|(_, user)| user.ordinal.is_none());
+        let mut new: Vec<(IdHash, Ordinal)> =
+            new.map(|(ordinal, user)| (user.hash, *ordinal)).collect();
+        self.table.insert_all(&mut new);
         let mut rest = order.as_slice();
         while !rest.is_empty() {
             let (some, others) = rest.split_at(together(rest));
@@ -129,9 +134,6 @@ impl Population {
                 );
             }
         }
-        for (ordinal, user) in new() {
-            self.table.insert(user.hash, *ordinal);
-        }
     }
 }
 
@@ -148,4 +150,120 @@ fn together(users: &[(Ordinal, &Named<'_>)]) -> usize {
             *position == 0 || (values <= VALUES_AT_ONCE && split(*ordinal).0 == shard)
         });
     some.count()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::index::SHARD_USERS;
+    use crate::model::{
+        Action, Change, NonEmpty, Operation, PropertyName, StoreLimits, Text, UserId, Value,
+    };
+
+    fn name(text: &str) -> PropertyName {
+        PropertyName::new(text).unwrap()
+    }
+
+    fn id(number: u32) -> UserId {
+        UserId::new(format!("user-{number}")).unwrap()
+    }
+
+    fn text(text: &str) -> Value {
+        Value::String(Text::new(text).unwrap())
+    }
+
+    fn set(number: u32, values: &[(&str, Value)]) -> UserUpdate {
+        let changes = values.iter().map(|(property, value)| Change {
+            property: name(property),
+            operation: Operation::Set(value.clone()),
+        });
+        UserUpdate {
+            user: id(number),
+            value_time: None,
+            changes: changes.collect(),
+        }
+    }
+
+    fn apply(population: &Population, revision: u64, updates: Vec<UserUpdate>) {
+        let write = Action::Write(NonEmpty::new(updates).unwrap());
+        population.apply(Revision::new(revision), &write).unwrap();
+    }
+
+    fn counts(population: &Population, property: &str) -> BTreeMap<Value, u64> {
+        let values = population.values(&name(property), "", None, 100).unwrap();
+        let counts = values.into_iter().map(|value| (value.value, value.count));
+        counts.collect()
+    }
+
+    #[test]
+    fn users_of_many_shards_are_changed_whatever_their_order() {
+        let population = Population::new(StoreLimits::default());
+        let users = SHARD_USERS + 2_000;
+        let new = |number| set(number, &[("plan", text("free")), ("age", Value::Int64(1))]);
+        apply(&population, 1, (0..users).map(new).collect());
+        let free = BTreeMap::from([(text("free"), u64::from(users))]);
+        assert_eq!(counts(&population, "plan"), free);
+
+        // Users of both shards in turns, backwards, some twice, and new ones between them.
+        let (mut updates, mut expected) = (Vec::new(), BTreeMap::new());
+        for step in 0..3_000_u32 {
+            let number = match step % 4 {
+                0 => users + step,
+                1 => users - 1 - step / 2,
+                2 => 5_000 - step,
+                _ => step / 8,
+            };
+            let age = Value::Int64(i64::from(step));
+            updates.push(set(number, &[("age", age.clone())]));
+            expected.insert(number, age);
+            if step % 3 == 0 {
+                updates.push(set(number, &[("plan", text("pro"))]));
+            }
+        }
+        apply(&population, 2, updates);
+        for (number, age) in &expected {
+            assert_eq!(
+                population.user(&id(*number)).unwrap().get(&name("age")),
+                Some(age)
+            );
+        }
+        let new = expected.range(users..).count();
+        assert_eq!(population.user_count(), u64::from(users) + new as u64);
+        let with_age = population.property(&name("age")).unwrap().users;
+        assert_eq!(with_age, population.user_count());
+        let plans = counts(&population, "plan");
+        assert_eq!(
+            plans.values().sum::<u64>(),
+            population.property(&name("plan")).unwrap().users
+        );
+        let is_pro = |number: &&u32| {
+            population.user(&id(**number)).unwrap().get(&name("plan")) == Some(&text("pro"))
+        };
+        let pro = expected.keys().filter(is_pro).count() as u64;
+        assert!(pro > 900);
+        assert_eq!(plans[&text("pro")], pro);
+    }
+
+    #[test]
+    fn a_text_that_goes_and_comes_in_one_write_keeps_its_code() {
+        let population = Population::new(StoreLimits::default());
+        apply(&population, 1, vec![set(1, &[("plan", text("old"))])]);
+        // Nobody has it between the two, and one of the texts is never had at the end.
+        let updates = vec![
+            set(1, &[("plan", text("other"))]),
+            set(1, &[("plan", text("new"))]),
+            set(2, &[("plan", text("old"))]),
+        ];
+        apply(&population, 2, updates);
+        let expected = BTreeMap::from([(text("new"), 1), (text("old"), 1)]);
+        assert_eq!(counts(&population, "plan"), expected);
+        let info = population.property(&name("plan")).unwrap();
+        assert_eq!(info.distinct_values, 2);
+        assert_eq!(
+            population.user(&id(2)).unwrap().get(&name("plan")),
+            Some(&text("old"))
+        );
+    }
 }
