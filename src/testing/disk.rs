@@ -83,6 +83,8 @@ struct State {
     syncs: u64,
     /// The operation that fails, counted from the first, and how.
     failure: Option<(u64, Failure)>,
+    /// Syncs of this kind report success and do nothing.
+    ignored_syncs: Option<EntryKind>,
     locked: Vec<PathBuf>,
 }
 
@@ -125,6 +127,12 @@ impl LyingDisk {
     /// Lets the operation of this number, counted from 1 since the disk was made, fail.
     pub fn fail_at(&self, operation: u64, failure: Failure) {
         self.state().failure = Some((operation, failure));
+    }
+
+    /// Lets all syncs of files, or all of folders, report success and do nothing from now on: what
+    /// a test of crashes must notice, or it proves nothing. A copy of the disk is honest again.
+    pub fn ignore_syncs(&self, of: EntryKind) {
+        self.state().ignored_syncs = Some(of);
     }
 
     /// The disk as it is found after the power went out now.
@@ -418,7 +426,11 @@ impl DiskFile for LyingFile {
         let outcome = state.count(DiskOperation::Sync);
         let power_is_out = matches!(state.failure, Some((_, Failure::PowerOut)));
         let failed = outcome.is_err();
+        let ignored = state.ignored_syncs == Some(EntryKind::File);
         let synced = outcome.and_then(|()| {
+            if ignored {
+                return Ok(());
+            }
             let content = state.file(self.node)?;
             content.durable.clone_from(&content.current);
             content.pending.clear();
@@ -560,7 +572,11 @@ impl Disk for LyingDisk {
 
     fn sync_folder(&self, path: &Path) -> Result<(), DiskError> {
         self.run(DiskOperation::Sync, path, |state| {
+            let ignored = state.ignored_syncs == Some(EntryKind::Folder);
             let folder = state.folder(path)?;
+            if ignored {
+                return Ok(());
+            }
             folder.durable.clone_from(&folder.current);
             folder.pending.clear();
             Ok(())
