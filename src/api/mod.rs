@@ -87,10 +87,9 @@ impl Api {
             return Ok(());
         }
         let revision = self.tokens.read_revision(min_revision)?;
-        deadline
-            .or_within(REVISION_WAIT)
-            .bound(async { Ok(self.engine.applied_at_least(revision).await?) })
-            .await
+        // In a box, so that calls that do not wait do not carry what waiting needs.
+        let reached = async { Ok(self.engine.applied_at_least(revision).await?) };
+        Box::pin(deadline.or_within(REVISION_WAIT).bound(reached)).await
     }
 
     fn population(&self, name: &PopulationName) -> Result<Arc<Population>, ApiError> {

@@ -98,6 +98,33 @@ impl Api {
         })
     }
 
+    /// As a batch of one user: on the query threads.
+    async fn check_many_filters(
+        &self,
+        request: CheckRequest,
+        deadline: Deadline,
+    ) -> Result<CheckResponse, ApiError> {
+        let user = convert::user_id(request.user_id, &Path::Field(&ROOT, "user_id"))?;
+        let name = convert::population_name(request.population)?;
+        let as_of = self.as_of(request.as_of)?;
+        self.reach(&request.min_revision, deadline).await?;
+        let population = self.population(&name)?;
+        let api = self.clone();
+        self.evaluate(deadline, move |_| {
+            let selected =
+                convert::selections(&api.filters, &request.filters, request.expressions)?;
+            let revision = api.applied();
+            let bounds = bind_all(&population, &selected, as_of)?;
+            let (members, user_exists) = checked(&population, &user, &bounds);
+            Ok(CheckResponse {
+                members,
+                user_exists,
+                revision,
+            })
+        })
+        .await
+    }
+
     /// The part of a list of members from a position on.
     async fn members(
         &self,
@@ -202,28 +229,10 @@ impl QueryService for Api {
         if request.encoded_len() <= INLINE_CHECK_BYTES {
             return Ok(Response::new(self.check_inline(request, deadline).await?));
         }
-        // As a batch of one user: on the query threads.
-        let user = convert::user_id(request.user_id, &Path::Field(&ROOT, "user_id"))?;
-        let name = convert::population_name(request.population)?;
-        let as_of = self.as_of(request.as_of)?;
-        self.reach(&request.min_revision, deadline).await?;
-        let population = self.population(&name)?;
-        let api = self.clone();
-        let response = self
-            .evaluate(deadline, move |_| {
-                let selected =
-                    convert::selections(&api.filters, &request.filters, request.expressions)?;
-                let revision = api.applied();
-                let bounds = bind_all(&population, &selected, as_of)?;
-                let (members, user_exists) = checked(&population, &user, &bounds);
-                Ok(CheckResponse {
-                    members,
-                    user_exists,
-                    revision,
-                })
-            })
-            .await?;
-        Ok(Response::new(response))
+        // In a box, so that a small check does not carry what a large one needs.
+        Ok(Response::new(
+            Box::pin(self.check_many_filters(request, deadline)).await?,
+        ))
     }
 
     async fn batch_check(
