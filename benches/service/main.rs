@@ -2,6 +2,8 @@
 //! beside it an empty call, or raw `fdatasync`, measured in turns in the same run.
 //!
 //! `cargo bench --bench service -- 1000000` for a million users; 100,000 if no number is given.
+//! Words after the number choose the parts whose names have one of them: checks, questions,
+//! updates, pressure. Loading is always measured, and the answers always compared.
 //! Clients and servers share the cores of the machine: what a client spends is in every number, of
 //! the empty call as well.
 #![allow(
@@ -42,17 +44,30 @@ fn main() {
         .find_map(|argument| argument.replace('_', "").parse().ok())
         .unwrap_or(100_000_u64)
         .max(1_000);
+    let words: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-') && argument.parse::<u64>().is_err())
+        .collect();
+    let wanted = |part: &str| words.is_empty() || words.iter().any(|word| part.contains(word));
     let host = Host::start();
     let clients = host::runtime("client");
     println!("{users} users, 13 properties, gRPC over loopback\n");
     clients.block_on(async {
         writes::load(&host, users).await;
         questions::same_answers(&host, users).await;
-        checks::measure(&host, users).await;
-        questions::measure(&host, users).await;
-        writes::updates(&host, users).await;
+        if wanted("checks") {
+            checks::measure(&host, users).await;
+        }
+        if wanted("questions") {
+            questions::measure(&host, users).await;
+        }
+        if wanted("updates") {
+            writes::updates(&host, users).await;
+        }
     });
-    pressure::measure(&host, &clients, users);
+    if wanted("pressure") {
+        pressure::measure(&host, &clients, users);
+    }
     drop(clients);
     host.end();
 }

@@ -97,7 +97,10 @@ pub fn update(user: u64, change: u64) -> UserUpdate {
                 "amount".into(),
                 value(Kind::DoubleValue((change % 100_000) as f64 / 100.0)),
             ),
-            ("subscriber".into(), value(Kind::BoolValue(change % 3 == 0))),
+            (
+                "subscriber".into(),
+                value(Kind::BoolValue(change.is_multiple_of(3))),
+            ),
         ]
         .into(),
         ..Default::default()
