@@ -175,10 +175,10 @@ pub async fn measure(host: &Host, users: u64) {
         let (rate, times_of) = (rates[kind], &times[kind]);
         let cost = processor[kind] * 1e6 / calls[kind] as f64;
         let to_empty = rate / rates[0];
-        let (goal, missed) = if !name.starts_with("Check") {
-            (String::new(), "")
-        } else {
+        let (goal, missed) = if name.starts_with("Check") {
             (GOAL.to_string(), mark(to_empty, GOAL))
+        } else {
+            (String::new(), "")
         };
         let part = |part: f64| {
             let time = times_of.within(part);
