@@ -202,8 +202,8 @@ impl Bins {
     /// How many users have a number in `least..=greatest`.
     pub(super) fn count_between(&self, least: i64, greatest: i64, column: &NumberColumn) -> u32 {
         let mut count = 0;
-        self.between(least, greatest, |bin, ends| {
-            if ends {
+        self.between(least, greatest, |bin, within| {
+            if let Some((least, greatest)) = within {
                 bin.between(least, greatest, column, &mut |users| count += users.len());
             } else {
                 count += bin.users.len();
@@ -223,8 +223,8 @@ impl Bins {
         mut visit: impl FnMut(u16),
     ) {
         let mut visit_all = |users: &[u16]| users.iter().copied().for_each(&mut visit);
-        self.between(least, greatest, |bin, ends| {
-            if ends {
+        self.between(least, greatest, |bin, within| {
+            if let Some((least, greatest)) = within {
                 bin.between(least, greatest, column, &mut visit_all);
             } else {
                 visit_all(&bin.users);
@@ -239,9 +239,9 @@ impl Bins {
         count
     }
 
-    /// Calls `visit` with each bin that a range touches, and whether the range may
-    /// end within the bin.
-    fn between(&self, least: i64, greatest: i64, mut visit: impl FnMut(&Bin, bool)) {
+    /// Calls `visit` with each bin that a range touches and, if the range may begin or end within
+    /// the bin, where it does: an end that lies outside is as far out as can be.
+    fn between(&self, least: i64, greatest: i64, mut visit: impl FnMut(&Bin, Option<(i64, i64)>)) {
         if greatest < least || self.bins.is_empty() {
             return;
         }
@@ -254,7 +254,11 @@ impl Bins {
                     .get(to + 1)
                     .is_none_or(|next| greatest < next.least - 1)
                 && greatest < i64::MAX;
-            visit(bin, begins_within || ends_within);
+            let within = (
+                if begins_within { least } else { i64::MIN },
+                if ends_within { greatest } else { i64::MAX },
+            );
+            visit(bin, (begins_within || ends_within).then_some(within));
         }
     }
 

@@ -448,9 +448,16 @@ impl NumberColumn {
         };
         each_width!(&self.values, values => {
             let value = |user: u16| values.get(usize::from(user)).map_or(0, |&value| value as u64);
-            let first = users.partition_point(|&user| value(user) < from);
+            // Each look at the column waits for memory: none where it is known what it would say.
+            let first = match least {
+                i64::MIN => 0,
+                _ => users.partition_point(|&user| value(user) < from),
+            };
             let users = &users[first..];
-            &users[..users.partition_point(|&user| value(user) <= to)]
+            match greatest {
+                i64::MAX => users,
+                _ => &users[..users.partition_point(|&user| value(user) <= to)],
+            }
         })
     }
 
