@@ -24,7 +24,8 @@ use crate::proto::{
 };
 use crate::query::{self, Bound, ExplainedNode, Position, Stop};
 
-/// A check that is no larger than this takes microseconds and is answered where it arrives.
+/// A check that is no larger than this takes microseconds and is answered where it arrives, as a
+/// count is that is kept.
 const INLINE_CHECK_BYTES: usize = 4_096;
 /// Users in one part of a stream of members.
 const STREAM_PART_USERS: usize = 1_000;
@@ -154,11 +155,23 @@ impl QueryService for Api {
     ) -> Result<Response<CountResponse>, RpcStatus> {
         let deadline = Deadline::of(&request);
         let request = request.into_inner();
+        let is_small = request.encoded_len() <= INLINE_CHECK_BYTES;
         let name = convert::population_name(request.population)?;
         let selected = convert::selection(&self.filters, request.selection, &ROOT)?;
         let as_of = self.as_of(request.as_of)?;
         self.reach(&request.min_revision, deadline).await?;
         let population = self.population(&name)?;
+        if is_small {
+            let revision = self.applied();
+            let bound = bind(&population, &selected, as_of)?;
+            if let Some(count) = query::kept(&population, &bound) {
+                return Ok(Response::new(CountResponse {
+                    count,
+                    revision,
+                    as_of: Some(convert::timestamp_message(as_of)),
+                }));
+            }
+        }
         let api = self.clone();
         let response = self
             .evaluate(deadline, move |stop| {

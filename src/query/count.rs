@@ -33,6 +33,13 @@ pub fn count(population: &Population, bound: &Bound, stop: &Stop) -> Result<u64,
     })
 }
 
+/// The number of users whom an expression selects, if it is kept: that of one value, of a list of
+/// values of one property, of everyone, or of all but those. Takes no longer than a check.
+#[must_use]
+pub fn kept(population: &Population, bound: &Bound) -> Option<u64> {
+    bound.answer(population, |root| kept_count(population, root))
+}
+
 /// Counts by evaluating the plan on every shard, one after another.
 pub(super) fn count_by(
     population: &Population,

@@ -25,7 +25,7 @@ mod summarize;
 pub use bind::{BindError, Bound, bind, bind_shared};
 pub use breakdown::{Breakdown, BreakdownError, PropertyBreakdown, breakdown};
 pub use check::{check, check_many};
-pub use count::count;
+pub use count::{count, kept};
 pub use explain::{ExplainedNode, Explanation, explain};
 pub use members::{MembersPage, Position, members};
 pub use prepared::Prepared;

@@ -11,7 +11,7 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_reflection::pb::{v1, v1alpha};
 use tonic_types::StatusExt;
 
-use crate::harness::{Service, expect_error, user};
+use crate::harness::{Service, expect_error, int, set, user};
 
 const SERVICES: [&str; 5] = [
     "headcount.v1.AdminService",
@@ -182,9 +182,11 @@ async fn too_many_queries_are_refused_at_once_and_checks_go_on() {
         ..ServerConfig::default()
     };
     let service = Service::start_with(folder.path(), config).await;
-    service.write(vec![user("u")]).await;
-    let refused = service.try_count("TRUE").await;
+    service.write(vec![set("u", &[("age", int(5))])]).await;
+    let refused = service.try_count("age > 4").await;
     let status = expect_error(refused, Code::ResourceExhausted, "OVERLOADED", None);
+    // A count that is kept is no query.
+    assert_eq!(service.count("TRUE").await, 1);
     let retry = status.get_details_retry_info().unwrap();
     assert!(retry.retry_delay.is_some());
     let request = CheckRequest {
