@@ -128,9 +128,10 @@ fn main() {
         }
     }
     println!("engine: {:.1} bytes a user without ids", per_user(sum));
-    drop((floor, population));
     if words.is_empty() || words.iter().any(|word| word == "distinct") {
-        distinct::print(users.max(1_000_000));
+        distinct::print_lookups(&population, users);
+        drop((floor, population));
+        distinct::print_memory(1_000_000);
     }
 }
 

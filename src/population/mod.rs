@@ -139,10 +139,12 @@ impl ShardReader<'_> {
         self.number
     }
 
-    /// The id of a live user of the shard.
-    #[must_use]
-    pub fn user_id(&self, user: u16) -> Option<UserId> {
-        UserId::new(self.state.ids.get(user)?).ok()
+    /// The ids of live users of the shard. They are read ahead, so that the reads wait for memory
+    /// together.
+    pub fn user_ids(&self, users: &[u16]) -> impl Iterator<Item = UserId> {
+        self.state.ids.touch(users.iter().copied());
+        let ids = users.iter();
+        ids.filter_map(|user| UserId::new(self.state.ids.get(*user)?).ok())
     }
 }
 

@@ -59,17 +59,14 @@ pub fn members(
             let next = population.with_shard(number, |reader| {
                 evaluator.fill(&plan, reader.shard(), &mut selected);
                 let first = number * SHARD_USERS;
-                for user in selected.ones() {
-                    let ordinal = first + u32::from(user);
-                    if ordinal < from {
-                        continue;
-                    }
-                    if users.len() == limit {
-                        return Some(Position(ordinal));
-                    }
-                    users.extend(reader.user_id(user));
-                }
-                None
+                let mut selected = selected
+                    .ones()
+                    .skip_while(|user| first + u32::from(*user) < from);
+                let room = limit - users.len();
+                let listed: Vec<u16> = selected.by_ref().take(room).collect();
+                users.extend(reader.user_ids(&listed));
+                let next = selected.next();
+                next.map(|user| Position(first + u32::from(user)))
             });
             if let Some(next) = next.flatten() {
                 return Ok(MembersPage {
