@@ -6,12 +6,18 @@
 //! header  0  magic "HCLG"      frame  0  u32 length of the payload
 //!         4  u32 version              4  u32 kind: 0 never written, 1 batch, 2 closed
 //!         8  u64 store                8  u64 revision of the first record
-//!        16  u64 first revision      16  u32 CRC-32 of bytes 0..16 and the payload
-//!        24  u32 CRC-32 of 0..24     20  payload
+//!        16  u64 first revision      16  u32 CRC-32 of the salt, bytes 0..16 and the payload
+//!        24  u64 salt                20  payload
+//!        32  u32 CRC-32 of 0..32
 //! ```
+//!
+//! The salt is a random number that no client knows, so that no value that a client writes can be
+//! taken for a frame.
 //!
 //! A frame holds all that one sync made durable. So a crash damages one frame at most, and an
 //! intact frame behind a damaged one proves that the damage happened later.
+
+use std::hash::{BuildHasher, RandomState};
 
 use crate::model::Revision;
 
@@ -21,7 +27,7 @@ pub(super) const VERSION: u32 = 1;
 const MAGIC: [u8; 4] = *b"HCLG";
 
 /// Bytes of a file's header.
-pub(super) const FILE_HEADER: usize = 28;
+pub(super) const FILE_HEADER: usize = 36;
 
 /// Bytes of a frame before its payload.
 pub(super) const FRAME_HEADER: usize = 20;
@@ -67,11 +73,23 @@ pub(super) enum HeaderFault {
     NewerVersion { found: u32 },
 }
 
+/// What the checksums of a file's frames begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Salt(pub(super) u64);
+
+impl Salt {
+    /// One that nobody can foresee: the standard library seeds its hashers from the system.
+    pub(super) fn random() -> Self {
+        Self(RandomState::new().hash_one(()))
+    }
+}
+
 /// What the header of a file says.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct FileHeader {
     pub(super) store_id: u64,
     pub(super) first: Revision,
+    pub(super) salt: Salt,
 }
 
 impl FileHeader {
@@ -81,6 +99,7 @@ impl FileHeader {
         bytes.extend_from_slice(&VERSION.to_le_bytes());
         bytes.extend_from_slice(&self.store_id.to_le_bytes());
         bytes.extend_from_slice(&self.first.number().to_le_bytes());
+        bytes.extend_from_slice(&self.salt.0.to_le_bytes());
         bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
         bytes
     }
@@ -104,6 +123,7 @@ impl FileHeader {
         Ok(Self {
             store_id: u64_at(bytes, 8).ok_or_else(too_short)?,
             first: Revision::new(u64_at(bytes, 16).ok_or_else(too_short)?),
+            salt: Salt(u64_at(bytes, 24).ok_or_else(too_short)?),
         })
     }
 }
@@ -112,6 +132,7 @@ impl FileHeader {
 /// bytes for one frame.
 pub(super) fn encode_batch<R: AsRef<[u8]>>(
     buffer: &mut Vec<u8>,
+    salt: Salt,
     first: Revision,
     records: &[R],
 ) -> Option<()> {
@@ -131,15 +152,15 @@ pub(super) fn encode_batch<R: AsRef<[u8]>>(
         buffer.extend_from_slice(&length.to_le_bytes());
         buffer.extend_from_slice(record);
     }
-    seal(buffer, start);
+    seal(buffer, salt, start);
     Some(())
 }
 
 /// Appends a frame that says that everything before it was durable.
-pub(super) fn encode_closed(buffer: &mut Vec<u8>, next: Revision) {
+pub(super) fn encode_closed(buffer: &mut Vec<u8>, salt: Salt, next: Revision) {
     let start = buffer.len();
     begin(buffer, FrameKind::Closed, next, 0);
-    seal(buffer, start);
+    seal(buffer, salt, start);
 }
 
 fn begin(buffer: &mut Vec<u8>, kind: FrameKind, revision: Revision, length: u32) {
@@ -150,25 +171,26 @@ fn begin(buffer: &mut Vec<u8>, kind: FrameKind, revision: Revision, length: u32)
 }
 
 /// Fills in the checksum of the frame that begins at `start` and ends with the buffer.
-fn seal(buffer: &mut [u8], start: usize) {
+fn seal(buffer: &mut [u8], salt: Salt, start: usize) {
     let Some(frame) = buffer.get_mut(start..) else {
         return;
     };
-    let checksum = checksum_of(frame).unwrap_or_default();
+    let checksum = checksum_of(frame, salt).unwrap_or_default();
     if let Some(place) = frame.get_mut(FRAME_HEADER - 4..FRAME_HEADER) {
         place.copy_from_slice(&checksum.to_le_bytes());
     }
 }
 
-fn checksum_of(frame: &[u8]) -> Option<u32> {
+fn checksum_of(frame: &[u8], salt: Salt) -> Option<u32> {
     let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&salt.0.to_le_bytes());
     hasher.update(frame.get(..FRAME_HEADER - 4)?);
     hasher.update(frame.get(FRAME_HEADER..)?);
     Some(hasher.finalize())
 }
 
-/// The frame at the front of the bytes, if it is intact.
-pub(super) fn decode(bytes: &[u8]) -> Option<Frame<'_>> {
+/// The frame of a file with this salt at the front of the bytes, if it is intact.
+pub(super) fn decode(bytes: &[u8], salt: Salt) -> Option<Frame<'_>> {
     let length = u32_at(bytes, 0)? as usize;
     let kind = match u32_at(bytes, 4)? {
         1 => FrameKind::Batch,
@@ -176,7 +198,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Frame<'_>> {
         _ => return None,
     };
     let frame = bytes.get(..FRAME_HEADER.checked_add(length)?)?;
-    if u32_at(bytes, FRAME_HEADER - 4)? != checksum_of(frame)? {
+    if u32_at(bytes, FRAME_HEADER - 4)? != checksum_of(frame, salt)? {
         return None;
     }
     Some(Frame {
@@ -213,21 +235,23 @@ fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
 mod tests {
     use super::*;
 
+    const SALT: Salt = Salt(0x0123_4567_89ab_cdef);
+
     #[test]
     fn what_is_written_is_read() {
         let mut buffer = Vec::new();
         let written: [&[u8]; 3] = [b"one", b"", b"three"];
-        encode_batch(&mut buffer, Revision::new(7), &written).unwrap();
+        encode_batch(&mut buffer, SALT, Revision::new(7), &written).unwrap();
         let length = buffer.len();
-        encode_closed(&mut buffer, Revision::new(10));
-        let frame = decode(&buffer).unwrap();
+        encode_closed(&mut buffer, SALT, Revision::new(10));
+        let frame = decode(&buffer, SALT).unwrap();
         assert_eq!(frame.length(), length);
         assert_eq!(
             (frame.kind, frame.revision),
             (FrameKind::Batch, Revision::new(7))
         );
         assert_eq!(records(frame.payload).unwrap(), written);
-        let closed = decode(&buffer[length..]).unwrap();
+        let closed = decode(&buffer[length..], SALT).unwrap();
         assert_eq!(
             (closed.kind, closed.revision),
             (FrameKind::Closed, Revision::new(10))
@@ -237,16 +261,17 @@ mod tests {
     #[test]
     fn every_flipped_bit_is_noticed() {
         let mut buffer = Vec::new();
-        encode_batch(&mut buffer, Revision::new(7), &[b"some bytes"]).unwrap();
+        encode_batch(&mut buffer, SALT, Revision::new(7), &[b"some bytes"]).unwrap();
         let header = FileHeader {
             store_id: 3,
             first: Revision::new(1),
+            salt: SALT,
         };
         let header = header.encode();
         for bit in 0..buffer.len() * 8 {
             let mut flipped = buffer.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(decode(&flipped), None, "bit {bit}");
+            assert_eq!(decode(&flipped, SALT), None, "bit {bit}");
         }
         for bit in 0..header.len() * 8 {
             let mut flipped = header.clone();
@@ -257,8 +282,18 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_of_another_salt_is_none() {
+        let mut buffer = Vec::new();
+        encode_batch(&mut buffer, SALT, Revision::new(7), &[b"some bytes"]).unwrap();
+        for bit in 0..64 {
+            assert_eq!(decode(&buffer, Salt(SALT.0 ^ 1 << bit)), None, "bit {bit}");
+        }
+        assert_ne!(Salt::random(), Salt::random());
+    }
+
+    #[test]
     fn zeros_are_no_frame() {
-        assert_eq!(decode(&[0; 100]), None);
-        assert_eq!(decode(&[]), None);
+        assert_eq!(decode(&[0; 100], SALT), None);
+        assert_eq!(decode(&[], SALT), None);
     }
 }

@@ -15,7 +15,7 @@ use crate::storage::disk::Disk;
 use crate::storage::error::{StorageError, WayOut};
 use crate::storage::folder::{DataFolder, unused_path};
 use crate::storage::frame::{
-    self, FILE_HEADER, FRAME_HEADER, FileHeader, FrameKind, HeaderFault, VERSION,
+    self, FILE_HEADER, FRAME_HEADER, FileHeader, FrameKind, HeaderFault, Salt, VERSION,
 };
 
 /// A log being read.
@@ -31,6 +31,8 @@ pub struct LogReader {
     loaded: usize,
     /// The file loaded last.
     bytes: Vec<u8>,
+    /// Its salt; before the first file, that of a log yet to be begun.
+    salt: Salt,
     offset: usize,
     next: Revision,
     end: Option<End>,
@@ -91,6 +93,7 @@ impl LogReader {
             folder,
             loaded: 0,
             bytes: Vec::new(),
+            salt: Salt::random(),
             offset: 0,
             end: None,
         })
@@ -113,7 +116,7 @@ impl LogReader {
                 break;
             }
             let is_newest = self.loaded == self.firsts.len();
-            match recover::judge(&self.bytes, self.offset, self.next, is_newest) {
+            match recover::judge(&self.bytes, self.salt, self.offset, self.next, is_newest) {
                 Verdict::Frame { kind, length } => {
                     let payload = self.offset + FRAME_HEADER..self.offset + length;
                     let at = self.offset;
@@ -184,6 +187,7 @@ impl LogReader {
             );
             return Err(damaged(&path, 16, fault));
         }
+        self.salt = header.salt;
         Ok(true)
     }
 
@@ -243,12 +247,13 @@ impl LogReader {
             Some(first) => LogWriter::resume(
                 files,
                 self.store_id,
+                self.salt,
                 self.disk.open(&path)?,
                 first,
                 self.next,
                 self.offset as u64,
             )?,
-            None => LogWriter::create(files, self.store_id, self.next)?,
+            None => LogWriter::create(files, self.store_id, self.salt, self.next)?,
         };
         Ok((writer, torn))
     }

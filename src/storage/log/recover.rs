@@ -10,7 +10,7 @@
 //! was closed ends with a frame without records, so that this can happen only after a crash.
 
 use crate::model::Revision;
-use crate::storage::frame::{self, FRAME_HEADER, FrameKind};
+use crate::storage::frame::{self, FRAME_HEADER, FrameKind, Salt};
 
 /// What the bytes at a place are.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,9 +30,15 @@ pub(super) enum Verdict {
 }
 
 /// Judges the bytes of a file from `offset` on, where the next record has the revision `next`.
-pub(super) fn judge(bytes: &[u8], offset: usize, next: Revision, is_newest: bool) -> Verdict {
+pub(super) fn judge(
+    bytes: &[u8],
+    salt: Salt,
+    offset: usize,
+    next: Revision,
+    is_newest: bool,
+) -> Verdict {
     let rest = bytes.get(offset..).unwrap_or_default();
-    if let Some(frame) = frame::decode(rest) {
+    if let Some(frame) = frame::decode(rest, salt) {
         if frame.revision != next {
             return Verdict::Damage {
                 fault: format!(
@@ -55,7 +61,7 @@ pub(super) fn judge(bytes: &[u8], offset: usize, next: Revision, is_newest: bool
             fault: "expected a frame or zeros, found neither, and later files follow".into(),
         };
     }
-    match later_frame(rest, next) {
+    match later_frame(rest, salt, next) {
         Some(distance) => Verdict::Damage {
             fault: format!(
                 "expected a frame, found none, and an intact one follows at byte {}",
@@ -67,13 +73,13 @@ pub(super) fn judge(bytes: &[u8], offset: usize, next: Revision, is_newest: bool
 }
 
 /// Where the first intact frame of this log is behind the front of `rest`.
-fn later_frame(rest: &[u8], next: Revision) -> Option<usize> {
+fn later_frame(rest: &[u8], salt: Salt, next: Revision) -> Option<usize> {
     // A frame of one record takes more than one byte, so a later frame has no revision above this.
     let last = next.number().saturating_add(rest.len() as u64);
     (1..rest.len().saturating_sub(FRAME_HEADER - 1)).find(|&distance| {
         rest.get(distance..)
             .filter(|bytes| bytes.get(5..8) == Some(&[0; 3]))
-            .and_then(frame::decode)
+            .and_then(|bytes| frame::decode(bytes, salt))
             .is_some_and(|frame| (next.number()..=last).contains(&frame.revision.number()))
     })
 }
@@ -97,11 +103,13 @@ pub(super) fn without_zeros(bytes: &[u8]) -> usize {
 mod tests {
     use super::*;
 
+    const SALT: Salt = Salt(7);
+
     fn two_frames() -> (Vec<u8>, usize) {
         let mut bytes = Vec::new();
-        frame::encode_batch(&mut bytes, Revision::new(1), &[b"a", b"b"]).unwrap();
+        frame::encode_batch(&mut bytes, SALT, Revision::new(1), &[b"a", b"b"]).unwrap();
         let second = bytes.len();
-        frame::encode_batch(&mut bytes, Revision::new(3), &[b"c"]).unwrap();
+        frame::encode_batch(&mut bytes, SALT, Revision::new(3), &[b"c"]).unwrap();
         bytes.resize(bytes.len() + 100, 0);
         (bytes, second)
     }
@@ -111,18 +119,18 @@ mod tests {
         let (bytes, second) = two_frames();
         let kind = FrameKind::Batch;
         assert_eq!(
-            judge(&bytes, 0, Revision::new(1), true),
+            judge(&bytes, SALT, 0, Revision::new(1), true),
             Verdict::Frame {
                 kind,
                 length: second
             }
         );
         assert_eq!(
-            judge(&bytes, bytes.len() - 100, Revision::new(4), true),
+            judge(&bytes, SALT, bytes.len() - 100, Revision::new(4), true),
             Verdict::End
         );
         assert_eq!(
-            judge(&bytes, bytes.len(), Revision::new(4), false),
+            judge(&bytes, SALT, bytes.len(), Revision::new(4), false),
             Verdict::End
         );
     }
@@ -133,7 +141,7 @@ mod tests {
         for bit in 0..second * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            let verdict = judge(&flipped, 0, Revision::new(1), true);
+            let verdict = judge(&flipped, SALT, 0, Revision::new(1), true);
             assert!(matches!(verdict, Verdict::Damage { .. }), "bit {bit}");
         }
     }
@@ -142,15 +150,36 @@ mod tests {
     fn a_damaged_last_frame_is_a_torn_tail_in_the_newest_file_only() {
         let (mut bytes, second) = two_frames();
         bytes[second + FRAME_HEADER] ^= 1;
-        assert_eq!(judge(&bytes, second, Revision::new(3), true), Verdict::Torn);
-        let verdict = judge(&bytes, second, Revision::new(3), false);
+        assert_eq!(
+            judge(&bytes, SALT, second, Revision::new(3), true),
+            Verdict::Torn
+        );
+        let verdict = judge(&bytes, SALT, second, Revision::new(3), false);
         assert!(matches!(verdict, Verdict::Damage { .. }));
     }
 
     #[test]
     fn an_intact_frame_of_another_revision_is_damage() {
         let (bytes, _) = two_frames();
-        let verdict = judge(&bytes, 0, Revision::new(2), true);
+        let verdict = judge(&bytes, SALT, 0, Revision::new(2), true);
         assert!(matches!(verdict, Verdict::Damage { .. }));
+    }
+
+    /// A client that knows the format but not the salt writes a frame into a value.
+    #[test]
+    fn a_frame_within_a_value_of_a_torn_frame_is_none() {
+        let mut planted = Vec::new();
+        frame::encode_batch(&mut planted, Salt(0), Revision::new(2), &[b"x"]).unwrap();
+        let mut bytes = Vec::new();
+        frame::encode_batch(&mut bytes, SALT, Revision::new(1), &[planted]).unwrap();
+        let length = bytes.len();
+        bytes.resize(length + 100, 0);
+        let next = Revision::new(1);
+        assert!(matches!(
+            judge(&bytes, SALT, 0, next, true),
+            Verdict::Frame { .. }
+        ));
+        bytes[0] ^= 1;
+        assert_eq!(judge(&bytes, SALT, 0, next, true), Verdict::Torn);
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{LogOptions, LogReader, LogWriter, TornTail};
 use crate::model::Revision;
+use crate::storage::frame::FILE_HEADER;
 use crate::storage::{DataFolder, Disk, EntryKind, StorageError};
 use crate::testing::disk::{Crash, Failure, LyingDisk};
 
@@ -163,7 +164,7 @@ fn a_crash_at_every_operation_by_many_seeds() {
 #[test]
 fn a_log_cut_at_every_byte_has_what_was_whole() {
     let disk = LyingDisk::new();
-    let mut ends = vec![(28, 0)];
+    let mut ends = vec![(FILE_HEADER, 0)];
     {
         let (_data, _, mut writer, _) = open_to_write(&disk).unwrap();
         let mut records = 0;
@@ -176,7 +177,7 @@ fn a_log_cut_at_every_byte_has_what_was_whole() {
     }
     let (_, all, _) = open(&disk).unwrap();
     let (end, _) = ends[ends.len() - 1];
-    for cut in 28..=end {
+    for cut in FILE_HEADER..=end {
         // Cut short, or zeros from there on: how it looks depends on the file system.
         for truncates in [true, false] {
             let copy = disk.copy();
@@ -247,7 +248,7 @@ fn every_flipped_bit_is_refused_or_in_the_last_frame() {
 #[test]
 fn a_log_that_was_closed_shows_every_flipped_bit() {
     let disk = LyingDisk::new();
-    let mut end = 28;
+    let mut end = FILE_HEADER as u64;
     {
         let (_data, _, mut writer, _) = open_to_write(&disk).unwrap();
         for number in 0..3 {

@@ -9,13 +9,15 @@ use std::sync::Arc;
 use super::files::{LogFiles, LogTrimmer};
 use crate::model::Revision;
 use crate::storage::disk::{DiskError, DiskFile, DiskOperation};
-use crate::storage::frame::{self, FILE_HEADER, FileHeader};
+use crate::storage::frame::{self, FILE_HEADER, FileHeader, Salt};
 
 /// A log that can be appended to.
 #[derive(Debug)]
 pub struct LogWriter {
     files: Arc<LogFiles>,
     store_id: u64,
+    /// Of the current file, and of all that are begun after it.
+    salt: Salt,
     file: Box<dyn DiskFile>,
     /// The first revision of the file.
     first: Revision,
@@ -32,19 +34,22 @@ impl LogWriter {
     pub(super) fn create(
         files: LogFiles,
         store_id: u64,
+        salt: Salt,
         next: Revision,
     ) -> Result<Self, DiskError> {
         let header = FileHeader {
             store_id,
             first: next,
+            salt,
         };
         let file = files.start_file(next, &header.encode())?;
-        Self::resume(files, store_id, file, next, next, FILE_HEADER as u64)
+        Self::resume(files, store_id, salt, file, next, next, FILE_HEADER as u64)
     }
 
     pub(super) fn resume(
         files: LogFiles,
         store_id: u64,
+        salt: Salt,
         file: Box<dyn DiskFile>,
         first: Revision,
         next: Revision,
@@ -53,6 +58,7 @@ impl LogWriter {
         Ok(Self {
             files: Arc::new(files),
             store_id,
+            salt,
             capacity: file.length()?,
             file,
             first,
@@ -90,7 +96,7 @@ impl LogWriter {
             return Ok((first, 0));
         }
         self.buffer.clear();
-        if frame::encode_batch(&mut self.buffer, first, records).is_none() {
+        if frame::encode_batch(&mut self.buffer, self.salt, first, records).is_none() {
             let cause = std::io::Error::other("the records are more than 4 GiB");
             let folder = &self.files.folder;
             return Err(DiskError::new(DiskOperation::Write, folder, cause));
@@ -117,7 +123,7 @@ impl LogWriter {
             return Ok(());
         }
         self.buffer.clear();
-        frame::encode_closed(&mut self.buffer, self.next);
+        frame::encode_closed(&mut self.buffer, self.salt, self.next);
         self.write_buffer()
     }
 
@@ -129,6 +135,7 @@ impl LogWriter {
             let header = FileHeader {
                 store_id: self.store_id,
                 first: self.next,
+                salt: self.salt,
             };
             self.file = self.files.start_file(self.next, &header.encode())?;
             self.first = self.next;
