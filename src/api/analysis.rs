@@ -162,20 +162,20 @@ fn bins(given: Option<summarize_request::Bins>) -> Result<HistogramBins, ApiErro
 
 fn breakdown_error(error: &BreakdownError, properties: &[PropertyName]) -> ApiError {
     let list = Path::Field(&ROOT, "properties");
-    let field = |property: &PropertyName| {
-        let position = properties.iter().position(|name| name == property);
+    let field = |property: &str| {
+        let position = properties.iter().position(|name| name.as_str() == property);
         list.index(position.unwrap_or(0)).to_string()
     };
     match error {
         BreakdownError::Property(cause) => {
-            let field = field(cause.property());
+            let field = field(cause.subject().1);
             ApiError::from(cause.clone()).at(field)
         }
         BreakdownError::TooManyValues { property, exceeded }
         | BreakdownError::TooManyNumbers { property, exceeded } => ApiError::limit(&list, exceeded)
             .saying(error)
             .fact("property", property)
-            .at(field(property)),
+            .at(field(property.as_str())),
         BreakdownError::Stopped(stopped) => (*stopped).into(),
     }
 }

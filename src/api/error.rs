@@ -126,7 +126,10 @@ impl ApiError {
             CommitError::Refused(refusal) | CommitError::RefusedBefore(refusal) => {
                 origins.field(refusal.update(), refusal.property(), root)
             }
-            CommitError::ReadOnly { .. } | CommitError::Stopping | CommitError::Overloaded => None,
+            CommitError::ReadOnly { .. }
+            | CommitError::Full { .. }
+            | CommitError::Stopping
+            | CommitError::Overloaded => None,
         };
         let api: Self = error.into();
         match field {
@@ -152,9 +155,11 @@ impl From<FilterError> for ApiError {
 
 impl From<BindError> for ApiError {
     fn from(error: BindError) -> Self {
-        let api = Self::new(error.reason(), &error).fact("property", error.property());
+        let (kind, name) = error.subject();
+        let api = Self::new(error.reason(), &error).fact(kind, name);
         match error {
             BindError::UnknownProperty { suggestions, .. } => api.suggesting(&suggestions),
+            BindError::UnknownEvent { .. } => api,
             BindError::LiteralType {
                 expected, given, ..
             } => api.fact("expected", expected).fact("given", given),
@@ -201,6 +206,7 @@ impl From<CommitError> for ApiError {
             CommitError::Refused(refusal) => refusal.into(),
             CommitError::RefusedBefore(refusal) => Self::from(refusal).fact("replayed", true),
             error @ (CommitError::ReadOnly { .. }
+            | CommitError::Full { .. }
             | CommitError::Stopping
             | CommitError::Overloaded) => Self::new(error.reason(), error),
         }

@@ -183,6 +183,7 @@ impl SchemaService for Api {
                     error @ (CommitError::Refused(_)
                     | CommitError::RefusedBefore(_)
                     | CommitError::ReadOnly { .. }
+                    | CommitError::Full { .. }
                     | CommitError::Stopping
                     | CommitError::Overloaded) => error.into(),
                 })

@@ -29,6 +29,8 @@ const SHOWN_BYTES: usize = 1_500;
 
 /// How soon to try again when too much waits.
 const OVERLOAD_DELAY: Duration = Duration::from_millis(250);
+/// How soon to try again when the disk is full.
+const FULL_DELAY: Duration = Duration::from_secs(10);
 /// How soon to try again when the service starts or stops.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
 
@@ -44,6 +46,7 @@ fn sent(reason: Reason) -> Sent {
         Reason::InvalidField => (Code::InvalidArgument, ErrorReason::InvalidField, None),
         Reason::FilterSyntax => (Code::InvalidArgument, ErrorReason::FilterSyntax, None),
         Reason::UnknownProperty => (Code::InvalidArgument, ErrorReason::UnknownProperty, None),
+        Reason::UnknownEvent => (Code::InvalidArgument, ErrorReason::UnknownEvent, None),
         Reason::PredicateType => (Code::InvalidArgument, ErrorReason::PredicateType, None),
         Reason::PropertyTypeConflict => (
             Code::FailedPrecondition,
@@ -72,6 +75,11 @@ fn sent(reason: Reason) -> Sent {
             Some(RESTART_DELAY),
         ),
         Reason::StorageReadOnly => (Code::Unavailable, ErrorReason::StorageReadOnly, None),
+        Reason::StorageFull => (
+            Code::ResourceExhausted,
+            ErrorReason::StorageFull,
+            Some(FULL_DELAY),
+        ),
         Reason::Overloaded => (
             Code::ResourceExhausted,
             ErrorReason::Overloaded,

@@ -64,7 +64,10 @@ impl Failure {
         let judged = match &error {
             CommitError::Refused(refusal) => !matches!(refusal, Refusal::SequenceConflict { .. }),
             CommitError::RefusedBefore(_) => true,
-            CommitError::ReadOnly { .. } | CommitError::Stopping | CommitError::Overloaded => false,
+            CommitError::ReadOnly { .. }
+            | CommitError::Full { .. }
+            | CommitError::Stopping
+            | CommitError::Overloaded => false,
         };
         Self {
             judged,

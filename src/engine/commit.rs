@@ -67,6 +67,14 @@ pub enum CommitError {
         /// What failed.
         cause: String,
     },
+    /// The disk is full. Nothing was changed.
+    #[error(
+        "the disk is full ({cause}): writes are refused until there is space; reads and erasures go on"
+    )]
+    Full {
+        /// What could not be done.
+        cause: String,
+    },
     /// The store is being shut down.
     #[error("the store is stopping; try again after a moment")]
     Stopping,
@@ -82,6 +90,7 @@ impl CommitError {
         match self {
             Self::Refused(refusal) | Self::RefusedBefore(refusal) => refusal.reason(),
             Self::ReadOnly { .. } => Reason::StorageReadOnly,
+            Self::Full { .. } => Reason::StorageFull,
             Self::Stopping => Reason::NotServing,
             Self::Overloaded => Reason::Overloaded,
         }

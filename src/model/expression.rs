@@ -7,6 +7,7 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
+use super::event::EventPredicate;
 use super::limits::{LimitExceeded, limit};
 use super::name::PropertyName;
 use super::non_empty::NonEmpty;
@@ -39,6 +40,8 @@ pub enum Expression {
     },
     /// The users who pass one test of one property.
     Predicate(Predicate),
+    /// The users who pass one test of what they did.
+    Event(Box<EventPredicate>),
 }
 
 /// One test of one property.
@@ -157,7 +160,7 @@ impl Expression {
         ) -> Result<(), LimitExceeded> {
             budget.node(level)?;
             match expression {
-                Expression::Everyone | Expression::Predicate(_) => Ok(()),
+                Expression::Everyone | Expression::Predicate(_) | Expression::Event(_) => Ok(()),
                 Expression::Not(operand) => visit(operand, level + 1, budget),
                 Expression::And(operands)
                 | Expression::Or(operands)
@@ -186,6 +189,7 @@ impl fmt::Display for Expression {
                 f.write_str(")")
             }
             Self::Predicate(predicate) => write!(f, "{predicate}"),
+            Self::Event(predicate) => write!(f, "{predicate}"),
         }
     }
 }
@@ -213,7 +217,8 @@ fn write_operand(f: &mut fmt::Formatter<'_>, operand: &Expression) -> fmt::Resul
         Expression::Everyone
         | Expression::Not(_)
         | Expression::AtLeast { .. }
-        | Expression::Predicate(_) => write!(f, "{operand}"),
+        | Expression::Predicate(_)
+        | Expression::Event(_) => write!(f, "{operand}"),
     }
 }
 
@@ -250,7 +255,7 @@ fn write_list<T: fmt::Display>(f: &mut fmt::Formatter<'_>, items: &[T]) -> fmt::
     f.write_str(")")
 }
 
-fn write_name(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
+pub(super) fn write_name(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
     let plain = name
         .bytes()
         .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'.')

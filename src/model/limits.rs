@@ -68,6 +68,10 @@ pub mod limit {
         USER_ID_BYTES = "user_id_bytes", 256, "bytes";
         /// Length of a property's name.
         PROPERTY_NAME_BYTES = "property_name_bytes", 128, "bytes";
+        /// Length of an event's name.
+        EVENT_NAME_BYTES = "event_name_bytes", 128, "bytes";
+        /// Length of the id of an event.
+        EVENT_ID_BYTES = "event_id_bytes", 128, "bytes";
         /// Length of a population's name.
         POPULATION_NAME_BYTES = "population_name_bytes", 64, "bytes";
         /// Length of the id of a request.

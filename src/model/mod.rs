@@ -4,8 +4,10 @@
 //! later step has to check it again. Nothing here does I/O, reads a clock, or knows of any other
 //! room.
 
+mod amount;
 mod command;
 mod digest;
+mod event;
 mod expression;
 mod limits;
 mod name;
@@ -15,17 +17,26 @@ mod revision;
 mod time;
 mod value;
 mod version;
+mod zone;
 
+pub use amount::{Amount, AmountError};
 pub use command::{Action, Change, Command, Once, Operation, PropertyDeclaration, UserUpdate};
 pub use digest::Digest;
+pub use event::{
+    CalendarUnit, Event, EventDeclaration, EventPredicate, EventTest, Instant, Measure, WhichEvent,
+    Window,
+};
 pub use expression::{
     Comparison, Expression, ExpressionBudget, Operand, Predicate, Quantifier, RESERVED_WORDS, Test,
 };
 pub use limits::{Limit, LimitExceeded, StoreLimits, limit};
-pub use name::{NameError, PopulationName, PropertyName, RequestId, StreamId, UserId};
+pub use name::{
+    EventId, EventName, NameError, PopulationName, PropertyName, RequestId, StreamId, UserId,
+};
 pub use non_empty::NonEmpty;
 pub use reason::Reason;
 pub use revision::Revision;
 pub use time::{Span, SpanError, Timestamp, TimestampError};
 pub use value::{CoercionError, Finite, Number, Text, Value, ValueType};
 pub use version::{Version, VersionError};
+pub use zone::Zone;

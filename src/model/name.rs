@@ -98,6 +98,13 @@ name!(
     |c: char| !c.is_control()
 );
 name!(
+    /// The name of a kind of events: 1 to 128 bytes of UTF-8 without control characters.
+    EventName,
+    limit::EVENT_NAME_BYTES,
+    "all but control characters",
+    |c: char| !c.is_control()
+);
+name!(
     /// Names a user within a population: 1 to 256 bytes of UTF-8, compared byte for byte.
     UserId,
     limit::USER_ID_BYTES,
@@ -110,6 +117,13 @@ name!(
     /// UTF-8.
     RequestId,
     limit::REQUEST_ID_BYTES,
+    "all",
+    |_| true
+);
+name!(
+    /// Names one event, so that it counts once however often it is sent: 1 to 128 bytes of UTF-8.
+    EventId,
+    limit::EVENT_ID_BYTES,
     "all",
     |_| true
 );
@@ -135,6 +149,18 @@ impl fmt::Debug for PopulationName {
 }
 
 impl fmt::Debug for PropertyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &self.0)
+    }
+}
+
+impl fmt::Debug for EventName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &self.0)
+    }
+}
+
+impl fmt::Debug for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", &self.0)
     }

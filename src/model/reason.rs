@@ -9,6 +9,8 @@ pub enum Reason {
     FilterSyntax,
     /// An expression names a property that does not exist.
     UnknownProperty,
+    /// An expression names an event that does not exist.
+    UnknownEvent,
     /// An expression uses a property against its type.
     PredicateType,
     /// A write gives a property a value of another type.
@@ -41,6 +43,8 @@ pub enum Reason {
     NotServing,
     /// The disk failed; writes are refused until a restart.
     StorageReadOnly,
+    /// The disk is full; writes are refused until there is space.
+    StorageFull,
     /// Too many requests wait already.
     Overloaded,
     /// A fault of the service itself.

@@ -10,8 +10,8 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::index::{Dictionary, DictionaryChanges, DictionaryStamp, IndexKind};
 use crate::model::{
-    CoercionError, Comparison, Expression, Operand, Predicate, PropertyName, Quantifier, Reason,
-    Test, Text, Timestamp, Value, ValueType, Version,
+    CoercionError, Comparison, EventName, Expression, Operand, Predicate, PropertyName, Quantifier,
+    Reason, Test, Text, Timestamp, Value, ValueType, Version,
 };
 use crate::population::{Catalog, Population, Property, number_of};
 
@@ -25,6 +25,12 @@ pub enum BindError {
         property: PropertyName,
         /// Names like it, the nearest first.
         suggestions: Vec<PropertyName>,
+    },
+    /// There is no such event.
+    #[error("event {event:?} does not exist")]
+    UnknownEvent {
+        /// The event.
+        event: EventName,
     },
     /// A literal does not fit the property's type.
     #[error("property {property:?} is of type {expected}, so it can't be compared with a {given}{}", hint(*.expected))]
@@ -91,6 +97,7 @@ impl BindError {
     pub fn reason(&self) -> Reason {
         match self {
             Self::UnknownProperty { .. } => Reason::UnknownProperty,
+            Self::UnknownEvent { .. } => Reason::UnknownEvent,
             Self::LiteralType { .. } | Self::Inexact { .. } | Self::Operator { .. } => {
                 Reason::PredicateType
             }
@@ -103,14 +110,15 @@ impl BindError {
         matches!(self, Self::Operator { .. })
     }
 
-    /// The property at fault.
+    /// What is at fault, `property` or `event`, and its name.
     #[must_use]
-    pub fn property(&self) -> &PropertyName {
+    pub fn subject(&self) -> (&'static str, &str) {
         match self {
             Self::UnknownProperty { property, .. }
             | Self::LiteralType { property, .. }
             | Self::Inexact { property, .. }
-            | Self::Operator { property, .. } => property,
+            | Self::Operator { property, .. } => ("property", property.as_str()),
+            Self::UnknownEvent { event } => ("event", event.as_str()),
         }
     }
 }
@@ -184,6 +192,7 @@ impl Bound {
                     operands.iter().for_each(|operand| collect(operand, texts));
                 }
                 Expression::Predicate(predicate) => texts.push(positive(predicate).to_string()),
+                Expression::Event(predicate) => texts.push(predicate.to_string()),
             }
         }
         let mut texts = Vec::new();
@@ -316,6 +325,11 @@ impl Binder {
                 Node::AtLeast(count.get() as usize, self.nodes(of)?)
             }
             Expression::Predicate(predicate) => self.predicate(predicate)?,
+            Expression::Event(predicate) => {
+                return Err(BindError::UnknownEvent {
+                    event: predicate.event.clone(),
+                });
+            }
         })
     }
 

@@ -193,6 +193,7 @@ impl NaivePopulation {
                 holding >= count.get() as usize
             }
             Expression::Predicate(predicate) => self.passes(predicate, user, as_of),
+            Expression::Event(_) => unreachable!("events are not generated"),
         }
     }
 

@@ -29,6 +29,7 @@ pub fn expression(expression: &Expression) -> proto::Expression {
             expressions: of.iter().map(self::expression).collect(),
         }),
         Expression::Predicate(test) => Kind::Predicate(predicate(test)),
+        Expression::Event(_) => unreachable!("events are not sent"),
     };
     proto::Expression { kind: Some(kind) }
 }

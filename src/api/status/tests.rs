@@ -5,11 +5,11 @@ use crate::api::convert::{Origins, Path};
 use crate::api::token::Tokens;
 use crate::engine::{CommitError, SnapshotError};
 use crate::filter;
-use crate::model::{LimitExceeded, PropertyName, ValueType};
+use crate::model::{EventName, LimitExceeded, PropertyName, ValueType};
 use crate::population::{Refusal, ValuesError};
 use crate::query::{BindError, Stopped};
 
-const REASONS: [Reason; 21] = [
+const REASONS: [Reason; 23] = [
     Reason::InvalidField,
     Reason::FilterSyntax,
     Reason::UnknownProperty,
@@ -30,6 +30,8 @@ const REASONS: [Reason; 21] = [
     Reason::NotServing,
     Reason::StorageReadOnly,
     Reason::Overloaded,
+    Reason::UnknownEvent,
+    Reason::StorageFull,
     Reason::Internal,
 ];
 
@@ -99,6 +101,10 @@ fn errors() -> Vec<ApiError> {
             cause: "log/1: no space".into(),
         }
         .into(),
+        CommitError::Full {
+            cause: "log/2: no space".into(),
+        }
+        .into(),
         CommitError::Stopping.into(),
         CommitError::Overloaded.into(),
         filter::parse("age >= ").unwrap_err().into(),
@@ -106,6 +112,10 @@ fn errors() -> Vec<ApiError> {
         BindError::UnknownProperty {
             property: property.clone(),
             suggestions: vec![PropertyName::new("page").unwrap()],
+        }
+        .into(),
+        BindError::UnknownEvent {
+            event: EventName::new("purchse").unwrap(),
         }
         .into(),
         BindError::LiteralType {
@@ -179,7 +189,10 @@ fn every_error_is_printed() {
         assert_eq!(info.domain, "headcount");
         assert!(!info.reason.is_empty() && !info.reason.contains("ERROR_REASON"));
         let retry = status.get_details_retry_info().is_some();
-        let waits = matches!(reason, Reason::Overloaded | Reason::NotServing);
+        let waits = matches!(
+            reason,
+            Reason::Overloaded | Reason::NotServing | Reason::StorageFull
+        );
         assert_eq!(retry, waits, "{printed}");
         let bytes = status.details().len() + printed.len();
         assert!(bytes < 8_192, "{bytes} bytes of headers");
@@ -199,6 +212,7 @@ fn facts_are_where_the_protocol_says() {
             Reason::RequestLimitExceeded | Reason::StoreLimitExceeded => {
                 &["limit", "allowed", "given"]
             }
+            Reason::UnknownEvent => &["event"],
             Reason::PropertyNotFound | Reason::PropertyExists => &["property"],
             Reason::SequenceConflict => &["last_sequence"],
             Reason::InvalidField
@@ -211,6 +225,7 @@ fn facts_are_where_the_protocol_says() {
             | Reason::DeadlineExceeded
             | Reason::NotServing
             | Reason::StorageReadOnly
+            | Reason::StorageFull
             | Reason::Overloaded
             | Reason::Internal => &[],
         };
