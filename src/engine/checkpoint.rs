@@ -65,6 +65,7 @@ impl SnapshotError {
     #[must_use]
     pub fn reason(&self) -> Reason {
         match self {
+            Self::Disk(error) if error.is_full() => Reason::StorageFull,
             Self::Disk(_) => Reason::Internal,
             Self::ReadOnly { .. } => Reason::StorageReadOnly,
             Self::Stopping => Reason::NotServing,
@@ -98,6 +99,8 @@ pub(super) struct Checkpointer {
     pub(super) trimmer: LogTrimmer,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) schedule: Schedule,
+    /// Whether the last file for the log could not be made in advance.
+    pub(super) lacks_spare: bool,
     pub(super) announcer: Arc<Announcer>,
     pub(super) counters: Arc<Counters>,
 }
@@ -128,7 +131,8 @@ impl Checkpointer {
     }
 
     fn is_due(&self, now: Timestamp, started: Timestamp) -> bool {
-        if !matches!(self.announcer.state(), State::Serving) {
+        // On a full disk a snapshot may not fit; if it does, it makes space.
+        if !matches!(self.announcer.state(), State::Serving | State::Full { .. }) {
             return false;
         }
         let log_bytes = self.counters.log_bytes.load(Ordering::Relaxed);
@@ -143,13 +147,26 @@ impl Checkpointer {
         log_bytes >= self.schedule.log_bytes || (is_late && log_bytes > 0)
     }
 
-    /// Makes a spare file for the log, so that the commit thread need not.
-    fn prepare(&self) {
-        if matches!(self.announcer.state(), State::Serving)
-            && let Err(error) = self.trimmer.prepare()
-        {
-            self.note(&error);
-            tracing::warn!(%error, "no file could be made for the log in advance");
+    /// Makes a spare file for the log, so that the commit thread need not. Where there is space for
+    /// one, the disk is not full any more.
+    fn prepare(&mut self) {
+        let state = self.announcer.state();
+        if !matches!(state, State::Serving | State::Full { .. }) {
+            return;
+        }
+        match self.trimmer.prepare() {
+            Ok(()) => {
+                self.announcer.become_(State::Serving);
+                self.lacks_spare = false;
+            }
+            Err(error) => {
+                self.note(&error);
+                // Once, not each second.
+                if !self.lacks_spare {
+                    tracing::warn!(%error, "no file could be made for the log in advance");
+                }
+                self.lacks_spare = true;
+            }
         }
     }
 
@@ -164,7 +181,7 @@ impl Checkpointer {
 
     fn snapshot(&mut self) -> Result<SnapshotInfo, SnapshotError> {
         match self.announcer.state() {
-            State::Serving => {}
+            State::Serving | State::Full { .. } => {}
             State::ReadOnly { cause } => return Err(SnapshotError::ReadOnly { cause }),
             State::Stopping => return Err(SnapshotError::Stopping),
         }
@@ -179,9 +196,13 @@ impl Checkpointer {
         {
             return Ok(*newest);
         }
+        let revision = captured.revision;
         let outcome = self.write(&captured);
         drop(captured);
-        let (reader, info) = outcome.inspect_err(|error| self.note(error))?;
+        let (reader, info) = outcome.inspect_err(|error| {
+            self.note(error);
+            self.snapshots.remove_unfinished(revision);
+        })?;
         tracing::info!(
             revision = info.revision.number(),
             bytes = info.bytes,

@@ -14,9 +14,9 @@ use tokio::sync::oneshot;
 use super::Announcer;
 use super::registry::Registry;
 use super::state::State;
-use crate::model::{Command, PopulationName, Reason, Revision, StoreLimits};
+use crate::model::{Action, Command, PopulationName, Reason, Revision, StoreLimits};
 use crate::population::{Capture, Changes, Judged, Refusal};
-use crate::storage::{DataFolder, LogWriter};
+use crate::storage::{AppendError, DataFolder, LogWriter};
 
 /// How many commands are made durable by one sync at most.
 const BATCH_COMMANDS: usize = 4_096;
@@ -193,6 +193,29 @@ impl Drop for AbortOnPanic {
     }
 }
 
+/// Whether a command erases a user, which must be possible on a full disk.
+pub(super) fn is_erasure(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Population {
+            action: Action::Erase(_),
+            ..
+        }
+    )
+}
+
+fn full(cause: String) -> CommitError {
+    CommitError::Full { cause }
+}
+
+/// Takes some commands out of a batch and answers them with an error.
+fn refuse(batch: &mut Vec<Job>, is_refused: impl Fn(&Job) -> bool, error: &CommitError) {
+    for job in batch.extract_if(.., |job| is_refused(job)) {
+        // Whoever asked may have gone.
+        let _ = job.answer.send(Err(error.clone()));
+    }
+}
+
 impl Committer {
     /// Serves until it is told to stop, or nobody is left to ask.
     pub(super) fn run(mut self) {
@@ -232,24 +255,8 @@ impl Committer {
     }
 
     fn commit(&mut self, batch: &mut Vec<Job>) {
-        if batch.is_empty() {
+        let Some((first, bytes)) = self.append(batch) else {
             return;
-        }
-        let (first, bytes) = match self.log.append(batch) {
-            Ok(appended) => appended,
-            Err(error) => {
-                let cause = error.to_string();
-                self.announcer.become_(State::ReadOnly {
-                    cause: cause.clone(),
-                });
-                for job in batch.drain(..) {
-                    // Whoever asked may have gone.
-                    let _ = job.answer.send(Err(CommitError::ReadOnly {
-                        cause: cause.clone(),
-                    }));
-                }
-                return;
-            }
         };
         self.counters.log_bytes.fetch_add(bytes, Ordering::Relaxed);
         let mut revision = first;
@@ -266,6 +273,44 @@ impl Committer {
         self.announcer.applied(last);
         for (answer, outcome) in outcomes {
             let _ = answer.send(outcome);
+        }
+    }
+
+    /// Makes a batch durable, less what there is no space for; `None` if nothing of it is.
+    fn append(&mut self, batch: &mut Vec<Job>) -> Option<(Revision, u64)> {
+        if batch.is_empty() {
+            return None;
+        }
+        // The checkpoint thread tries whether there is space again; here only the reserve is left.
+        let mut appended = if let Some(cause) = self.announcer.full() {
+            refuse(batch, |job| !is_erasure(&job.command), &full(cause));
+            self.log.append_in_reserve(batch)
+        } else {
+            self.log.append(batch)
+        };
+        if let Err(AppendError::Full(error)) = &appended {
+            let cause = error.to_string();
+            self.announcer.become_(State::Full {
+                cause: cause.clone(),
+            });
+            refuse(batch, |job| !is_erasure(&job.command), &full(cause));
+            appended = self.log.append_in_reserve(batch);
+        }
+        match appended {
+            Ok(_) if batch.is_empty() => None,
+            Ok(appended) => Some(appended),
+            Err(AppendError::Full(error)) => {
+                refuse(batch, |_| true, &full(error.to_string()));
+                None
+            }
+            Err(AppendError::Failed(error)) => {
+                let cause = error.to_string();
+                self.announcer.become_(State::ReadOnly {
+                    cause: cause.clone(),
+                });
+                refuse(batch, |_| true, &CommitError::ReadOnly { cause });
+                None
+            }
         }
     }
 

@@ -38,9 +38,9 @@ pub use state::State;
 use crate::clock::Clock;
 use crate::model::{Command, PopulationName, Revision, Span, StoreLimits, Timestamp};
 use crate::population::Population;
-use crate::storage::{DataFolder, Disk, LogOptions, RealDisk, StorageError};
+use crate::storage::{DataFolder, Disk, DiskError, LogOptions, RealDisk, StorageError};
 use checkpoint::{Checkpointer, Request, Schedule};
-use commit::{Committer, Counters, Job, Task, Waiting};
+use commit::{Committer, Counters, Job, Task, Waiting, is_erasure};
 use pool::QueryPool;
 use registry::Registry;
 
@@ -122,12 +122,33 @@ impl Announcer {
         self.state.borrow().clone()
     }
 
+    /// What could not be done, if the disk is full.
+    fn full(&self) -> Option<String> {
+        match &*self.state.borrow() {
+            State::Full { cause } => Some(cause.clone()),
+            State::Serving | State::ReadOnly { .. } | State::Stopping => None,
+        }
+    }
+
     fn become_(&self, next: State) {
         self.state.send_if_modified(|state| {
             let becomes = state.may_become(&next);
             if becomes {
-                if let State::ReadOnly { cause } = &next {
-                    tracing::error!(cause, "the disk failed: writes are refused until a restart");
+                match &next {
+                    State::ReadOnly { cause } => {
+                        tracing::error!(
+                            cause,
+                            "the disk failed: writes are refused until a restart"
+                        );
+                    }
+                    State::Full { cause } => {
+                        tracing::error!(
+                            cause,
+                            "the disk is full: writes are refused until there is space"
+                        );
+                    }
+                    State::Serving => tracing::info!("there is space again: writes are served"),
+                    State::Stopping => {}
                 }
                 *state = next;
             }
@@ -200,8 +221,9 @@ impl Engine {
         // So that a later start judges by the limits that were in force, not by its own.
         if recovered.registry.limits() != Some(options.limits) {
             let command = Command::SetLimits(options.limits);
-            let appended = recovered.log.append(&[record::encode(&command)]);
-            let (revision, _) = appended.map_err(StorageError::from)?;
+            let appended = recovered.log.append_in_reserve(&[record::encode(&command)]);
+            let (revision, _) =
+                appended.map_err(|error| StorageError::from(DiskError::from(error)))?;
             // Limits are never refused.
             let _ = recovered.registry.apply(revision, &command);
         }
@@ -226,6 +248,7 @@ impl Engine {
             snapshots: recovered.snapshots,
             newest: recovered.newest,
             trimmer: recovered.log.trimmer(),
+            lacks_spare: false,
             clock: Arc::clone(&clock),
             schedule: Schedule {
                 interval: options.snapshot_interval.and_then(span_of),
@@ -281,6 +304,8 @@ impl Engine {
     pub async fn submit(&self, command: Command) -> Result<Submitted, CommitError> {
         match self.state() {
             State::Serving => {}
+            State::Full { .. } if is_erasure(&command) => {}
+            State::Full { cause } => return Err(CommitError::Full { cause }),
             State::ReadOnly { cause } => return Err(CommitError::ReadOnly { cause }),
             State::Stopping => return Err(CommitError::Stopping),
         }

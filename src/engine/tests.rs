@@ -10,7 +10,7 @@ use crate::model::{
     Action, Change, NonEmpty, Number, Operation, PropertyDeclaration, PropertyName, UserId,
     UserUpdate, Value, ValueType,
 };
-use crate::storage::EntryKind;
+use crate::storage::{DiskOperation, EntryKind};
 use crate::testing::disk::{Crash, Failure, LyingDisk};
 
 fn options(folder: &std::path::Path) -> EngineOptions {
@@ -179,7 +179,8 @@ fn open_on(disk: &LyingDisk) -> Result<Engine, OpenError> {
 struct Run {
     acknowledged: usize,
     in_doubt: bool,
-    state: Option<State>,
+    /// What the engine said at the end, and what had failed by then.
+    state: Option<(State, Option<DiskOperation>)>,
 }
 
 async fn run(disk: &LyingDisk, steps: &[Step]) -> Run {
@@ -199,6 +200,8 @@ async fn run(disk: &LyingDisk, steps: &[Step]) -> Run {
                     run.acknowledged += 1;
                 }
                 Err(CommitError::ReadOnly { .. }) => run.in_doubt = true,
+                // The rest of the workload makes no sense without it.
+                Err(CommitError::Full { .. }) => break,
                 Err(other) => panic!("{other}"),
             },
             Step::Snapshot => {
@@ -207,7 +210,7 @@ async fn run(disk: &LyingDisk, steps: &[Step]) -> Run {
             }
         }
     }
-    run.state = Some(engine.state());
+    run.state = Some((engine.state(), disk.failed()));
     engine.shutdown().await;
     run
 }
@@ -284,8 +287,10 @@ async fn crashes_show_when_syncs_of_files_or_folders_do_nothing() {
     }
 }
 
-#[tokio::test]
-async fn a_failed_disk_refuses_writes_for_good_and_goes_on_reading() {
+/// Lets every operation of the workload fail once: nothing acknowledged is lost, nothing refused for
+/// want of space is done, and the state says what follows from it. Returns how often the store
+/// became read-only, and how often the disk was found full.
+async fn fail_everywhere(failure: Failure) -> (u32, u32) {
     let steps = workload();
     let expected = expected(&steps).await;
     let count = {
@@ -293,28 +298,98 @@ async fn a_failed_disk_refuses_writes_for_good_and_goes_on_reading() {
         run(&disk, &steps).await;
         disk.operations()
     };
-    for failure in [Failure::Io, Failure::Full] {
-        for operation in 1..=count {
-            let disk = LyingDisk::new();
-            disk.fail_at(operation, failure);
-            let run = run(&disk, &steps).await;
-            if run.in_doubt {
-                assert!(
-                    matches!(run.state, Some(State::ReadOnly { .. })),
-                    "{operation}"
-                );
+    let (mut read_only, mut full) = (0, 0);
+    for operation in 1..=count {
+        let disk = LyingDisk::new();
+        disk.fail_at(operation, failure);
+        let run = run(&disk, &steps).await;
+        match &run.state {
+            Some((State::ReadOnly { .. }, _)) => read_only += 1,
+            Some((State::Full { .. }, failed)) => {
+                assert!(failure == Failure::Full && !run.in_doubt, "{operation}");
+                assert_ne!(*failed, Some(DiskOperation::Sync), "{operation}");
+                full += 1;
             }
-            let found = disk.after_crash(Crash::LosesAll);
-            let engine = open_on(&found)
-                .unwrap_or_else(|error| panic!("operation {operation}, {failure:?}: {error}"));
-            let in_doubt = usize::from(run.in_doubt);
-            assert!(
-                expected[run.acknowledged..=run.acknowledged + in_doubt]
-                    .contains(&contents(&engine)),
-                "operation {operation}, {failure:?}"
-            );
+            Some((State::Serving, failed)) => {
+                assert!(!run.in_doubt, "{operation}");
+                assert_ne!(*failed, Some(DiskOperation::Sync), "{operation}");
+                assert_eq!(run.acknowledged, expected.len() - 1, "{operation}");
+            }
+            Some((State::Stopping, _)) | None => assert_eq!(run.acknowledged, 0, "{operation}"),
         }
+        let found = disk.after_crash(Crash::LosesAll);
+        let engine = open_on(&found)
+            .unwrap_or_else(|error| panic!("operation {operation}, {failure:?}: {error}"));
+        let in_doubt = usize::from(run.in_doubt);
+        assert!(
+            expected[run.acknowledged..=run.acknowledged + in_doubt].contains(&contents(&engine)),
+            "operation {operation}, {failure:?}"
+        );
     }
+    (read_only, full)
+}
+
+#[tokio::test]
+async fn a_failed_disk_refuses_writes_for_good_and_goes_on_reading() {
+    let (read_only, full) = fail_everywhere(Failure::Io).await;
+    assert!(read_only > 50, "{read_only}");
+    assert_eq!(full, 0);
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_for_a_moment_acknowledges_nothing_that_it_refuses() {
+    let (read_only, full) = fail_everywhere(Failure::Full).await;
+    // Some of the operations are syncs, whose failure is final.
+    assert!(read_only > 20 && full > 2, "{read_only}, {full}");
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_writes_but_not_erasures_and_takes_writes_when_there_is_space() {
+    let disk = LyingDisk::new();
+    let engine = open_on(&disk).unwrap();
+    for number in 0..5 {
+        let user = format!("u{number}");
+        engine.commit(set(&user, "age", number)).await.unwrap();
+    }
+    disk.set_capacity(Some(disk.used()));
+    let mut written = 5;
+    let refused = loop {
+        let user = format!("u{}", written % 5);
+        match engine.commit(set(&user, "age", written)).await {
+            Ok(_) => written += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, CommitError::Full { .. }), "{refused}");
+    assert!(matches!(engine.state(), State::Full { .. }));
+    let again = engine.commit(set("u1", "age", 0)).await.unwrap_err();
+    assert!(matches!(again, CommitError::Full { .. }), "{again}");
+    // Reads go on, and erasures.
+    let last = usize::try_from(written - 1).unwrap() % 5;
+    let user = format!("u{last}");
+    assert_eq!(
+        value(&engine, &user, "age"),
+        Some(Value::Int64(written - 1))
+    );
+    let erase = |user: &str| in_population("default", Action::Erase(UserId::new(user).unwrap()));
+    let erased = engine.commit(erase("u1")).await.unwrap();
+    assert!(erased.changes.erased);
+    assert_eq!(value(&engine, "u1", "age"), None);
+    // A snapshot does not fit, and leaves nothing behind.
+    let bytes = disk.used();
+    let snapshot = engine.snapshot().await.unwrap_err();
+    assert_eq!(snapshot.reason(), crate::model::Reason::StorageFull);
+    assert_eq!(disk.used(), bytes);
+    assert!(matches!(engine.state(), State::Full { .. }));
+
+    disk.set_capacity(None);
+    let mut state = engine.watch_state();
+    state.wait_for(|s| *s == State::Serving).await.unwrap();
+    engine.commit(set("u1", "age", 7)).await.unwrap();
+    let before = contents(&engine);
+    engine.shutdown().await;
+    let engine = open_on(&disk.after_crash(Crash::LosesAll)).unwrap();
+    assert_eq!(contents(&engine), before);
 }
 
 #[tokio::test]

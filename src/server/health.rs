@@ -1,7 +1,8 @@
 //! What `grpc.health.v1` says: it follows the state of the store.
 //!
 //! A store that is read-only answers queries, so these stay `SERVING`; all that writes, and the
-//! service as a whole (the empty name), is `NOT_SERVING` until the restart that is needed.
+//! service as a whole (the empty name), is `NOT_SERVING` until the restart that is needed. So it is
+//! while the disk is full, save that users can be read and erased.
 
 use tokio::sync::watch;
 use tonic::server::NamedService;
@@ -17,13 +18,14 @@ use crate::proto::{
 };
 
 /// Names whose health is that of writes.
-const WRITING: [&str; 5] = [
+const WRITING: [&str; 4] = [
     "",
     IngestServiceServer::<Api>::NAME,
-    UserServiceServer::<Api>::NAME,
     SchemaServiceServer::<Api>::NAME,
     AdminServiceServer::<Api>::NAME,
 ];
+/// Names whose health is that of erasures.
+const ERASING: [&str; 1] = [UserServiceServer::<Api>::NAME];
 /// Names whose health is that of reads.
 const READING: [&str; 1] = [QueryServiceServer::<Api>::NAME];
 
@@ -37,16 +39,22 @@ impl Health {
     }
 
     pub(super) async fn tell(&self, state: &State) {
-        let (writing, reading) = match state {
-            State::Serving => (ServingStatus::Serving, ServingStatus::Serving),
-            State::ReadOnly { .. } => (ServingStatus::NotServing, ServingStatus::Serving),
-            State::Stopping => (ServingStatus::NotServing, ServingStatus::NotServing),
+        const YES: ServingStatus = ServingStatus::Serving;
+        const NO: ServingStatus = ServingStatus::NotServing;
+        let (writing, erasing, reading) = match state {
+            State::Serving => (YES, YES, YES),
+            State::Full { .. } => (NO, YES, YES),
+            State::ReadOnly { .. } => (NO, NO, YES),
+            State::Stopping => (NO, NO, NO),
         };
-        for name in WRITING {
-            self.0.set_service_status(name, writing).await;
-        }
-        for name in READING {
-            self.0.set_service_status(name, reading).await;
+        for (names, status) in [
+            (&WRITING[..], writing),
+            (&ERASING, erasing),
+            (&READING, reading),
+        ] {
+            for name in names {
+                self.0.set_service_status(name, status).await;
+            }
         }
     }
 
@@ -66,7 +74,7 @@ impl Health {
         self.tell(&State::Stopping).await;
         // A watcher sees a status only when it is polled before the next change.
         tokio::task::yield_now().await;
-        for name in WRITING.into_iter().chain(READING) {
+        for name in WRITING.into_iter().chain(ERASING).chain(READING) {
             self.0.clear_service_status(name).await;
         }
     }

@@ -87,6 +87,15 @@ impl DiskError {
         self.operation == DiskOperation::Sync
     }
 
+    /// Whether there is no space left, for the disk or for whom it is used by. Not so where
+    /// something could not be made durable: that is final, whatever the cause.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let kind = self.cause.kind();
+        let no_space = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&kind);
+        no_space && !self.is_sync()
+    }
+
     /// Whether the file or folder does not exist.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
@@ -173,7 +182,8 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// Creates a file of so many zero bytes, all of them written.
     ///
     /// # Errors
-    /// If it exists, or the disk fails or is full.
+    /// If it exists, or the disk fails or is full. A file that could not be filled is removed, so
+    /// that it takes no space.
     fn create(&self, path: &Path, length: u64) -> Result<Box<dyn DiskFile>, DiskError>;
 
     /// Opens a file that exists, to read and to write.
@@ -313,7 +323,11 @@ impl Disk for RealDisk {
         while offset < length {
             let rest = usize::try_from(length - offset).unwrap_or(ZEROS);
             let piece = zeros.get(..rest.min(ZEROS)).unwrap_or(&zeros);
-            failed(DiskOperation::Write, path, file.write_all_at(piece, offset))?;
+            if let Err(cause) = file.write_all_at(piece, offset) {
+                // What failed first is what matters.
+                let _ = std::fs::remove_file(path);
+                return Err(DiskError::new(DiskOperation::Write, path, cause));
+            }
             offset += piece.len() as u64;
         }
         Ok(Box::new(RealFile {

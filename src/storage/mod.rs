@@ -18,5 +18,5 @@ pub use disk::{
 };
 pub use error::{StorageError, WayOut};
 pub use folder::DataFolder;
-pub use log::{Batch, LogOptions, LogReader, LogTrimmer, LogWriter, TornTail};
+pub use log::{AppendError, Batch, LogOptions, LogReader, LogTrimmer, LogWriter, TornTail};
 pub use snapshot::{Manifest, Section, SnapshotReader, SnapshotWriter, Snapshots};

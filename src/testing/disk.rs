@@ -9,7 +9,7 @@
 //! crash keeps some first part of the changes; a sector of 512 bytes is written whole or not at
 //! all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -83,6 +83,10 @@ struct State {
     syncs: u64,
     /// The operation that fails, counted from the first, and how.
     failure: Option<(u64, Failure)>,
+    /// What failed, the last time something was to.
+    failed: Option<DiskOperation>,
+    /// How many bytes all files together may have.
+    capacity: Option<u64>,
     /// Syncs of this kind report success and do nothing.
     ignored_syncs: Option<EntryKind>,
     locked: Vec<PathBuf>,
@@ -127,6 +131,24 @@ impl LyingDisk {
     /// Lets the operation of this number, counted from 1 since the disk was made, fail.
     pub fn fail_at(&self, operation: u64, failure: Failure) {
         self.state().failure = Some((operation, failure));
+    }
+
+    /// The operation that failed as it was told to, if one has.
+    #[must_use]
+    pub fn failed(&self) -> Option<DiskOperation> {
+        self.state().failed
+    }
+
+    /// Lets there be space for so many bytes of files in all; as many as there are if `None`. Names
+    /// take no space.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        self.state().capacity = bytes;
+    }
+
+    /// How many bytes all files have that have a name.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.state().used()
     }
 
     /// Lets all syncs of files, or all of folders, report success and do nothing from now on: what
@@ -306,7 +328,7 @@ impl State {
             | DiskOperation::Remove
             | DiskOperation::Lock => false,
         };
-        match self.failure {
+        let outcome = match self.failure {
             Some((at, Failure::PowerOut)) if self.operations >= at => {
                 Err(io::Error::other("the power is out"))
             }
@@ -314,6 +336,32 @@ impl State {
                 Err(io::Error::other("the device reports an error"))
             }
             Some((at, Failure::Full)) if self.operations == at && needs_space => {
+                Err(io::Error::from(io::ErrorKind::StorageFull))
+            }
+            Some(_) | None => Ok(()),
+        };
+        if outcome.is_err() {
+            self.failed = Some(operation);
+        }
+        outcome
+    }
+
+    fn used(&self) -> u64 {
+        let (mut used, mut counted, mut nodes) = (0, BTreeSet::new(), vec![ROOT]);
+        while let Some(node) = nodes.pop() {
+            match &self.nodes[node] {
+                Node::File(content) if counted.insert(node) => used += content.current.len() as u64,
+                Node::File(_) => {}
+                Node::Folder(folder) => nodes.extend(folder.current.values()),
+            }
+        }
+        used
+    }
+
+    /// Takes space for more bytes of files.
+    fn take(&self, bytes: usize) -> io::Result<()> {
+        match self.capacity {
+            Some(capacity) if bytes > 0 && self.used() + bytes as u64 > capacity => {
                 Err(io::Error::from(io::ErrorKind::StorageFull))
             }
             Some(_) | None => Ok(()),
@@ -413,8 +461,10 @@ impl DiskFile for LyingFile {
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
         self.disk.run(DiskOperation::Write, &self.path, |state| {
-            let content = state.file(self.node)?;
             let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+            let length = state.file(self.node)?.current.len();
+            state.take((offset + bytes.len()).saturating_sub(length))?;
+            let content = state.file(self.node)?;
             write(&mut content.current, offset, bytes);
             content.pending.push((offset, bytes.to_vec()));
             Ok(())
@@ -489,6 +539,7 @@ impl Disk for LyingDisk {
     fn create(&self, path: &Path, length: u64) -> Result<Box<dyn DiskFile>, DiskError> {
         let node = self.run(DiskOperation::Create, path, |state| {
             let zeros = vec![0; usize::try_from(length).unwrap_or_default()];
+            state.take(zeros.len())?;
             let content = Content {
                 durable: Vec::new(),
                 current: zeros.clone(),

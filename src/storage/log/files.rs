@@ -105,31 +105,65 @@ impl LogFiles {
         (*second <= revision.next()).then(|| state.firsts.front().copied())?
     }
 
-    /// Takes the spare file, or makes one, and gives it the name for `first` and this header.
+    /// Whether a file is ready to be used.
+    pub(super) fn has_spare(&self) -> bool {
+        self.state().spare.is_some()
+    }
+
+    /// Takes the spare file, or makes one of at least so many bytes, and gives it the name for
+    /// `first` and this header.
+    ///
+    /// # Errors
+    /// If the disk fails. If it is full ([`DiskError::is_full`]), everything is as it was before.
     pub(super) fn start_file(
         &self,
         first: Revision,
         header: &[u8],
+        bytes: u64,
     ) -> Result<Box<dyn DiskFile>, DiskError> {
-        let spare = self.state().spare.take();
-        let (temp, file) = if let Some(spare) = spare {
-            let file = self.disk.open(&spare)?;
-            (spare, file)
+        let spare = if bytes <= self.file_bytes {
+            self.state().spare.take()
         } else {
-            let temp = self.folder.join(NEW_TEMP);
-            if self.disk.kind(&temp)?.is_some() {
-                self.disk.remove_file(&temp)?;
+            None
+        };
+        let path = spare.clone().unwrap_or_else(|| self.folder.join(NEW_TEMP));
+        let named = self.fill_and_name(&path, spare.is_some(), first, header, bytes);
+        if let Err(error) = &named
+            && error.is_full()
+        {
+            match spare {
+                Some(spare) => self.state().spare = Some(spare),
+                // It takes space that is needed; if it stays, the next start removes it.
+                None => _ = self.disk.remove_file(&path),
             }
-            let file = self.disk.create(&temp, self.file_bytes)?;
-            (temp, file)
+        }
+        let file = named?;
+        self.disk.sync_folder(&self.folder)?;
+        self.state().firsts.push_back(first);
+        Ok(file)
+    }
+
+    fn fill_and_name(
+        &self,
+        path: &Path,
+        is_spare: bool,
+        first: Revision,
+        header: &[u8],
+        bytes: u64,
+    ) -> Result<Box<dyn DiskFile>, DiskError> {
+        let file = if is_spare {
+            self.disk.open(path)?
+        } else {
+            if self.disk.kind(path)?.is_some() {
+                self.disk.remove_file(path)?;
+            }
+            self.disk.create(path, bytes.max(self.file_bytes))?
         };
         file.write_at(0, header)?;
         // The name comes last: a file with its name always has its header and its zeros.
         file.sync()?;
         self.disk
-            .rename(&temp, &self.folder.join(file_name(first)))?;
-        self.disk.sync_folder(&self.folder)?;
-        self.state().firsts.push_back(first);
+            .rename(path, &self.folder.join(file_name(first)))?;
         Ok(file)
     }
 }

@@ -14,7 +14,7 @@ mod writer;
 
 pub use files::LogTrimmer;
 pub use reader::{Batch, LogReader, TornTail};
-pub use writer::LogWriter;
+pub use writer::{AppendError, LogWriter};
 
 /// How a log is kept.
 #[derive(Clone, Copy, Debug)]

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{LogOptions, LogReader, LogWriter, TornTail};
+use super::{AppendError, LogOptions, LogReader, LogWriter, TornTail};
 use crate::model::Revision;
 use crate::storage::frame::FILE_HEADER;
 use crate::storage::{DataFolder, Disk, EntryKind, StorageError};
@@ -269,37 +269,106 @@ fn a_log_that_was_closed_shows_every_flipped_bit() {
     assert_eq!(open(&disk).unwrap().1.len(), 7);
 }
 
-#[test]
-fn a_failure_is_final() {
+/// Appends ten batches to a log on a disk that fails at every operation in turn: each is there
+/// afterwards if it was acknowledged, and is not if it was refused for want of space.
+fn fail_everywhere(failure: Failure, retries: bool) {
     let count = {
         let disk = LyingDisk::new();
         write(&disk, 10);
         disk.operations()
     };
-    for failure in [Failure::Io, Failure::Full] {
-        for operation in 1..=count {
-            let disk = LyingDisk::new();
-            disk.fail_at(operation, failure);
-            let mut acknowledged = Vec::new();
-            let mut unknown = Vec::new();
-            if let Ok((_data, _, mut writer, _)) = open_to_write(&disk) {
-                for number in 0..10 {
-                    match writer.append(&batch(number)) {
-                        Ok(_) => {
-                            assert!(unknown.is_empty(), "written after a failure");
-                            acknowledged.extend(batch(number));
-                        }
-                        Err(_) if unknown.is_empty() => unknown = batch(number),
-                        Err(_) => {}
+    let mut refusals = 0;
+    for operation in 1..=count {
+        let disk = LyingDisk::new();
+        disk.fail_at(operation, failure);
+        let mut acknowledged = Vec::new();
+        let mut unknown = Vec::new();
+        if let Ok((_data, _, mut writer, _)) = open_to_write(&disk) {
+            for number in 0..10 {
+                match writer.append(&batch(number)) {
+                    Ok(_) => {
+                        assert!(unknown.is_empty(), "written after a failure");
+                        acknowledged.extend(batch(number));
                     }
+                    Err(AppendError::Full(_)) => {
+                        assert!(retries, "{operation}");
+                        refusals += 1;
+                    }
+                    Err(AppendError::Failed(_)) if unknown.is_empty() => unknown = batch(number),
+                    Err(AppendError::Failed(_)) => {}
                 }
             }
-            let found = disk.after_crash(Crash::LosesAll);
-            let (_, read, _) = open(&found).unwrap();
-            let with_unknown = [acknowledged.clone(), unknown].concat();
-            assert!(read == acknowledged || read == with_unknown, "{operation}");
         }
+        let found = disk.after_crash(Crash::LosesAll);
+        let (_, read, _) = open(&found).unwrap();
+        let with_unknown = [acknowledged.clone(), unknown].concat();
+        assert!(read == acknowledged || read == with_unknown, "{operation}");
     }
+    assert_eq!(refusals > 0, retries);
+}
+
+#[test]
+fn a_failure_is_final() {
+    fail_everywhere(Failure::Io, false);
+}
+
+#[test]
+fn a_full_disk_refuses_one_batch_and_takes_the_next() {
+    fail_everywhere(Failure::Full, true);
+}
+
+#[test]
+fn a_full_disk_leaves_a_reserve_and_takes_writes_as_soon_as_there_is_space() {
+    let disk = LyingDisk::new();
+    let (_data, _, mut writer, _) = open_to_write(&disk).unwrap();
+    let trimmer = writer.trimmer();
+    writer.append(&[b"before"]).unwrap();
+    let mut written = vec![b"before".to_vec()];
+    disk.set_capacity(Some(disk.used()));
+    assert!(trimmer.prepare().unwrap_err().is_full());
+    let record = || vec![b'x'; 10];
+    for step in 0..2 {
+        // The file that there is takes them, but for the reserve.
+        let ordinary = std::iter::repeat_with(|| writer.append(&[record()]).is_ok());
+        let count = ordinary.take_while(|appended| *appended).count();
+        written.extend(std::iter::repeat_n(record(), count));
+        assert!(count > 5, "{count}");
+        let error = writer.append(&[record()]).unwrap_err();
+        assert!(matches!(error, AppendError::Full(_)), "{error}");
+        let used = disk.used();
+        let reserve = std::iter::repeat_with(|| writer.append_in_reserve(&[b"e"]).is_ok());
+        let count = reserve.take_while(|appended| *appended).count();
+        written.extend(std::iter::repeat_n(b"e".to_vec(), count));
+        assert!(count > 0, "step {step}");
+        let error = writer.append_in_reserve(&[b"e"]).unwrap_err();
+        assert!(matches!(error, AppendError::Full(_)), "{error}");
+        assert_eq!(disk.used(), used, "a file was left half made");
+        // Space comes back, once for a spare file and once for one made while appending.
+        disk.set_capacity(Some(used + options().file_bytes));
+        if step == 0 {
+            trimmer.prepare().unwrap();
+        }
+        writer.append(&[b"again"]).unwrap();
+        written.push(b"again".to_vec());
+    }
+    assert_eq!(open(&disk.after_crash(Crash::LosesAll)).unwrap().1, written);
+}
+
+#[test]
+fn a_batch_larger_than_a_file_needs_space_for_all_of_it() {
+    let disk = LyingDisk::new();
+    let (_data, _, mut writer, _) = open_to_write(&disk).unwrap();
+    writer.append(&[b"small".to_vec()]).unwrap();
+    let large = vec![b'x'; 3 * usize::try_from(options().file_bytes).unwrap()];
+    disk.set_capacity(Some(disk.used() + options().file_bytes));
+    let used = disk.used();
+    let error = writer.append(std::slice::from_ref(&large)).unwrap_err();
+    assert!(matches!(error, AppendError::Full(_)), "{error}");
+    assert_eq!(disk.used(), used);
+    disk.set_capacity(None);
+    writer.append(std::slice::from_ref(&large)).unwrap();
+    let found = disk.after_crash(Crash::LosesAll);
+    assert_eq!(open(&found).unwrap().1, [b"small".to_vec(), large]);
 }
 
 #[test]

@@ -2,7 +2,11 @@
 //!
 //! Invariants: a batch is written by one write and made durable by one sync, and its revisions are
 //! returned only then. After the first failure nothing is ever written again: what is on disk is
-//! unknown until the next start has read it.
+//! unknown until the next start has read it. That there is no space for another file is no such
+//! failure: nothing was written then, and appending can be tried again.
+//!
+//! The end of the last file for which there is space is a reserve, for what must be possible on a
+//! full disk.
 
 use std::sync::Arc;
 
@@ -10,6 +14,29 @@ use super::files::{LogFiles, LogTrimmer};
 use crate::model::Revision;
 use crate::storage::disk::{DiskError, DiskFile, DiskOperation};
 use crate::storage::frame::{self, FILE_HEADER, FileHeader, Salt};
+
+/// This part of a file is the reserve.
+const RESERVE: u64 = 16;
+
+/// Why records were not appended.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AppendError {
+    /// There is no space. Nothing was written, and it can be tried again.
+    #[error(transparent)]
+    Full(DiskError),
+    /// The disk fails or has failed before. The records may be durable or not: only the next start
+    /// can tell.
+    #[error(transparent)]
+    Failed(DiskError),
+}
+
+impl From<AppendError> for DiskError {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Full(error) | AppendError::Failed(error) => error,
+        }
+    }
+}
 
 /// A log that can be appended to.
 #[derive(Debug)]
@@ -42,7 +69,7 @@ impl LogWriter {
             first: next,
             salt,
         };
-        let file = files.start_file(next, &header.encode())?;
+        let file = files.start_file(next, &header.encode(), 0)?;
         Self::resume(files, store_id, salt, file, next, next, FILE_HEADER as u64)
     }
 
@@ -85,11 +112,42 @@ impl LogWriter {
     /// number of bytes written.
     ///
     /// # Errors
-    /// If the disk fails or has failed before. The records may be durable or not: only the next
-    /// start can tell.
-    pub fn append<R: AsRef<[u8]>>(&mut self, records: &[R]) -> Result<(Revision, u64), DiskError> {
+    /// See [`AppendError`].
+    pub fn append<R: AsRef<[u8]>>(
+        &mut self,
+        records: &[R],
+    ) -> Result<(Revision, u64), AppendError> {
+        self.append_up_to(records, self.capacity.saturating_sub(self.reserve()))
+    }
+
+    /// Appends records as [`LogWriter::append`] does, in the reserve if there is no other space.
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    pub fn append_in_reserve<R: AsRef<[u8]>>(
+        &mut self,
+        records: &[R],
+    ) -> Result<(Revision, u64), AppendError> {
+        self.append_up_to(records, self.capacity)
+    }
+
+    /// Bytes at the end of the file that are kept free: none while there is another file to go on
+    /// with.
+    fn reserve(&self) -> u64 {
+        if self.files.has_spare() {
+            0
+        } else {
+            self.files.file_bytes / RESERVE
+        }
+    }
+
+    fn append_up_to<R: AsRef<[u8]>>(
+        &mut self,
+        records: &[R],
+        end: u64,
+    ) -> Result<(Revision, u64), AppendError> {
         if let Some(error) = &self.failed {
-            return Err(error.clone());
+            return Err(AppendError::Failed(error.clone()));
         }
         let first = self.next;
         if records.is_empty() {
@@ -99,15 +157,18 @@ impl LogWriter {
         if frame::encode_batch(&mut self.buffer, self.salt, first, records).is_none() {
             let cause = std::io::Error::other("the records are more than 4 GiB");
             let folder = &self.files.folder;
-            return Err(DiskError::new(DiskOperation::Write, folder, cause));
+            let error = DiskError::new(DiskOperation::Write, folder, cause);
+            return Err(AppendError::Failed(error));
         }
-        match self.write_buffer() {
+        match self.write_buffer(end) {
             Ok(()) => {
                 self.next = Revision::new(first.number() + records.len() as u64);
                 Ok((first, self.buffer.len() as u64))
             }
             Err(error) => {
-                self.failed = Some(error.clone());
+                if let AppendError::Failed(error) = &error {
+                    self.failed = Some(error.clone());
+                }
                 Err(error)
             }
         }
@@ -117,33 +178,45 @@ impl LogWriter {
     /// for the remains of a crash. Does nothing after a failure.
     ///
     /// # Errors
-    /// If the disk fails.
-    pub fn close(mut self) -> Result<(), DiskError> {
+    /// If the disk fails or is full.
+    pub fn close(mut self) -> Result<(), AppendError> {
         if self.failed.is_some() {
             return Ok(());
         }
         self.buffer.clear();
         frame::encode_closed(&mut self.buffer, self.salt, self.next);
-        self.write_buffer()
+        self.write_buffer(self.capacity)
     }
 
-    fn write_buffer(&mut self) -> Result<(), DiskError> {
+    /// Writes the buffer to the file, unless it would reach beyond `end`: then to another one.
+    fn write_buffer(&mut self, end: u64) -> Result<(), AppendError> {
         let length = self.buffer.len() as u64;
         // A file without records is never left behind, however large the frame: the next file
         // would have the same name.
-        if self.offset + length > self.capacity && self.first < self.next {
+        if self.offset + length > end && self.first < self.next {
             let header = FileHeader {
                 store_id: self.store_id,
                 first: self.next,
                 salt: self.salt,
             };
-            self.file = self.files.start_file(self.next, &header.encode())?;
+            let bytes = FILE_HEADER as u64 + length;
+            let file = self.files.start_file(self.next, &header.encode(), bytes);
+            self.file = file.map_err(|error| {
+                if error.is_full() {
+                    AppendError::Full(error)
+                } else {
+                    AppendError::Failed(error)
+                }
+            })?;
             self.first = self.next;
             self.offset = FILE_HEADER as u64;
-            self.capacity = self.files.file_bytes;
+            self.capacity = bytes.max(self.files.file_bytes);
         }
-        self.file.write_at(self.offset, &self.buffer)?;
-        self.file.sync()?;
+        let written = self.file.write_at(self.offset, &self.buffer);
+        // Space that the file has was given to it before, so that even a full disk is a failure.
+        written
+            .and_then(|()| self.file.sync())
+            .map_err(AppendError::Failed)?;
         self.offset += length;
         Ok(())
     }

@@ -130,6 +130,13 @@ impl Snapshots {
         ))
     }
 
+    /// Removes what there is of a snapshot that could not be written, as far as the disk lets it: it
+    /// takes space. The next start removes the rest.
+    pub fn remove_unfinished(&self, revision: Revision) {
+        let temp = self.folder.join(format!("{}{TEMP}", folder_name(revision)));
+        let _ = remove_with_files(self.disk.as_ref(), &temp);
+    }
+
     /// Makes a written snapshot one of the snapshots, durably.
     ///
     /// # Errors
