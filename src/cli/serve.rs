@@ -35,6 +35,14 @@ pub(super) struct ServeArgs {
     /// Write a snapshot after so many bytes of log.
     #[arg(long, default_value_t = 256 << 20)]
     snapshot_log_bytes: u64,
+    /// How large files of the log are made in advance, in bytes: 64 KiB to 1 GiB. An erasure has
+    /// room in the last 16th of one when the disk is full.
+    #[arg(
+        long,
+        default_value_t = 16 << 20,
+        value_parser = clap::value_parser!(u64).range(65_536..=1 << 30)
+    )]
+    log_file_bytes: u64,
     /// Levels of the log: a level, or targets with levels such as headcount=debug.
     #[arg(long, env = "HEADCOUNT_LOG", default_value = "info")]
     log: String,
@@ -95,6 +103,7 @@ pub(super) async fn serve(args: ServeArgs, output: Output) -> Result<u8, CliErro
         query_threads: args.query_threads,
         snapshot_interval: (interval > 0).then(|| Duration::from_micros(interval)),
         snapshot_log_bytes: args.snapshot_log_bytes,
+        log_file_bytes: args.log_file_bytes,
         ..EngineOptions::new(args.data)
     };
     // The address first: a port that is taken is known at once, not after minutes of loading.

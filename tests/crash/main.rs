@@ -1,28 +1,34 @@
-//! A real `headcount serve`, killed in the middle of writes: whatever was acknowledged is there
-//! after the restart, and whatever was not is there wholly or not at all.
+//! A real `headcount serve`, killed in the middle of writes of every kind, and of snapshots and
+//! trimming: whatever was acknowledged is there after the restart, and whatever was not is there
+//! wholly or not at all.
 //!
-//! The seed of each test is printed; set `HEADCOUNT_CRASH_SEED` to repeat one, and
-//! `HEADCOUNT_CRASH_CYCLES` to go on for longer.
+//! The seed is printed; set `HEADCOUNT_CRASH_SEED` to repeat a run, and `HEADCOUNT_CRASH_CYCLES` to
+//! go on for longer than 20 lives.
 
-#![expect(
-    clippy::print_stdout,
-    reason = "the seed, to repeat a test that failed"
-)]
-
+mod erasures;
+mod imports;
 mod retries;
 mod service;
+mod unary;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
+use erasures::Erasures;
+use headcount::proto::Value;
 use headcount::proto::value::Kind;
-use headcount::proto::{UserUpdate, Value};
+use imports::Imports;
+use retries::Progress;
 use service::{Client, Service};
+use tokio::task::JoinHandle;
+use unary::Known;
 
-/// Tasks that write at the same time.
-const WRITERS: u64 = 8;
-/// Users of each task.
-const USERS: u64 = 5;
+/// Tasks of each kind that write at the same time; imports come one after another.
+const UNARY: u64 = 3;
+const WRITERS: u64 = 2;
+const STREAMS: u64 = 2;
+const ERASERS: u64 = 2;
 
 /// Vigna's `SplitMix64` (2015).
 struct Chance(u64);
@@ -56,159 +62,212 @@ fn number(properties: &BTreeMap<String, Value>, name: &str) -> u64 {
     }
 }
 
-/// What one task knows of its users: how often each was written, and the one write of which it
-/// never learned what became.
-#[derive(Debug, Default)]
-struct Known {
-    writes: BTreeMap<String, u64>,
-    in_doubt: Option<Vec<String>>,
+/// Everything that was ever sent, and what is known to have become of it.
+struct Oracle {
+    unary: Vec<Known>,
+    writers: Vec<Progress>,
+    streams: Vec<Progress>,
+    erasures: Vec<Erasures>,
+    imports: Imports,
 }
 
-/// One batch: adds 1 to `n` of two users and says so in `last` too.
-fn batch(users: &[String], known: &Known) -> Vec<UserUpdate> {
-    let updates = users.iter().map(|user| {
-        let writes = known.writes.get(user).copied().unwrap_or_default();
-        UserUpdate {
-            user_id: user.clone(),
-            set: BTreeMap::from([("last".to_owned(), int(writes + 1))]),
-            increment: BTreeMap::from([("n".to_owned(), int(1))]),
-            ..UserUpdate::default()
-        }
-    });
-    updates.collect()
+/// Those who write to one life of the service.
+struct Writing {
+    unary: Vec<JoinHandle<Known>>,
+    writers: Vec<JoinHandle<Progress>>,
+    streams: Vec<JoinHandle<Progress>>,
+    erasures: Vec<JoinHandle<Erasures>>,
+    imports: std::thread::JoinHandle<Imports>,
 }
 
-/// Writes until the service is gone. Returns how many batches were acknowledged.
-async fn write_until_killed(service: &Client, writer: u64, seed: u64, known: &mut Known) -> usize {
-    let mut chance = Chance(seed ^ (writer << 32));
-    let mut acknowledged = 0;
-    let mut client = service.ingest();
-    loop {
-        let first = chance.next(USERS);
-        let second = (first + 1 + chance.next(USERS - 1)) % USERS;
-        let users = [first, second].map(|user| format!("w{writer}-u{user}"));
-        if client.write(batch(&users, known)).await.is_err() {
-            known.in_doubt = Some(users.to_vec());
-            return acknowledged;
+/// Lets each of some tasks go on with its part of what is known.
+fn begin<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+    parts: &mut Vec<T>,
+    task: impl Fn(u64, T) -> F,
+) -> Vec<JoinHandle<T>> {
+    let parts = (0..).zip(parts.drain(..));
+    parts
+        .map(|(number, part)| tokio::spawn(task(number, part)))
+        .collect()
+}
+
+async fn end<T>(tasks: Vec<JoinHandle<T>>) -> Vec<T> {
+    let mut parts = Vec::new();
+    for task in tasks {
+        parts.push(task.await.unwrap());
+    }
+    parts
+}
+
+impl Oracle {
+    fn new(folder: &Path) -> Self {
+        let named = |kind: &'static str, count| (0..count).map(move |n| format!("{kind}{n}"));
+        Self {
+            unary: (0..UNARY).map(|_| Known::default()).collect(),
+            writers: named("writer", WRITERS).map(Progress::new).collect(),
+            streams: named("stream", STREAMS).map(Progress::new).collect(),
+            erasures: (0..ERASERS).map(Erasures::new).collect(),
+            imports: Imports::new(folder),
         }
-        acknowledged += 1;
-        for user in users {
-            *known.writes.entry(user).or_default() += 1;
+    }
+
+    fn write(&mut self, service: &Service, seed: u64) -> Writing {
+        let client = || service.client();
+        Writing {
+            unary: begin(&mut self.unary, |number, mut known| {
+                let client = client();
+                async move {
+                    unary::write_until_killed(&client, number, seed, &mut known).await;
+                    known
+                }
+            }),
+            writers: begin(&mut self.writers, |_, mut progress| {
+                let client = client();
+                async move {
+                    retries::write(&client, &mut progress, u64::MAX).await;
+                    progress
+                }
+            }),
+            streams: begin(&mut self.streams, |_, mut progress| {
+                let client = client();
+                async move {
+                    let _ = retries::stream(&client, &mut progress, u64::MAX).await;
+                    progress
+                }
+            }),
+            erasures: begin(&mut self.erasures, |_, mut erasures| {
+                let client = client();
+                async move {
+                    erasures.go_on(&client, seed).await;
+                    erasures
+                }
+            }),
+            imports: {
+                let (mut imports, command) = (self.imports.clone(), service.command());
+                std::thread::spawn(move || {
+                    imports.go_on(command);
+                    imports
+                })
+            },
         }
+    }
+
+    async fn killed(&mut self, writing: Writing) {
+        self.unary = end(writing.unary).await;
+        self.writers = end(writing.writers).await;
+        self.streams = end(writing.streams).await;
+        self.erasures = end(writing.erasures).await;
+        self.imports = writing.imports.join().unwrap();
+    }
+
+    /// Compares everything in the service with what is known, and learns what became of what was
+    /// in doubt.
+    async fn check(&mut self, service: &Client) {
+        let mut users = 0;
+        for known in &mut self.unary {
+            unary::check(service, known).await;
+            users += known.writes.values().filter(|writes| **writes > 0).count() as u64;
+        }
+        let all = self.unary.iter().flat_map(|known| known.writes.values());
+        let all: Vec<u64> = all.copied().collect();
+        for least in [1, 3, 10, 30] {
+            let expected = all.iter().filter(|writes| **writes >= least).count();
+            let filter = format!("unary >= {least} AND last >= {least}");
+            assert_eq!(service.count(&filter).await, expected as u64, "{filter}");
+        }
+        for progress in self.writers.iter().chain(&self.streams) {
+            users += u64::from(retries::check(service, progress).await > 0);
+        }
+        for erasures in &mut self.erasures {
+            users += erasures.check(service).await;
+        }
+        users += self.imports.check(service).await;
+        assert_eq!(
+            service.count("TRUE").await,
+            users,
+            "users that nobody wrote"
+        );
+    }
+
+    fn progress(&self) -> String {
+        let sum = |all: &[Progress], of: fn(&Progress) -> u64| all.iter().map(of).sum::<u64>();
+        let unary: u64 = self.unary.iter().map(Known::acknowledged).sum();
+        let erased: u64 = self.erasures.iter().map(Erasures::erased).sum();
+        format!(
+            "acknowledged: {unary} unary batches, {} with ids ({} after a retry), {} in streams ({} after a retry), {erased} erasures, {} rows of imports",
+            sum(&self.writers, Progress::acknowledged),
+            sum(&self.writers, Progress::replayed),
+            sum(&self.streams, Progress::acknowledged),
+            sum(&self.streams, Progress::replayed),
+            self.imports.acknowledged(),
+        )
     }
 }
 
-/// Compares what the service has with what is known, and learns what became of what was in doubt.
-async fn check(service: &Client, known: &mut Known) {
-    let doubted = known.in_doubt.take().unwrap_or_default();
-    let mut kept = Vec::new();
-    let mut users: Vec<String> = known.writes.keys().cloned().collect();
-    users.extend(
-        doubted
-            .iter()
-            .filter(|user| !known.writes.contains_key(*user))
-            .cloned(),
-    );
-    for user in users {
-        let writes = known.writes.get(&user).copied().unwrap_or_default();
-        let found = match service.user(&user).await {
-            Some(properties) => {
-                let found = number(&properties, "n");
-                assert_eq!(number(&properties, "last"), found, "half a write of {user}");
-                found
-            }
-            None => 0,
-        };
-        if doubted.contains(&user) {
-            assert!(
-                found == writes || found == writes + 1,
-                "{user}: {found}, {writes} known"
-            );
-            kept.push(found - writes);
-        } else {
-            assert_eq!(found, writes, "{user}");
-        }
-        if found > 0 {
-            known.writes.insert(user, found);
-        }
-    }
-    assert!(
-        kept.windows(2).all(|pair| pair[0] == pair[1]),
-        "half of a batch was kept: {kept:?}"
-    );
-}
-
-/// Compares answers over all users with what is known.
-async fn check_counts(service: &Client, known: &[Known]) {
-    let all: Vec<u64> = known
-        .iter()
-        .flat_map(|known| known.writes.values().copied())
-        .collect();
-    for least in [1, 3, 10, 30] {
-        let expected = all.iter().filter(|writes| **writes >= least).count();
-        let filter = format!("n >= {least} AND last >= {least}");
-        assert_eq!(service.count(&filter).await, expected as u64, "{filter}");
-    }
-}
-
-async fn kill_again_and_again(snapshots: bool, default_seed: u64, cycles: u64) {
-    let seed = setting("HEADCOUNT_CRASH_SEED", default_seed);
-    let cycles = setting("HEADCOUNT_CRASH_CYCLES", cycles);
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_acknowledged_survives_being_killed_and_the_rest_is_whole_or_not_there() {
+    let seed = setting("HEADCOUNT_CRASH_SEED", 20_261_123);
+    let cycles = setting("HEADCOUNT_CRASH_CYCLES", 20);
     println!("HEADCOUNT_CRASH_SEED={seed}");
     let mut chance = Chance(seed);
     let folder = tempfile::tempdir().unwrap();
-    let mut known: Vec<Known> = (0..WRITERS).map(|_| Known::default()).collect();
-    let mut acknowledged = 0;
+    let data = folder.path().join("data");
+    let mut oracle = Oracle::new(folder.path());
+    let mut snapshots = 0;
     for cycle in 0..cycles {
-        let mut service = Service::start(folder.path()).await;
-        for known in &mut known {
-            check(&service, known).await;
+        if chance.next(4) == 0 {
+            // Killed while it reads what there is, too, or just after.
+            let after = Duration::from_millis(chance.next(60));
+            Service::start_and_kill(&data, after).await;
         }
-        check_counts(&service, &known).await;
-
-        let kill_after = Duration::from_millis(50 + chance.next(400));
-        let seed = chance.next(u64::MAX);
-        let mut tasks = Vec::new();
-        for (writer, mut known) in known.drain(..).enumerate() {
+        let mut service = Service::start(&data).await;
+        oracle.check(&service).await;
+        let writing = oracle.write(&service, chance.next(u64::MAX));
+        // Most lives see snapshots one after another, some only those of the schedule.
+        let snapshotting = (chance.next(3) > 0).then(|| {
             let service = service.client();
-            tasks.push(tokio::spawn(async move {
-                let acknowledged =
-                    write_until_killed(&service, writer as u64, seed, &mut known).await;
-                (known, acknowledged)
-            }));
-        }
-        let snapshotting = snapshots.then(|| {
-            let service = service.client();
-            tokio::spawn(async move { while service.snapshot().await {} })
+            tokio::spawn(async move {
+                let mut written = 0;
+                while service.snapshot().await {
+                    written += 1;
+                }
+                written
+            })
         });
+        let most = if chance.next(5) == 0 { 2_500 } else { 450 };
+        let kill_after = Duration::from_millis(20 + chance.next(most));
         tokio::time::sleep(kill_after).await;
         service.kill();
-        for task in tasks {
-            let (task_known, count) = task.await.unwrap();
-            known.push(task_known);
-            acknowledged += count;
-        }
+        oracle.killed(writing).await;
         if let Some(snapshotting) = snapshotting {
-            snapshotting.await.unwrap();
+            snapshots += snapshotting.await.unwrap();
         }
-        println!("cycle {cycle}: killed after {kill_after:?}, {acknowledged} batches so far");
+        println!("life {cycle}, {kill_after:?}: {}", oracle.progress());
     }
-    let service = Service::start(folder.path()).await;
-    for known in &mut known {
-        check(&service, known).await;
+    let service = Service::start(&data).await;
+    oracle.check(&service).await;
+    for progress in &mut oracle.writers {
+        retries::finish_writes(&service, progress, &mut chance).await;
     }
-    check_counts(&service, &known).await;
-    assert!(acknowledged > 0, "nothing was written at all");
+    for progress in &mut oracle.streams {
+        retries::finish_stream(&service, progress).await;
+    }
+    assert!(snapshots > 0, "no snapshot was written");
+    println!("{snapshots} snapshots were asked for and written");
+    let log = data.join("log");
+    let first = log.join("00000000000000000001.log");
+    assert!(log.is_dir() && !first.exists(), "the log was never trimmed");
+    oracle.assert_all_kinds_were_written();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_acknowledged_survives_a_kill() {
-    kill_again_and_again(false, 20_261_123, 5).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_acknowledged_survives_a_kill_while_snapshots_are_written() {
-    kill_again_and_again(true, 47_110_815, 5).await;
+impl Oracle {
+    fn assert_all_kinds_were_written(&self) {
+        assert!(self.unary.iter().all(|known| known.acknowledged() > 0));
+        let retried = self.writers.iter().chain(&self.streams);
+        assert!(retried.clone().all(|progress| progress.acknowledged() > 0));
+        assert!(self.erasures.iter().all(|erasures| erasures.erased() > 0));
+        assert!(self.imports.acknowledged() > 0);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

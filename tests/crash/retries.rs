@@ -1,25 +1,20 @@
-//! Increments that are sent until they are acknowledged, to a service that is killed again and
-//! again: each takes effect exactly once, with request ids and in streams that are resumed.
-
-use std::time::Duration;
+//! Increments that are sent until they are acknowledged: each takes effect exactly once, with
+//! request ids and in streams that are resumed.
 
 use headcount::proto::{UserUpdate, WriteRequest, WriteStreamRequest};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::service::{Client, Service};
-use crate::{Chance, int, number, setting};
+use crate::service::Client;
+use crate::{Chance, int, number};
 
-/// Tasks that write with request ids, and tasks that write streams.
-const WRITERS: u64 = 4;
-const STREAMS: u64 = 3;
 /// Batches of a stream that are not acknowledged yet.
 const IN_FLIGHT: u64 = 32;
 
 /// What one task did: so many increments of its user were sent, of which so many were acknowledged
 /// already, all but the last few.
 #[derive(Clone, Debug)]
-struct Progress {
+pub(crate) struct Progress {
     user: String,
     sent: u64,
     acknowledged: u64,
@@ -28,13 +23,21 @@ struct Progress {
 }
 
 impl Progress {
-    fn new(user: String) -> Self {
+    pub(crate) fn new(user: String) -> Self {
         Self {
             user,
             sent: 0,
             acknowledged: 0,
             replayed: 0,
         }
+    }
+
+    pub(crate) fn acknowledged(&self) -> u64 {
+        self.acknowledged
+    }
+
+    pub(crate) fn replayed(&self) -> u64 {
+        self.replayed
     }
 
     fn updates(&self) -> Vec<UserUpdate> {
@@ -57,7 +60,7 @@ impl Progress {
 
 /// Writes with request ids until `most` are acknowledged or the service is gone, the one in doubt
 /// first.
-async fn write(service: &Client, progress: &mut Progress, most: u64) {
+pub(crate) async fn write(service: &Client, progress: &mut Progress, most: u64) {
     let mut client = service.writer();
     while progress.acknowledged < most {
         let next = progress.acknowledged + 1;
@@ -75,7 +78,7 @@ async fn write(service: &Client, progress: &mut Progress, most: u64) {
 
 /// Resumes a stream, and goes on until `most` are acknowledged; `None` if the service is gone
 /// before.
-async fn stream(service: &Client, progress: &mut Progress, most: u64) -> Option<()> {
+pub(crate) async fn stream(service: &Client, progress: &mut Progress, most: u64) -> Option<()> {
     let (requests, receiver) = mpsc::channel(64);
     let mut client = service.writer();
     let opening = WriteStreamRequest {
@@ -121,95 +124,36 @@ async fn count(service: &Client, progress: &Progress) -> u64 {
     user.map_or(0, |properties| number(&properties, "n"))
 }
 
-async fn send_to_a_service_that_is_killed(snapshots: bool, default_seed: u64, cycles: u64) {
-    let seed = setting("HEADCOUNT_CRASH_SEED", default_seed);
-    let cycles = setting("HEADCOUNT_CRASH_CYCLES", cycles);
-    println!("HEADCOUNT_CRASH_SEED={seed}");
-    let mut chance = Chance(seed);
-    let folder = tempfile::tempdir().unwrap();
-    let names = |kind: &'static str, count| (0..count).map(move |n| format!("{kind}{n}"));
-    let mut writers: Vec<_> = names("writer", WRITERS).map(Progress::new).collect();
-    let mut streams: Vec<_> = names("stream", STREAMS).map(Progress::new).collect();
-    for cycle in 0..cycles {
-        let mut service = Service::start(folder.path()).await;
-        let write_tasks: Vec<_> = writers
-            .drain(..)
-            .map(|mut progress| {
-                let service = service.client();
-                tokio::spawn(async move {
-                    write(&service, &mut progress, u64::MAX).await;
-                    progress
-                })
-            })
-            .collect();
-        let stream_tasks: Vec<_> = streams
-            .drain(..)
-            .map(|mut progress| {
-                let service = service.client();
-                tokio::spawn(async move {
-                    let _ = stream(&service, &mut progress, u64::MAX).await;
-                    progress
-                })
-            })
-            .collect();
-        let snapshotting = snapshots.then(|| {
-            let service = service.client();
-            tokio::spawn(async move { while service.snapshot().await {} })
-        });
-        let kill_after = Duration::from_millis(50 + chance.next(400));
-        tokio::time::sleep(kill_after).await;
-        service.kill();
-        for task in write_tasks {
-            writers.push(task.await.unwrap());
-        }
-        for task in stream_tasks {
-            streams.push(task.await.unwrap());
-        }
-        if let Some(snapshotting) = snapshotting {
-            snapshotting.await.unwrap();
-        }
-        let all = writers.iter().chain(&streams);
-        let (sent, replayed) = all.fold((0, 0), |(sent, replayed), progress| {
-            (sent + progress.sent, replayed + progress.replayed)
-        });
-        println!("cycle {cycle}: killed after {kill_after:?}, {sent} sent, {replayed} replayed");
-    }
-
-    let service = Service::start(folder.path()).await;
-    for progress in &mut writers {
-        let all = progress.sent;
-        write(&service, progress, all).await;
-        assert!(progress.sent > 0, "nothing was written at all");
-        assert_eq!(count(&service, progress).await, all, "{progress:?}");
-        // Also what was acknowledged long ago is known still.
-        for _ in 0..20 {
-            let request = progress.request(1 + chance.next(all));
-            let response = service.writer().write(request).await.unwrap();
-            assert!(response.into_inner().replayed);
-        }
-        assert_eq!(count(&service, progress).await, all, "{progress:?}");
-    }
-    for progress in &mut streams {
-        let all = progress.sent;
-        stream(&service, progress, all).await.unwrap();
-        assert!(progress.sent > 0, "nothing was written at all");
-        assert_eq!(count(&service, progress).await, all, "{progress:?}");
-        // As if no acknowledgement had ever come.
-        let mut forgetful = Progress {
-            acknowledged: 0,
-            ..progress.clone()
-        };
-        stream(&service, &mut forgetful, all).await.unwrap();
-        assert_eq!(count(&service, progress).await, all, "{progress:?}");
-    }
+/// Makes sure that a user has as many increments as there can be; returns how many.
+pub(crate) async fn check(service: &Client, progress: &Progress) -> u64 {
+    let found = count(service, progress).await;
+    let possible = progress.acknowledged..=progress.sent;
+    assert!(possible.contains(&found), "{found}: {progress:?}");
+    found
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_sent_until_it_is_acknowledged_takes_effect_once() {
-    send_to_a_service_that_is_killed(false, 1_123, 5).await;
+/// Sends again what is in doubt, and some of what was acknowledged long ago.
+pub(crate) async fn finish_writes(service: &Client, progress: &mut Progress, chance: &mut Chance) {
+    let all = progress.sent;
+    write(service, progress, all).await;
+    assert_eq!(count(service, progress).await, all, "{progress:?}");
+    for _ in 0..20 {
+        let request = progress.request(1 + chance.next(all));
+        let response = service.writer().write(request).await.unwrap();
+        assert!(response.into_inner().replayed);
+    }
+    assert_eq!(count(service, progress).await, all, "{progress:?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_sent_until_it_is_acknowledged_takes_effect_once_while_snapshots_are_written() {
-    send_to_a_service_that_is_killed(true, 90_210, 5).await;
+/// Sends again what is in doubt, and then everything, as if no acknowledgement had ever come.
+pub(crate) async fn finish_stream(service: &Client, progress: &mut Progress) {
+    let all = progress.sent;
+    stream(service, progress, all).await.unwrap();
+    assert_eq!(count(service, progress).await, all, "{progress:?}");
+    let mut forgetful = Progress {
+        acknowledged: 0,
+        ..progress.clone()
+    };
+    stream(service, &mut forgetful, all).await.unwrap();
+    assert_eq!(count(service, progress).await, all, "{progress:?}");
 }

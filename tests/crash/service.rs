@@ -12,8 +12,8 @@ use headcount::proto::ingest_service_client::IngestServiceClient;
 use headcount::proto::query_service_client::QueryServiceClient;
 use headcount::proto::user_service_client::UserServiceClient;
 use headcount::proto::{
-    CountRequest, CreateSnapshotRequest, GetUserRequest, UserUpdate, Value, WriteRequest,
-    count_request,
+    CountRequest, CreateSnapshotRequest, DeleteUserRequest, GetUserRequest, UserUpdate, Value,
+    WriteRequest, count_request,
 };
 use tonic::Code;
 use tonic::transport::Channel;
@@ -25,6 +25,7 @@ const START: Duration = Duration::from_secs(30);
 pub(crate) struct Service {
     child: Child,
     client: Client,
+    address: String,
 }
 
 /// A client of the process.
@@ -55,6 +56,13 @@ fn serve(data: &Path, port: u16) -> Command {
         .arg("--data")
         .arg(data)
         .args(["--listen", &format!("127.0.0.1:{port}")])
+        // Small, so that there are many snapshots, and the log is trimmed, in a short life.
+        .args([
+            "--log-file-bytes",
+            "65536",
+            "--snapshot-log-bytes",
+            "131072",
+        ])
         .stdin(Stdio::null())
         .stdout(Stdio::null());
     command
@@ -79,13 +87,18 @@ impl Service {
         let data = folder.to_path_buf();
         let port = free_port();
         let mut child = serve(&data, port).stderr(Stdio::null()).spawn().unwrap();
-        let channel = Channel::from_shared(format!("http://127.0.0.1:{port}")).unwrap();
+        let address = format!("http://127.0.0.1:{port}");
+        let channel = Channel::from_shared(address.clone()).unwrap();
         let begun = Instant::now();
         loop {
             if let Ok(channel) = channel.connect().await {
                 let client = Client(channel);
                 if client.is_serving().await {
-                    return Self { child, client };
+                    return Self {
+                        child,
+                        client,
+                        address,
+                    };
                 }
             }
             let ended = child.try_wait().unwrap();
@@ -95,8 +108,24 @@ impl Service {
         }
     }
 
+    /// Starts a process and kills it before long, most likely before it serves.
+    pub(crate) async fn start_and_kill(data: &Path, after: Duration) {
+        let mut command = serve(data, free_port());
+        let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+        tokio::time::sleep(after).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
     pub(crate) fn client(&self) -> Client {
         self.client.clone()
+    }
+
+    /// A command of `headcount` that talks to the service.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_headcount"));
+        command.args(["--server", &self.address]);
+        command
     }
 
     /// Ends the process as `kill -9` does.
@@ -152,6 +181,17 @@ impl Client {
             Err(status) if status.code() == Code::NotFound => None,
             Err(status) => panic!("{status}"),
         }
+    }
+
+    /// Erases a user; `None` if it is not known what became of that.
+    pub(crate) async fn erase(&self, user_id: &str) -> Option<()> {
+        let request = DeleteUserRequest {
+            user_id: user_id.into(),
+            allow_missing: true,
+            ..DeleteUserRequest::default()
+        };
+        let mut client = UserServiceClient::new(self.0.clone());
+        client.delete_user(request).await.ok().map(|_| ())
     }
 
     /// Whether a snapshot could be asked for.
