@@ -16,6 +16,7 @@ mod schema;
 mod serve;
 mod user;
 mod value;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -28,7 +29,8 @@ use output::{Format, Output};
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  the answer is no: the user is in none of the segments, the service is not healthy
+  1  the answer is no: the user is in none of the segments, the service is not healthy,
+     what is checked is damaged
   2  bad input: the command line, a filter, a file, a value
   3  the service can't be reached, or refuses for now
   4  anything else: a fault, an error of the disk
@@ -95,6 +97,8 @@ enum Command {
     Schema(schema::SchemaCommand),
     /// Write a snapshot to disk.
     Snapshot,
+    /// Check that everything is as it was written.
+    Verify(verify::VerifyArgs),
     /// List the populations.
     Populations,
     /// Tell whether the service is healthy.
@@ -151,6 +155,7 @@ async fn run(cli: Cli, output: Output) -> Result<u8, CliError> {
             schema::schema(Client::connect(&global).await?, command, output).await
         }
         Command::Snapshot => admin::snapshot(Client::connect(&global).await?, output).await,
+        Command::Verify(args) => verify::verify(args, output).await,
         Command::Populations => admin::populations(Client::connect(&global).await?, output).await,
         Command::Health(args) => admin::health(Client::connect(&global).await?, args, output).await,
     }

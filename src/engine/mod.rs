@@ -15,6 +15,7 @@ mod registry;
 mod state;
 #[cfg(all(test, feature = "testing"))]
 mod tests;
+mod verify;
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -34,6 +35,7 @@ pub use commit::{CommitError, Committed};
 pub use pool::{PoolError, QueryFailed};
 pub use recover::{OpenError, SnapshotFault};
 pub use state::State;
+pub use verify::{Started, Verification, verify};
 
 use crate::clock::Clock;
 use crate::model::{Command, PopulationName, Revision, Span, StoreLimits, Timestamp};

@@ -110,13 +110,14 @@ pub(super) struct Recovered {
 /// Progress is reported this often.
 const REPORT: Duration = Duration::from_secs(1);
 
-struct Progress {
+/// Tells at times how far it is.
+pub(super) struct Progress {
     begun: Instant,
     reported: Instant,
 }
 
 impl Progress {
-    fn begin() -> Self {
+    pub(super) fn begin() -> Self {
         let now = Instant::now();
         Self {
             begun: now,
@@ -154,9 +155,10 @@ pub(super) fn recover(
     let mut unusable = Vec::new();
     let mut loaded = None;
     for &revision in snapshot_revisions.iter().rev() {
-        match load(&snapshots, revision, &mut progress) {
-            Ok(snapshot) => {
-                loaded = Some(snapshot);
+        let read = snapshots.read(revision).map_err(OpenError::from);
+        match read.and_then(|reader| Ok((load(&reader, &mut progress)?, reader))) {
+            Ok(((registry, info), reader)) => {
+                loaded = Some((registry, reader, info));
                 break;
             }
             Err(error) if is_damage(&error) => {
@@ -233,12 +235,12 @@ fn is_damage(error: &OpenError) -> bool {
     )
 }
 
-fn load(
-    snapshots: &Snapshots,
-    revision: Revision,
+/// Builds the populations of a snapshot.
+pub(super) fn load(
+    reader: &SnapshotReader,
     progress: &mut Progress,
-) -> Result<(Registry, SnapshotReader, SnapshotInfo), OpenError> {
-    let reader = snapshots.read(revision)?;
+) -> Result<(Registry, SnapshotInfo), OpenError> {
+    let revision = reader.manifest().revision;
     let unusable = |fault| OpenError::Snapshot {
         folder: reader.path().to_path_buf(),
         fault,
@@ -282,7 +284,7 @@ fn load(
         users: summary.users(),
     };
     let registry = Registry::restored(summary.limits, populations);
-    Ok((registry, reader, info))
+    Ok((registry, info))
 }
 
 /// Applies the records after `base`. Returns how many bytes they have.

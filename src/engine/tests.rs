@@ -1,6 +1,7 @@
 //! The engine from outside: what is acknowledged stays, on a real disk and on one that lies.
 
 mod once;
+mod verify;
 
 use std::sync::Arc;
 

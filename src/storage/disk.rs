@@ -192,6 +192,14 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// If the disk fails.
     fn open(&self, path: &Path) -> Result<Box<dyn DiskFile>, DiskError>;
 
+    /// Opens a file that exists, for reading alone.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    fn open_to_read(&self, path: &Path) -> Result<Box<dyn DiskFile>, DiskError> {
+        self.open(path)
+    }
+
     /// Gives a file or a folder another name; a file of that name is replaced.
     ///
     /// # Errors
@@ -340,6 +348,13 @@ impl Disk for RealDisk {
         let opened = OpenOptions::new().read(true).write(true).open(path);
         Ok(Box::new(RealFile {
             file: failed(DiskOperation::Open, path, opened)?,
+            path: path.to_path_buf(),
+        }))
+    }
+
+    fn open_to_read(&self, path: &Path) -> Result<Box<dyn DiskFile>, DiskError> {
+        Ok(Box::new(RealFile {
+            file: failed(DiskOperation::Open, path, File::open(path))?,
             path: path.to_path_buf(),
         }))
     }

@@ -39,6 +39,12 @@ pub enum StorageError {
         /// One of the names in it.
         found: String,
     },
+    /// There is no data of Headcount.
+    #[error("{folder} holds no Headcount data; name a folder that Headcount made")]
+    NoData {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// The folder holds a log or snapshots, but the file that says which store they belong to is
     /// missing.
     #[error(

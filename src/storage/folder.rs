@@ -20,14 +20,14 @@ use std::sync::Arc;
 use super::disk::{Disk, DiskError, DiskLock, EntryKind};
 use super::error::{StorageError, WayOut};
 
-const IDENTITY: &str = "headcount";
-const IDENTITY_TEMP: &str = "headcount.tmp";
-const LOCK: &str = "lock";
-const LOG: &str = "log";
-const SNAPSHOTS: &str = "snapshots";
-const SET_ASIDE: &str = "set-aside";
+pub(super) const IDENTITY: &str = "headcount";
+pub(super) const IDENTITY_TEMP: &str = "headcount.tmp";
+pub(super) const LOCK: &str = "lock";
+pub(super) const LOG: &str = "log";
+pub(super) const SNAPSHOTS: &str = "snapshots";
+pub(super) const SET_ASIDE: &str = "set-aside";
 /// What a file system puts at its root.
-const LOST_AND_FOUND: &str = "lost+found";
+pub(super) const LOST_AND_FOUND: &str = "lost+found";
 
 const MAGIC: [u8; 4] = *b"HCID";
 const VERSION: u32 = 1;
@@ -183,14 +183,14 @@ fn create_identity(disk: &dyn Disk, folder: &Path, store_id: u64) -> Result<(), 
     Ok(disk.sync_folder(folder)?)
 }
 
-fn read_identity(disk: &dyn Disk, file: &Path) -> Result<u64, StorageError> {
+pub(super) fn read_identity(disk: &dyn Disk, file: &Path) -> Result<u64, StorageError> {
     let damaged = |offset, fault: &str| StorageError::Damaged {
         file: file.to_path_buf(),
         offset,
         fault: fault.into(),
         way_out: WayOut::RestoreFile,
     };
-    let bytes = disk.open(file)?.read_all()?;
+    let bytes = disk.open_to_read(file)?.read_all()?;
     let Ok(bytes) = <[u8; IDENTITY_BYTES]>::try_from(bytes.as_slice()) else {
         return Err(damaged(0, "the length is wrong"));
     };

@@ -11,12 +11,18 @@ mod error;
 mod folder;
 mod frame;
 mod log;
+mod overlay;
 mod snapshot;
+mod survey;
 
 pub use disk::{
     Disk, DiskError, DiskFile, DiskLock, DiskOperation, EntryKind, FolderEntry, RealDisk,
 };
 pub use error::{StorageError, WayOut};
 pub use folder::DataFolder;
-pub use log::{AppendError, Batch, LogOptions, LogReader, LogTrimmer, LogWriter, TornTail};
+pub use log::{AppendError, Batch, LogFile, LogOptions, LogReader, LogTrimmer, LogWriter, Stretch, TornTail};
+pub use overlay::OverlayDisk;
 pub use snapshot::{Manifest, Section, SnapshotReader, SnapshotWriter, Snapshots};
+pub use survey::{
+    Fault, FaultKind, Holds, Survey, SurveyedFile, SurveyedSnapshot, lock_as_it_is, survey,
+};

@@ -11,3 +11,4 @@ mod endings;
 mod import;
 mod questions;
 mod service;
+mod verify;

@@ -26,7 +26,7 @@ pub(super) fn file_name(first: Revision) -> String {
     format!("{:0DIGITS$}{SUFFIX}", first.number())
 }
 
-fn revision_of(name: &str) -> Option<Revision> {
+pub(super) fn revision_of(name: &str) -> Option<Revision> {
     let digits = name.strip_suffix(SUFFIX)?;
     let all_digits = digits.len() == DIGITS && digits.bytes().all(|b| b.is_ascii_digit());
     all_digits.then(|| digits.parse().ok().map(Revision::new))?
@@ -51,7 +51,7 @@ pub(super) fn list(disk: &dyn Disk, folder: &Path) -> Result<Vec<Revision>, Stor
 }
 
 /// Whether a file of this name holds nothing: it is made anew when it is needed.
-fn is_unfinished(name: &str) -> bool {
+pub(super) fn is_unfinished(name: &str) -> bool {
     let number = name.strip_prefix(SPARE);
     let is_spare = number.is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit()));
     is_spare || [SPARE_TEMP, NEW_TEMP].contains(&name)

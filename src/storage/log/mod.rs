@@ -8,12 +8,15 @@
 mod files;
 mod reader;
 mod recover;
+mod survey;
 #[cfg(all(test, feature = "testing"))]
 mod tests;
 mod writer;
 
 pub use files::LogTrimmer;
 pub use reader::{Batch, LogReader, TornTail};
+pub(super) use survey::LogSurvey;
+pub use survey::{LogFile, Stretch};
 pub use writer::{AppendError, LogWriter};
 
 /// How a log is kept.

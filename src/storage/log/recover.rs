@@ -72,6 +72,17 @@ pub(super) fn judge(
     }
 }
 
+/// Where the first intact frame of this log is, at the front of `rest` or behind it, and its
+/// revision.
+pub(super) fn intact_frame(rest: &[u8], salt: Salt, next: Revision) -> Option<(usize, Revision)> {
+    let distance = match frame::decode(rest, salt) {
+        Some(_) => 0,
+        None => later_frame(rest, salt, next)?,
+    };
+    let frame = frame::decode(rest.get(distance..)?, salt)?;
+    Some((distance, frame.revision))
+}
+
 /// Where the first intact frame of this log is behind the front of `rest`.
 fn later_frame(rest: &[u8], salt: Salt, next: Revision) -> Option<usize> {
     // A frame of one record takes more than one byte, so a later frame has no revision above this.

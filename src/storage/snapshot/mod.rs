@@ -9,6 +9,7 @@
 
 mod manifest;
 mod reader;
+mod survey;
 #[cfg(all(test, feature = "testing"))]
 mod tests;
 mod writer;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 pub use manifest::{Manifest, Section};
 pub use reader::SnapshotReader;
+pub(super) use survey::survey;
 pub use writer::SnapshotWriter;
 
 use super::disk::{Disk, DiskError, EntryKind};
@@ -96,7 +98,7 @@ impl Snapshots {
         SnapshotReader::open(
             Arc::clone(&self.disk),
             self.folder.join(folder_name(revision)),
-            self.store_id,
+            Some(self.store_id),
             revision,
         )
     }

@@ -37,14 +37,14 @@ impl SnapshotReader {
     pub(super) fn open(
         disk: Arc<dyn Disk>,
         path: PathBuf,
-        store_id: u64,
+        store_id: Option<u64>,
         revision: Revision,
     ) -> Result<Self, StorageError> {
         let file = path.join(manifest::FILE);
         if disk.kind(&file)?.is_none() {
             return Err(damaged(&file, 0, "the file is missing".into()));
         }
-        let bytes = disk.open(&file)?.read_all()?;
+        let bytes = disk.open_to_read(&file)?.read_all()?;
         let manifest = Manifest::decode(&bytes).map_err(|fault| match fault {
             ManifestFault::Damaged { offset, fault } => damaged(&file, offset, fault),
             ManifestFault::NewerVersion { found } => StorageError::NewerVersion {
@@ -53,7 +53,7 @@ impl SnapshotReader {
                 supported: manifest::VERSION,
             },
         })?;
-        if manifest.store_id != store_id {
+        if store_id.is_some_and(|id| manifest.store_id != id) {
             return Err(StorageError::OtherStore { file });
         }
         if manifest.revision != revision {
@@ -100,7 +100,7 @@ impl SnapshotReader {
         if self.disk.kind(&file)?.is_none() {
             return Err(damaged(&file, 0, "the file is missing".into()));
         }
-        let open = self.disk.open(&file)?;
+        let open = self.disk.open_to_read(&file)?;
         let length = open.length()?;
         if length != section.length {
             let fault = format!("expected {} bytes, found {length}", section.length);

@@ -1,0 +1,87 @@
+//! Checking a data folder and a service.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::service::{Service, customers, run};
+
+/// Every file below a folder, with its bytes.
+pub(crate) fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in folder.read_dir().unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.insert(path.clone(), Vec::new());
+            found.extend(files(&path));
+        } else {
+            found.insert(path.clone(), std::fs::read(&path).unwrap());
+        }
+    }
+    found
+}
+
+pub(crate) fn import_customers(service: &Service) {
+    let customers = customers();
+    let ended = service.ask(&["import", customers.to_str().unwrap()]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+}
+
+pub(crate) fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn a_data_folder_is_checked_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let service = Service::start(&data);
+    import_customers(&service);
+    assert_eq!(service.ask(&["snapshot"]).code, 0);
+    assert_eq!(service.ask(&["user", "delete", "customer-0001"]).code, 0);
+    let in_use = run(&["verify", "--data", text(&data)]);
+    assert_eq!(in_use.code, 2, "{in_use:?}");
+    assert!(
+        in_use.err.contains("in use by another process"),
+        "{in_use:?}"
+    );
+    // Without a goodbye, so that the log has no closing frame.
+    service.kill();
+
+    let before = files(&data);
+    let ended = run(&["--output", "json", "verify", "--data", text(&data)]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let json = ended.json();
+    assert_eq!(
+        (&json["sound"], &json["start"]["users"]),
+        (&true.into(), &7_042.into())
+    );
+    let ended = run(&["verify", "--data", text(&data)]);
+    assert!(ended.out.ends_with("sound\n"), "{ended:?}");
+    assert!(files(&data) == before, "something was changed");
+
+    let mut damaged = Vec::new();
+    for (path, bytes) in &before {
+        let name = path.file_name().unwrap();
+        let is_log = path.extension().is_some_and(|extension| extension == "log");
+        if is_log || name == "default+shard-0" {
+            let mut bytes = bytes.clone();
+            bytes[60] ^= 1;
+            std::fs::write(path, bytes).unwrap();
+            damaged.push(name.to_str().unwrap().to_owned());
+        }
+    }
+    assert_eq!(damaged.len(), 2);
+    let before = files(&data);
+    let ended = run(&["verify", "--data", text(&data)]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(
+        damaged.iter().all(|name| ended.out.contains(name)),
+        "{ended:?}"
+    );
+    assert!(ended.out.contains("at byte 36"), "{ended:?}");
+    assert!(files(&data) == before, "something was changed");
+
+    let ended = run(&["verify", "--data", text(folder.path())]);
+    assert_eq!(ended.code, 2, "{ended:?}");
+    assert!(ended.err.contains("holds no Headcount data"), "{ended:?}");
+}
