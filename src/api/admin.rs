@@ -9,7 +9,7 @@ use super::{Api, RpcStatus};
 use crate::model::PopulationName;
 use crate::proto::{
     CreateSnapshotRequest, CreateSnapshotResponse, ListPopulationsRequest, ListPopulationsResponse,
-    Population, admin_service_server::AdminService,
+    Population, VerifyRequest, VerifyResponse, admin_service_server::AdminService,
 };
 
 #[tonic::async_trait]
@@ -27,6 +27,15 @@ impl AdminService for Api {
             bytes: snapshot.bytes,
             users: snapshot.users,
         }))
+    }
+
+    async fn verify(
+        &self,
+        request: Request<VerifyRequest>,
+    ) -> Result<Response<VerifyResponse>, RpcStatus> {
+        let deadline = Deadline::of(&request);
+        let response = super::verify::verify(self, deadline, request.into_inner()).await?;
+        Ok(Response::new(response))
     }
 
     async fn list_populations(

@@ -18,6 +18,7 @@ mod schema;
 mod status;
 mod token;
 mod user;
+mod verify;
 mod write_stream;
 
 use std::sync::Arc;

@@ -97,7 +97,7 @@ enum Command {
     Schema(schema::SchemaCommand),
     /// Write a snapshot to disk.
     Snapshot,
-    /// Check that everything is as it was written.
+    /// Check the index of the service, or a data folder.
     Verify(verify::VerifyArgs),
     /// List the populations.
     Populations,
@@ -155,7 +155,7 @@ async fn run(cli: Cli, output: Output) -> Result<u8, CliError> {
             schema::schema(Client::connect(&global).await?, command, output).await
         }
         Command::Snapshot => admin::snapshot(Client::connect(&global).await?, output).await,
-        Command::Verify(args) => verify::verify(args, output).await,
+        Command::Verify(args) => verify::verify(&global, args, output).await,
         Command::Populations => admin::populations(Client::connect(&global).await?, output).await,
         Command::Health(args) => admin::health(Client::connect(&global).await?, args, output).await,
     }

@@ -1,15 +1,20 @@
 //! `verify`: is everything as it was written?
 
+use std::hash::{BuildHasher, RandomState};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::Global;
+use super::client::Client;
 use super::error::CliError;
 use super::output::{Output, Table, counted, grouped};
 use crate::engine::{self, Verification};
 use crate::model::Revision;
+use crate::proto::{PopulationVerification, VerifyRequest, VerifyResponse};
 use crate::storage::{Disk, Holds, RealDisk, SurveyedFile};
 
 /// Faults listed in a table, for each file.
@@ -18,15 +23,129 @@ const LISTED: usize = 20;
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
     /// Check this data folder, which no service may use: every checksum, every record, and
-    /// whether a start would succeed. Nothing in it is changed.
-    #[arg(long, value_name = "FOLDER")]
-    data: PathBuf,
+    /// whether a start would succeed. Nothing in it is changed. Without it, the service compares
+    /// its index with a scan of the users.
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["only", "sample", "seed"])]
+    data: Option<PathBuf>,
+    /// Compare this population alone.
+    #[arg(long, value_name = "POPULATION")]
+    only: Option<String>,
+    /// Compare so many shards of each population, of up to 65,536 users each, instead of all.
+    #[arg(long, value_name = "SHARDS")]
+    sample: Option<NonZeroU32>,
+    /// Chooses the shards of a sample; chosen at random and printed if left out.
+    #[arg(long, requires = "sample")]
+    seed: Option<u64>,
 }
 
-pub(super) async fn verify(args: VerifyArgs, output: Output) -> Result<u8, CliError> {
-    let verification = folder(&args.data).await?;
-    print(&args.data, &verification, output)?;
+pub(super) async fn verify(
+    global: &Global,
+    args: VerifyArgs,
+    output: Output,
+) -> Result<u8, CliError> {
+    let Some(data) = &args.data else {
+        return service(global, args, output).await;
+    };
+    let verification = folder(data).await?;
+    print(data, &verification, output)?;
     Ok(u8::from(!verification.is_sound()))
+}
+
+/// Has the service compare its index with a scan.
+async fn service(global: &Global, args: VerifyArgs, output: Output) -> Result<u8, CliError> {
+    let random = || RandomState::new().hash_one(());
+    let seed = args.sample.map(|_| args.seed.unwrap_or_else(random));
+    let client = Client::connect(global).await?;
+    let request = VerifyRequest {
+        population: args.only.unwrap_or_default(),
+        sample_shards: args.sample.map_or(0, NonZeroU32::get),
+        seed: seed.unwrap_or_default(),
+    };
+    let answer = client.admin().verify(request).await?.into_inner();
+    let is_sound = answer.populations.iter().all(|p| p.mismatch_count == 0);
+    output.answer(
+        || service_text(&answer, seed),
+        || {
+            let populations = answer.populations.iter().map(population_json);
+            json!({
+                "sound": is_sound,
+                "populations": populations.collect::<Vec<_>>(),
+                "seed": seed,
+                "revision": answer.revision,
+            })
+        },
+    )?;
+    Ok(u8::from(!is_sound))
+}
+
+fn population_json(population: &PopulationVerification) -> Value {
+    let mismatches = population.mismatches.iter().map(|mismatch| {
+        json!({
+            "property": mismatch.property,
+            "shard": mismatch.shard,
+            "count": mismatch.count,
+            "description": mismatch.description,
+        })
+    });
+    json!({
+        "population": population.population,
+        "shards": population.shards,
+        "compared_shards": population.compared_shards,
+        "compared_users": population.compared_users,
+        "compared_values": population.compared_values,
+        "skipped_counts": population.skipped_counts,
+        "mismatch_count": population.mismatch_count,
+        "mismatches": mismatches.collect::<Vec<_>>(),
+    })
+}
+
+fn service_text(answer: &VerifyResponse, seed: Option<u64>) -> String {
+    let mut table = Table::new(&["population", ">shards", ">users", ">values", "state"]);
+    let mut lines = Vec::new();
+    for population in &answer.populations {
+        let (compared, shards) = (population.compared_shards, population.shards);
+        table.row([
+            population.population.clone(),
+            format!("{} of {}", grouped(compared.into()), grouped(shards.into())),
+            grouped(population.compared_users),
+            grouped(population.compared_values),
+            match population.mismatch_count {
+                0 => "sound".into(),
+                1 => "1 mismatch".into(),
+                mismatches => format!("{} mismatches", grouped(mismatches)),
+            },
+        ]);
+        let name = &population.population;
+        for mismatch in &population.mismatches {
+            let what = if mismatch.property.is_empty() {
+                "users".to_owned()
+            } else {
+                format!("property {:?}", mismatch.property)
+            };
+            let shard = mismatch
+                .shard
+                .map_or_else(String::new, |shard| format!(" in shard {shard}"));
+            let (count, why) = (grouped(mismatch.count), &mismatch.description);
+            lines.push(format!("{name}, {what}{shard}: {count} x {why}"));
+        }
+        if population.skipped_counts > 0 {
+            let skipped = grouped(population.skipped_counts.into());
+            let why = if compared < shards {
+                "only a sample was compared"
+            } else {
+                "writes never stopped for long enough"
+            };
+            lines.push(format!(
+                "{name}: {skipped} counts were not compared, since {why}"
+            ));
+        }
+    }
+    lines.extend(seed.map(|seed| format!("chosen by --seed {seed}")));
+    let mut text = table.render();
+    if !lines.is_empty() {
+        text = format!("{text}\n\n{}", lines.join("\n"));
+    }
+    text
 }
 
 /// Checks a data folder, away from the threads that talk to the service.

@@ -95,6 +95,15 @@ impl Bin {
     }
 }
 
+/// A bin as whoever checks it sees it.
+pub(super) struct BinView<'a> {
+    pub(super) least: i64,
+    /// All numbers are below; `None` for the last bin.
+    pub(super) below: Option<i64>,
+    pub(super) users: &'a [u16],
+    pub(super) is_in_order: bool,
+}
+
 /// Where a user is in a list, looking at many at a time.
 fn position(users: &[u16], user: u16) -> Option<usize> {
     const AT_A_TIME: usize = 64;
@@ -262,6 +271,23 @@ impl Bins {
         }
     }
 
+    /// All bins, to be compared with the column.
+    pub(super) fn views<'a>(
+        &'a self,
+        column: &'a NumberColumn,
+    ) -> impl Iterator<Item = BinView<'a>> + 'a {
+        self.bins.iter().enumerate().map(move |(position, bin)| {
+            let (sorted, tail) = bin.users.split_at(bin.sorted);
+            BinView {
+                least: bin.least,
+                below: self.bins.get(position + 1).map(|next| next.least),
+                users: &bin.users,
+                is_in_order: sorted.is_sorted_by_key(|&user| (column.held(user), user))
+                    && tail.len() <= TAIL,
+            }
+        })
+    }
+
     pub(super) fn heap_bytes(&self) -> usize {
         let users: usize = self
             .bins
@@ -289,16 +315,13 @@ mod tests {
 
     fn validate(bins: &Bins, column: &NumberColumn) {
         let mut users: Vec<u16> = Vec::new();
-        for (position, bin) in bins.bins.iter().enumerate() {
-            let next = bins.bins.get(position + 1).map(|next| next.least);
-            for &user in &bin.users {
+        for bin in bins.views(column) {
+            for &user in bin.users {
                 let number = column.get(user).unwrap();
-                assert!(bin.least <= number && next.is_none_or(|next| number < next));
+                assert!(bin.least <= number && bin.below.is_none_or(|next| number < next));
             }
-            let (sorted, tail) = bin.users.split_at(bin.sorted);
-            assert!(sorted.is_sorted_by_key(|&user| (column.held(user), user)));
-            assert!(tail.len() <= TAIL);
-            users.extend(&bin.users);
+            assert!(bin.is_in_order);
+            users.extend(bin.users);
         }
         users.sort_unstable();
         assert!(users.iter().copied().eq(column.present().ones()));

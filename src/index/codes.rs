@@ -34,6 +34,16 @@ pub struct CodeIndex {
 }
 
 impl CodeIndex {
+    #[cfg(test)]
+    pub(super) fn column_mut(&mut self) -> &mut CodeColumn {
+        &mut self.column
+    }
+
+    #[cfg(test)]
+    pub(super) fn posting_mut(&mut self, code: u32) -> &mut Posting {
+        self.postings.get_mut(&code).unwrap()
+    }
+
     /// The code of a user.
     #[must_use]
     pub fn get(&self, user: u16) -> Option<u32> {

@@ -232,6 +232,12 @@ impl Dictionary {
         )
     }
 
+    /// No code is this large or larger.
+    #[must_use]
+    pub fn end(&self) -> u32 {
+        u32::try_from(self.texts.len()).unwrap_or(u32::MAX)
+    }
+
     /// How many texts are in use.
     #[must_use]
     pub fn len(&self) -> usize {

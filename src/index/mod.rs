@@ -16,6 +16,7 @@ mod rare;
 mod set_column;
 mod sets;
 mod shard;
+mod verify;
 
 pub use cells::{Cells, Difference};
 pub use codes::CodeIndex;
@@ -27,6 +28,7 @@ pub use posting::Posting;
 pub use set_column::CodeSet;
 pub use sets::SetIndex;
 pub use shard::{IndexKind, PropertyIndex, PropertySlot, Shard, Stored};
+pub use verify::{Compared, Mismatches};
 
 /// Users of one shard: one block.
 pub const SHARD_USERS: u32 = 65_536;

@@ -25,6 +25,16 @@ impl NumberIndex {
         Self { column, bins }
     }
 
+    /// The two directions, to be compared.
+    pub(super) fn parts(&self) -> (&NumberColumn, &Bins) {
+        (&self.column, &self.bins)
+    }
+
+    #[cfg(test)]
+    pub(super) fn column_mut(&mut self) -> &mut NumberColumn {
+        &mut self.column
+    }
+
     /// The number of a user.
     #[must_use]
     pub fn get(&self, user: u16) -> Option<i64> {

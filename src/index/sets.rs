@@ -22,6 +22,11 @@ pub struct SetIndex {
 }
 
 impl SetIndex {
+    #[cfg(test)]
+    pub(super) fn column_mut(&mut self) -> &mut SetColumn {
+        &mut self.column
+    }
+
     /// Builds the index of postings that are not empty, in the order of their codes.
     pub(super) fn from_postings(postings: Vec<(u32, Posting)>) -> Self {
         let mut sets: Vec<Vec<u32>> = Vec::new();

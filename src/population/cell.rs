@@ -79,6 +79,11 @@ impl<T> Cell<T> {
         Reading(self.value.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The last revision that changed the value.
+    pub(super) fn last_changed(&self) -> Revision {
+        self.read().0.last_changed
+    }
+
     /// Gives the one writer access, after `encode` if the capture `epoch` still needs the value as
     /// it is.
     pub(super) fn write(

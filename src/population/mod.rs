@@ -17,6 +17,7 @@ mod refusal;
 mod staged;
 mod users;
 mod values;
+mod verify;
 mod write;
 
 use std::cmp::Reverse;
@@ -33,6 +34,7 @@ pub use kept::KeptCounts;
 pub use refusal::Refusal;
 pub(crate) use values::number_of;
 pub use values::{ValueCount, ValuesError};
+pub use verify::CountsCompared;
 
 use crate::index::{Dictionary, SHARD_USERS, Shard};
 use crate::model::{PropertyDeclaration, PropertyName, Revision, StoreLimits, UserId, Value};

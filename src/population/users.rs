@@ -331,6 +331,14 @@ impl UserTable {
         }
     }
 
+    /// How many users it has.
+    pub(super) fn len(&self) -> u64 {
+        let tables = self.tables.iter();
+        tables
+            .map(|table| table.read().unwrap_or_else(PoisonError::into_inner).len() as u64)
+            .sum()
+    }
+
     pub(super) fn heap_bytes(&self) -> usize {
         let tables = self.tables.iter();
         tables

@@ -85,3 +85,29 @@ fn a_data_folder_is_checked_and_left_as_it_is() {
     assert_eq!(ended.code, 2, "{ended:?}");
     assert!(ended.err.contains("holds no Headcount data"), "{ended:?}");
 }
+
+#[test]
+fn a_service_compares_its_index_with_a_scan() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(&folder.path().join("data"));
+    import_customers(&service);
+    let ended = service.ask(&["--output", "json", "verify"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let json = ended.json();
+    let found = &json["populations"][0];
+    assert_eq!(found["compared_users"], 7_043);
+    assert_eq!(found["skipped_counts"], 0);
+    assert_eq!(found["mismatch_count"], 0);
+    // 7,043 rows of 20 columns besides the id; 11 customers have no total charges yet.
+    assert_eq!(found["compared_values"], 7_043 * 20 - 11);
+
+    let ended = service.ask(&[
+        "verify", "--sample", "1", "--seed", "5", "--only", "default",
+    ]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.out.contains("1 of 1"), "{ended:?}");
+    assert!(ended.out.contains("chosen by --seed 5"), "{ended:?}");
+    let ended = service.ask(&["verify", "--only", "defualt"]);
+    assert_eq!(ended.code, 2, "{ended:?}");
+    assert!(ended.err.contains("did you mean \"default\""), "{ended:?}");
+}
