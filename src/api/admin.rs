@@ -8,8 +8,9 @@ use super::token::{Page, Tokens, request_hash};
 use super::{Api, RpcStatus};
 use crate::model::PopulationName;
 use crate::proto::{
-    CreateSnapshotRequest, CreateSnapshotResponse, ListPopulationsRequest, ListPopulationsResponse,
-    Population, VerifyRequest, VerifyResponse, admin_service_server::AdminService,
+    BackupRequest, CreateSnapshotRequest, CreateSnapshotResponse, ListPopulationsRequest,
+    ListPopulationsResponse, Population, VerifyRequest, VerifyResponse,
+    admin_service_server::AdminService,
 };
 
 #[tonic::async_trait]
@@ -27,6 +28,16 @@ impl AdminService for Api {
             bytes: snapshot.bytes,
             users: snapshot.users,
         }))
+    }
+
+    type BackupStream = super::backup::BackupStream;
+
+    async fn backup(
+        &self,
+        request: Request<BackupRequest>,
+    ) -> Result<Response<Self::BackupStream>, RpcStatus> {
+        let stream = super::backup::backup(self, Deadline::of(&request)).await?;
+        Ok(Response::new(stream))
     }
 
     async fn verify(

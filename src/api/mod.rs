@@ -8,6 +8,7 @@
 
 mod admin;
 mod analysis;
+mod backup;
 pub(crate) mod convert;
 mod deadline;
 mod error;

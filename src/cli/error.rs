@@ -27,6 +27,9 @@ pub(super) enum CliError {
     /// The service answered with an error.
     #[error("{}", explain(.0))]
     Refused(Box<Status>),
+    /// What a command is about is damaged.
+    #[error("{0}")]
+    Damaged(String),
     /// Nobody reads the answer any more, as in `headcount members .. | head`.
     #[error("standard output was closed")]
     Unread,
@@ -51,6 +54,7 @@ impl CliError {
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::Unread => 0,
+            Self::Damaged(_) => 1,
             Self::Input(_) => 2,
             Self::Unreachable { .. } | Self::Broken { .. } => 3,
             Self::Refused(status) => match status.code() {

@@ -6,6 +6,7 @@
 
 mod admin;
 mod analysis;
+mod backup;
 mod client;
 mod demo;
 mod error;
@@ -97,6 +98,16 @@ enum Command {
     Schema(schema::SchemaCommand),
     /// Write a snapshot to disk.
     Snapshot,
+    /// Make a folder of everything as it is now, from which a store can be restored.
+    ///
+    /// The folder is a data folder of its own, checked whole. It also holds the users who are
+    /// erased later: restoring it brings them back, so that they have to be erased again.
+    Backup(backup::BackupArgs),
+    /// Make a data folder of a backup.
+    ///
+    /// Users who were erased after the backup was made are there again and have to be erased
+    /// again. Nothing is restored over a folder that holds anything.
+    Restore(backup::RestoreArgs),
     /// Check the index of the service, or a data folder.
     Verify(verify::VerifyArgs),
     /// List the populations.
@@ -155,6 +166,8 @@ async fn run(cli: Cli, output: Output) -> Result<u8, CliError> {
             schema::schema(Client::connect(&global).await?, command, output).await
         }
         Command::Snapshot => admin::snapshot(Client::connect(&global).await?, output).await,
+        Command::Backup(args) => backup::backup(&global, args, output).await,
+        Command::Restore(args) => backup::restore(args, output).await,
         Command::Verify(args) => verify::verify(&global, args, output).await,
         Command::Populations => admin::populations(Client::connect(&global).await?, output).await,
         Command::Health(args) => admin::health(Client::connect(&global).await?, args, output).await,

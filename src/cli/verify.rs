@@ -156,7 +156,7 @@ pub(super) async fn folder(data: &Path) -> Result<Verification, CliError> {
         engine::verify(&disk, &data)
     })
     .await?
-    .map_err(|error| CliError::Input(error.to_string()))
+    .map_err(CliError::from)
 }
 
 /// Runs work that takes its time on a thread of its own.

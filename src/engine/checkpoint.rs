@@ -4,14 +4,15 @@
 //! Invariant: the log is trimmed only after both snapshots are durable, and never beyond the older
 //! one: if the newest is ever damaged, the one before and the log after it hold everything.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use super::backup::Backup;
 use super::commit::{Captured, Counters, Task};
 use super::state::State;
-use super::{Announcer, SnapshotAnswer};
+use super::{Announcer, Answer};
 use crate::clock::Clock;
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::model::{PopulationName, Reason, Revision, Span, StoreLimits, Timestamp};
@@ -76,7 +77,8 @@ impl SnapshotError {
 /// What the thread can be asked.
 #[derive(Debug)]
 pub(super) enum Request {
-    Snapshot(SnapshotAnswer),
+    Snapshot(Answer<SnapshotInfo>),
+    Backup(Answer<Backup>),
     Stop,
 }
 
@@ -96,6 +98,8 @@ pub(super) struct Checkpointer {
     pub(super) snapshots: Snapshots,
     /// The newest snapshot, from which unchanged sections are shared.
     pub(super) newest: Option<(SnapshotReader, SnapshotInfo)>,
+    /// Snapshots that backups read, for as long as these exist.
+    pub(super) pinned: Vec<(Revision, Weak<()>)>,
     pub(super) trimmer: LogTrimmer,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) schedule: Schedule,
@@ -113,6 +117,7 @@ impl Checkpointer {
         loop {
             match self.requests.recv_timeout(TICK) {
                 Ok(Request::Snapshot(answer)) => answer.send(self.snapshot()),
+                Ok(Request::Backup(answer)) => answer.send(self.backup()),
                 Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {
                     let now = self.clock.now();
@@ -177,6 +182,15 @@ impl Checkpointer {
                 cause: error.to_string(),
             });
         }
+    }
+
+    fn backup(&mut self) -> Result<Backup, SnapshotError> {
+        self.snapshot()?;
+        // There is one since then.
+        let (reader, info) = self.newest.clone().ok_or(SnapshotError::Stopping)?;
+        let pin = Arc::new(());
+        self.pinned.push((info.revision, Arc::downgrade(&pin)));
+        Ok(Backup::new(info, reader, pin))
     }
 
     fn snapshot(&mut self) -> Result<SnapshotInfo, SnapshotError> {
@@ -256,7 +270,9 @@ impl Checkpointer {
     }
 
     fn trim(&mut self) -> Result<(), DiskError> {
-        self.snapshots.keep_newest(KEPT)?;
+        self.pinned.retain(|(_, pin)| pin.strong_count() > 0);
+        let pinned: Vec<Revision> = self.pinned.iter().map(|(revision, _)| *revision).collect();
+        self.snapshots.keep_newest(KEPT, &pinned)?;
         match self.snapshots.revisions() {
             // With a single snapshot, the whole log is what there is to fall back to.
             [older, .., _] => self.trimmer.trim(*older),

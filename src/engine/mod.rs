@@ -6,6 +6,7 @@
 //! behind it end with [`Engine::shutdown`], or when the last handle is dropped. Channels of tokio
 //! stop in this file: below it are plain functions on named threads.
 
+mod backup;
 mod checkpoint;
 mod commit;
 mod pool;
@@ -30,6 +31,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use backup::{Backup, BackupError, BackupFile, copy, publish};
 pub use checkpoint::{SnapshotError, SnapshotInfo};
 pub use commit::{CommitError, Committed};
 pub use pool::{PoolError, QueryFailed};
@@ -176,10 +178,10 @@ impl Future for Submitted {
 
 /// Takes the answer to one request for a snapshot.
 #[derive(Debug)]
-struct SnapshotAnswer(oneshot::Sender<Result<SnapshotInfo, SnapshotError>>);
+struct Answer<T>(oneshot::Sender<Result<T, SnapshotError>>);
 
-impl SnapshotAnswer {
-    fn send(self, outcome: Result<SnapshotInfo, SnapshotError>) {
+impl<T> Answer<T> {
+    fn send(self, outcome: Result<T, SnapshotError>) {
         // Whoever asked may have gone.
         let _ = self.0.send(outcome);
     }
@@ -249,6 +251,7 @@ impl Engine {
             commits: commits.clone(),
             snapshots: recovered.snapshots,
             newest: recovered.newest,
+            pinned: Vec::new(),
             trimmer: recovered.log.trimmer(),
             lacks_spare: false,
             clock: Arc::clone(&clock),
@@ -383,10 +386,25 @@ impl Engine {
     /// [`SnapshotError`] says why there is none.
     pub async fn snapshot(&self) -> Result<SnapshotInfo, SnapshotError> {
         let (answer, outcome) = oneshot::channel();
-        let mut request = Request::Snapshot(SnapshotAnswer(answer));
+        self.ask(Request::Snapshot(Answer(answer))).await?;
+        outcome.await.unwrap_or(Err(SnapshotError::Stopping))
+    }
+
+    /// Writes a snapshot while serving, unless the newest one holds everything, and keeps it for as
+    /// long as the backup exists.
+    ///
+    /// # Errors
+    /// [`SnapshotError`] says why there is none.
+    pub async fn backup(&self) -> Result<Backup, SnapshotError> {
+        let (answer, outcome) = oneshot::channel();
+        self.ask(Request::Backup(Answer(answer))).await?;
+        outcome.await.unwrap_or(Err(SnapshotError::Stopping))
+    }
+
+    async fn ask(&self, mut request: Request) -> Result<(), SnapshotError> {
         loop {
             match self.0.checkpoints.try_send(request) {
-                Ok(()) => return outcome.await.unwrap_or(Err(SnapshotError::Stopping)),
+                Ok(()) => return Ok(()),
                 Err(TrySendError::Disconnected(_)) => return Err(SnapshotError::Stopping),
                 // A snapshot takes a while, and few ask for one.
                 Err(TrySendError::Full(back)) => request = back,

@@ -1,5 +1,6 @@
 //! The engine from outside: what is acknowledged stays, on a real disk and on one that lies.
 
+mod backup;
 mod once;
 mod verify;
 

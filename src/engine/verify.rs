@@ -46,6 +46,17 @@ impl Verification {
     pub fn is_sound(&self) -> bool {
         self.start.is_ok() && self.files.iter().all(|file| file.faults.is_empty())
     }
+
+    /// The first of what is wrong; `None` if all is sound.
+    #[must_use]
+    pub fn first_fault(&self) -> Option<String> {
+        let fault = self.files.iter().find_map(|file| {
+            let fault = file.faults.first()?;
+            let (path, offset) = (file.path.display(), fault.offset);
+            Some(format!("{path} at byte {offset}: {}", fault.what))
+        });
+        fault.or_else(|| self.start.as_ref().err().map(ToString::to_string))
+    }
 }
 
 /// Checks a data folder as it is. Takes its lock meanwhile.
@@ -99,7 +110,7 @@ pub(super) fn examine(disk: &Arc<dyn Disk>, folder: &Path) -> Result<Survey, Sto
 }
 
 /// Starts on an overlay.
-fn start(disk: &Arc<dyn Disk>, folder: &Path) -> Result<Started, OpenError> {
+pub(super) fn start(disk: &Arc<dyn Disk>, folder: &Path) -> Result<Started, OpenError> {
     let overlay: Arc<dyn Disk> = Arc::new(OverlayDisk::new(Arc::clone(disk)));
     let data = DataFolder::open(&overlay, folder, super::new_store_id)?;
     let recovered = recover::recover(&overlay, &data, LogOptions::default())?;

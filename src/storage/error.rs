@@ -45,6 +45,30 @@ pub enum StorageError {
         /// The folder.
         folder: PathBuf,
     },
+    /// Something is where a folder was to be made.
+    #[error("{path} exists already; name a folder that does not exist, or an empty one")]
+    Exists {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A folder that was being made was left behind.
+    #[error("{path} was left by a copy that was broken off; remove it and try again")]
+    LeftOver {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A file of a backup has a name that none has.
+    #[error("{name:?} is no file of a backup")]
+    BadName {
+        /// The name.
+        name: String,
+    },
+    /// A file did not arrive whole.
+    #[error("{name} did not arrive as it was sent; try again")]
+    Incomplete {
+        /// The name.
+        name: String,
+    },
     /// The folder holds a log or snapshots, but the file that says which store they belong to is
     /// missing.
     #[error(

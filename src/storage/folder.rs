@@ -166,12 +166,23 @@ fn create_folders(disk: &dyn Disk, path: &Path) -> Result<(), StorageError> {
     }
 }
 
-fn create_identity(disk: &dyn Disk, folder: &Path, store_id: u64) -> Result<(), StorageError> {
+/// The bytes that say which store a folder is of.
+#[must_use]
+pub fn identity(store_id: u64) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(IDENTITY_BYTES);
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&VERSION.to_le_bytes());
     bytes.extend_from_slice(&store_id.to_le_bytes());
     bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
+    bytes
+}
+
+pub(super) fn create_identity(
+    disk: &dyn Disk,
+    folder: &Path,
+    store_id: u64,
+) -> Result<(), StorageError> {
+    let bytes = identity(store_id);
     let temp = folder.join(IDENTITY_TEMP);
     if disk.kind(&temp)?.is_some() {
         disk.remove_file(&temp)?;

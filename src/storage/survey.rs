@@ -108,6 +108,10 @@ impl Fault {
             | StorageError::NotAFolder { .. }
             | StorageError::NotOurs { .. }
             | StorageError::NoData { .. }
+            | StorageError::Exists { .. }
+            | StorageError::LeftOver { .. }
+            | StorageError::BadName { .. }
+            | StorageError::Incomplete { .. }
             | StorageError::IdentityMissing { .. }
             | StorageError::UnknownFile { .. }
             | StorageError::LogGap { .. }) => Err(other),

@@ -6,6 +6,7 @@
 )]
 
 mod analysis;
+mod backup;
 mod demo;
 mod endings;
 mod import;

@@ -26,6 +26,11 @@ pub(super) fn file_name(first: Revision) -> String {
     format!("{:0DIGITS$}{SUFFIX}", first.number())
 }
 
+/// Whether a file of the log can have this name.
+pub(in crate::storage) fn is_file_name(name: &str) -> bool {
+    revision_of(name).is_some()
+}
+
 pub(super) fn revision_of(name: &str) -> Option<Revision> {
     let digits = name.strip_suffix(SUFFIX)?;
     let all_digits = digits.len() == DIGITS && digits.bytes().all(|b| b.is_ascii_digit());

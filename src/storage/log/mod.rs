@@ -13,11 +13,30 @@ mod survey;
 mod tests;
 mod writer;
 
+use super::frame::{self, FileHeader, Salt};
+use crate::model::Revision;
+
 pub use files::LogTrimmer;
+pub(super) use files::is_file_name;
 pub use reader::{Batch, LogReader, TornTail};
 pub(super) use survey::LogSurvey;
 pub use survey::{LogFile, Stretch};
 pub use writer::{AppendError, LogWriter};
+
+/// The name and the bytes of the first file of a log that begins at a revision, and was closed
+/// there.
+#[must_use]
+pub fn log_start(store_id: u64, first: Revision) -> (String, Vec<u8>) {
+    let salt = Salt::random();
+    let header = FileHeader {
+        store_id,
+        first,
+        salt,
+    };
+    let mut bytes = header.encode();
+    frame::encode_closed(&mut bytes, salt, first);
+    (files::file_name(first), bytes)
+}
 
 /// How a log is kept.
 #[derive(Clone, Copy, Debug)]

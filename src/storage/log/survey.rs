@@ -46,6 +46,13 @@ impl LogFile {
     pub const fn store_id(&self) -> Option<u64> {
         self.store_id
     }
+
+    /// Where the last frame ends, in bytes from 0.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        let last = self.stretches.last();
+        last.map_or(FILE_HEADER as u64, |last| last.end)
+    }
 }
 
 /// Looks at a log.

@@ -22,6 +22,11 @@ pub use reader::SnapshotReader;
 pub(super) use survey::survey;
 pub use writer::SnapshotWriter;
 
+/// Whether a snapshot can have a folder of this name.
+pub(super) fn is_folder_name(name: &str) -> bool {
+    revision_of(name).is_some()
+}
+
 use super::disk::{Disk, DiskError, EntryKind};
 use super::error::StorageError;
 use super::folder::{DataFolder, unused_path};
@@ -165,13 +170,15 @@ impl Snapshots {
         Ok(to)
     }
 
-    /// Removes all but the newest `count` snapshots.
+    /// Removes all but the newest `count` snapshots and those that are in use.
     ///
     /// # Errors
     /// If the disk fails; the newest are whole all the same.
-    pub fn keep_newest(&mut self, count: usize) -> Result<(), DiskError> {
-        while self.revisions.len() > count {
-            let oldest = self.revisions.remove(0);
+    pub fn keep_newest(&mut self, count: usize, in_use: &[Revision]) -> Result<(), DiskError> {
+        let old = self.revisions.len().saturating_sub(count);
+        let old: Vec<Revision> = self.revisions.iter().take(old).copied().collect();
+        for oldest in old.into_iter().filter(|old| !in_use.contains(old)) {
+            self.revisions.retain(|&other| other != oldest);
             let path = self.folder.join(folder_name(oldest));
             let removed = self
                 .folder

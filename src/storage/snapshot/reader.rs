@@ -88,6 +88,32 @@ impl SnapshotReader {
         &self.path
     }
 
+    /// The name of its folder.
+    #[must_use]
+    pub fn folder_name(&self) -> String {
+        super::folder_name(self.manifest.revision)
+    }
+
+    /// The name of the manifest's file, and its bytes.
+    #[must_use]
+    pub fn manifest_file(&self) -> (&'static str, Vec<u8>) {
+        (manifest::FILE, self.manifest.encode())
+    }
+
+    /// Fills the buffer with bytes of a section's file, unchecked.
+    ///
+    /// # Errors
+    /// If the file ends before, or the disk fails.
+    pub fn read_at(
+        &self,
+        section: &str,
+        offset: u64,
+        buffer: &mut [u8],
+    ) -> Result<(), StorageError> {
+        let file = self.disk.open_to_read(&self.path.join(section))?;
+        Ok(file.read_at(offset, buffer)?)
+    }
+
     /// Reads a section; `None` if the snapshot has no section of the name.
     ///
     /// # Errors

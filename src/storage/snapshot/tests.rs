@@ -49,7 +49,7 @@ fn write(snapshots: &mut Snapshots, revision: u64) -> Result<(), DiskError> {
         }
     }
     snapshots.finish(writer)?;
-    snapshots.keep_newest(2)
+    snapshots.keep_newest(2, &[])
 }
 
 fn read(snapshots: &Snapshots, revision: Revision) -> Result<Sections, StorageError> {
