@@ -13,6 +13,7 @@ mod error;
 mod import;
 mod output;
 mod query;
+mod repair;
 mod schema;
 mod serve;
 mod user;
@@ -108,6 +109,11 @@ enum Command {
     /// Users who were erased after the backup was made are there again and have to be erased
     /// again. Nothing is restored over a folder that holds anything.
     Restore(backup::RestoreArgs),
+    /// Set aside what keeps a data folder from being opened.
+    ///
+    /// A snapshot that is damaged, a file that is none of Headcount's, what of the log can't be used:
+    /// all is moved into set-aside/, nothing is deleted. Look with --dry-run first.
+    Repair(repair::RepairArgs),
     /// Check the index of the service, or a data folder.
     Verify(verify::VerifyArgs),
     /// List the populations.
@@ -168,6 +174,7 @@ async fn run(cli: Cli, output: Output) -> Result<u8, CliError> {
         Command::Snapshot => admin::snapshot(Client::connect(&global).await?, output).await,
         Command::Backup(args) => backup::backup(&global, args, output).await,
         Command::Restore(args) => backup::restore(args, output).await,
+        Command::Repair(args) => repair::repair(args, output).await,
         Command::Verify(args) => verify::verify(&global, args, output).await,
         Command::Populations => admin::populations(Client::connect(&global).await?, output).await,
         Command::Health(args) => admin::health(Client::connect(&global).await?, args, output).await,

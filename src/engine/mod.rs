@@ -13,6 +13,7 @@ mod pool;
 pub mod record;
 mod recover;
 mod registry;
+mod repair;
 mod state;
 #[cfg(all(test, feature = "testing"))]
 mod tests;
@@ -36,6 +37,7 @@ pub use checkpoint::{SnapshotError, SnapshotInfo};
 pub use commit::{CommitError, Committed};
 pub use pool::{PoolError, QueryFailed};
 pub use recover::{OpenError, SnapshotFault};
+pub use repair::{Loss, Repair, RepairError, RepairStep, plan_repair, repair};
 pub use state::State;
 pub use verify::{Started, Verification, verify};
 

@@ -2,6 +2,7 @@
 
 mod backup;
 mod once;
+mod repair;
 mod verify;
 
 use std::sync::Arc;

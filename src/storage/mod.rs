@@ -13,6 +13,7 @@ mod frame;
 mod log;
 mod new_folder;
 mod overlay;
+mod repair;
 mod snapshot;
 mod survey;
 
@@ -27,6 +28,7 @@ pub use log::{
 };
 pub use new_folder::{NewFile, NewFolder};
 pub use overlay::OverlayDisk;
+pub use repair::{keep_stretches, set_aside, start_log, write_identity};
 pub use snapshot::{Manifest, Section, SnapshotReader, SnapshotWriter, Snapshots};
 pub use survey::{
     Fault, FaultKind, Holds, Survey, SurveyedFile, SurveyedSnapshot, lock_as_it_is, survey,

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::service::{Service, customers, run};
 
+const LOG: &str = "00000000000000000001.log";
+
 /// Every file below a folder, with its bytes.
 pub(crate) fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
@@ -110,4 +112,63 @@ fn a_service_compares_its_index_with_a_scan() {
     let ended = service.ask(&["verify", "--only", "defualt"]);
     assert_eq!(ended.code, 2, "{ended:?}");
     assert!(ended.err.contains("did you mean \"default\""), "{ended:?}");
+}
+
+#[test]
+fn a_damaged_folder_is_repaired_only_as_far_as_was_agreed() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let service = Service::start(&data);
+    import_customers(&service);
+    assert_eq!(service.ask(&["snapshot"]).code, 0);
+    for number in 1..=9 {
+        let user = format!("customer-000{number}");
+        assert_eq!(service.ask(&["user", "delete", &user]).code, 0);
+    }
+    assert_eq!(service.terminate(), 0);
+    let repair =
+        |arguments: &[&str]| run(&[&["repair", "--data", text(&data)], arguments].concat());
+    let sound = repair(&["--dry-run"]);
+    assert_eq!(sound.code, 0, "{sound:?}");
+    assert!(sound.out.contains("nothing to repair"), "{sound:?}");
+    assert_eq!(repair(&[]).code, 2);
+
+    // One of the deletions, with others behind it; and a file that somebody left here.
+    let mut logs = files(&data)
+        .into_iter()
+        .filter(|(path, _)| path.ends_with(LOG));
+    let (log, mut bytes) = logs.next_back().unwrap();
+    let place = bytes
+        .windows(13)
+        .position(|bytes| bytes == b"customer-0005")
+        .unwrap();
+    let last = bytes
+        .windows(13)
+        .rposition(|bytes| bytes == b"customer-0005")
+        .unwrap();
+    assert!(place < last);
+    bytes[last] ^= 1;
+    std::fs::write(&log, bytes).unwrap();
+    std::fs::write(data.join("log/notes.txt"), "mine").unwrap();
+    let before = files(&data);
+    let planned = repair(&["--dry-run"]);
+    assert_eq!(planned.code, 0, "{planned:?}");
+    assert!(planned.out.contains("lost: the revisions"), "{planned:?}");
+    let refused = repair(&["--apply"]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.err.contains("--accept-loss"), "{refused:?}");
+    assert!(files(&data) == before, "something was changed");
+
+    let done = repair(&["--apply", "--accept-loss"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    let aside = std::fs::read(data.join("set-aside").join(LOG)).unwrap();
+    assert!(aside == before[&log], "the damaged file is not kept");
+    assert_eq!(
+        std::fs::read(data.join("set-aside/notes.txt")).unwrap(),
+        b"mine"
+    );
+    assert_eq!(run(&["verify", "--data", text(&data)]).code, 0);
+    let service = Service::start(&data);
+    // The deletions before the damaged one.
+    assert_eq!(service.count("churn IS NOT NULL"), 7_043 - 4);
 }

@@ -20,9 +20,9 @@ const SPARE: &str = "spare-";
 /// A file that is to become the spare one.
 const SPARE_TEMP: &str = "spare.tmp";
 /// A file that is to become part of the log.
-pub(super) const NEW_TEMP: &str = "new.tmp";
+pub(in crate::storage) const NEW_TEMP: &str = "new.tmp";
 
-pub(super) fn file_name(first: Revision) -> String {
+pub(in crate::storage) fn file_name(first: Revision) -> String {
     format!("{:0DIGITS$}{SUFFIX}", first.number())
 }
 

@@ -17,7 +17,7 @@ use super::frame::{self, FileHeader, Salt};
 use crate::model::Revision;
 
 pub use files::LogTrimmer;
-pub(super) use files::is_file_name;
+pub(super) use files::{NEW_TEMP, file_name, is_file_name};
 pub use reader::{Batch, LogReader, TornTail};
 pub(super) use survey::LogSurvey;
 pub use survey::{LogFile, Stretch};
@@ -35,7 +35,7 @@ pub fn log_start(store_id: u64, first: Revision) -> (String, Vec<u8>) {
     };
     let mut bytes = header.encode();
     frame::encode_closed(&mut bytes, salt, first);
-    (files::file_name(first), bytes)
+    (file_name(first), bytes)
 }
 
 /// How a log is kept.
