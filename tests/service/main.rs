@@ -2,6 +2,7 @@
 //! folder that goes when the test ends.
 
 mod analysis;
+mod backup;
 mod bad_input;
 mod catalog;
 mod harness;
