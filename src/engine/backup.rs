@@ -171,6 +171,7 @@ fn copy_files(
     let snapshots = snapshots.map(|file| (file, file.bytes));
     // Without the zeros for later, and what a crash left of the last write.
     let log = survey.log.iter().map(|log| (&log.file, log.end()));
+    let newest_log = survey.log.last().map(|log| &log.file.path);
     let identity = (&survey.identity, survey.identity.bytes);
     for (file, length) in snapshots.chain(log).chain([identity]) {
         let inside = file.path.strip_prefix(from).unwrap_or(&file.path);
@@ -190,7 +191,14 @@ fn copy_files(
             target.write(piece)?;
             offset += piece.len() as u64;
         }
-        target.finish(length, hasher.finish())?;
+        if newest_log == Some(&file.path) {
+            let rest = storage::COPIED_LOG_BYTES.saturating_sub(length);
+            let zeros = vec![0; usize::try_from(rest).unwrap_or(0)];
+            hasher.update(&zeros);
+            target.write(&zeros)?;
+            offset += rest;
+        }
+        target.finish(offset, hasher.finish())?;
     }
     Ok(())
 }

@@ -72,14 +72,16 @@ pub enum StorageError {
     /// The folder holds a log or snapshots, but the file that says which store they belong to is
     /// missing.
     #[error(
-        "{file} is missing though there is data beside it; put it back from a backup of the data folder"
+        "{file} is missing though there is data beside it; put it back from a backup, or see what `headcount repair --dry-run` would do"
     )]
     IdentityMissing {
         /// The file.
         file: PathBuf,
     },
     /// A name that has no business where it is.
-    #[error("{path} is not one of Headcount's files; move it out of the data folder")]
+    #[error(
+        "{path} is not one of Headcount's files; move it out of the data folder, or let `headcount repair` do it"
+    )]
     UnknownFile {
         /// The path.
         path: PathBuf,
@@ -117,7 +119,7 @@ pub enum StorageError {
         file: PathBuf,
     },
     /// A stretch of the log is missing.
-    #[error("the log in {folder} lacks the revisions from {from} to {to}; put the missing files back, from a backup if need be", from = from.number(), to = to.number())]
+    #[error("the log in {folder} lacks the revisions from {from} to {to}; put the missing files back, from a backup if need be, or see what `headcount repair --dry-run` would do", from = from.number(), to = to.number())]
     LogGap {
         /// The folder of the log.
         folder: PathBuf,
@@ -140,7 +142,9 @@ pub enum WayOut {
 impl std::fmt::Display for WayOut {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::RestoreFile => "put the file back from a backup of the data folder",
+            Self::RestoreFile => {
+                "put the file back from a backup, or see what `headcount repair --dry-run` would do"
+            }
             Self::EarlierSnapshot => {
                 "move the snapshot's folder away to start from the one before and a longer log"
             }

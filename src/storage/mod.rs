@@ -23,8 +23,8 @@ pub use disk::{
 pub use error::{StorageError, WayOut};
 pub use folder::{DataFolder, identity};
 pub use log::{
-    AppendError, Batch, LogFile, LogOptions, LogReader, LogTrimmer, LogWriter, Stretch, TornTail,
-    log_start,
+    AppendError, Batch, COPIED_LOG_BYTES, LogFile, LogOptions, LogReader, LogTrimmer, LogWriter,
+    Stretch, TornTail, log_start,
 };
 pub use new_folder::{NewFile, NewFolder};
 pub use overlay::OverlayDisk;

@@ -184,3 +184,22 @@ async fn a_crash_at_every_operation_leaves_a_whole_copy_or_none() {
     assert!(whole > 0 && none > 10, "{whole} {none}");
     assert_eq!(storage::checksum(b"123456789"), 0xcbf4_3926);
 }
+
+#[tokio::test]
+async fn the_first_write_after_a_restore_needs_no_space() {
+    let disk = LyingDisk::new();
+    let engine = open_on(&disk).unwrap();
+    engine.commit(set("u", "n", 1)).await.unwrap();
+    let backup = engine.backup().await.unwrap();
+    receive(&disk, &backup, "/backup").unwrap();
+    let dyn_disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    copy(&dyn_disk, Path::new("/backup"), Path::new("/restored")).unwrap();
+    for folder in ["/backup", "/restored"] {
+        let restored = open_at(&disk, folder);
+        disk.set_capacity(Some(disk.used()));
+        restored.commit(set("u", "n", 2)).await.unwrap();
+        assert_eq!(value(&restored, "u", "n"), Some(Value::Int64(2)));
+        disk.set_capacity(None);
+        restored.shutdown().await;
+    }
+}

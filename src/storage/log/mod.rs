@@ -23,6 +23,10 @@ pub(super) use survey::LogSurvey;
 pub use survey::{LogFile, Stretch};
 pub use writer::{AppendError, LogWriter};
 
+/// How large the newest file of a copied log is made at least, so that the first write after finds
+/// its space: the next one goes into a file of the full size.
+pub const COPIED_LOG_BYTES: u64 = 1 << 16;
+
 /// The name and the bytes of the first file of a log that begins at a revision, and was closed
 /// there.
 #[must_use]
@@ -35,6 +39,12 @@ pub fn log_start(store_id: u64, first: Revision) -> (String, Vec<u8>) {
     };
     let mut bytes = header.encode();
     frame::encode_closed(&mut bytes, salt, first);
+    bytes.resize(
+        usize::try_from(COPIED_LOG_BYTES)
+            .unwrap_or(0)
+            .max(bytes.len()),
+        0,
+    );
     (file_name(first), bytes)
 }
 
