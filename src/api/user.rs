@@ -67,6 +67,7 @@ impl UserService for Api {
                     erase_time: Some(convert::timestamp_message(self.engine.now())),
                     existed: false,
                     replayed: false,
+                    erased_from_disk_by: None,
                 }));
             }
             Err(error) => return Err(error.into()),
@@ -99,6 +100,7 @@ impl UserService for Api {
             erase_time: Some(convert::timestamp_message(self.engine.now())),
             existed,
             replayed: committed.replayed,
+            erased_from_disk_by: self.engine.erased_by().map(convert::timestamp_message),
         }))
     }
 }

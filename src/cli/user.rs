@@ -68,13 +68,15 @@ pub(super) async fn user(
             };
             let answer = client.users().delete_user(request).await?.into_inner();
             let time = answer.erase_time.as_ref().map(value::timestamp_text);
+            let gone_by = answer.erased_from_disk_by.as_ref();
+            let gone_by = gone_by.map(value::timestamp_text);
             output.answer(
                 || {
                     let user = printable(&user_id);
-                    if answer.existed {
-                        format!("erased {user}")
-                    } else {
-                        format!("there was no user {user}")
+                    match &gone_by {
+                        _ if !answer.existed => format!("there was no user {user}"),
+                        Some(time) => format!("erased {user}, off the disk by {time}"),
+                        None => format!("erased {user}"),
                     }
                 },
                 || {
@@ -82,6 +84,7 @@ pub(super) async fn user(
                         "user_id": user_id,
                         "existed": answer.existed,
                         "erase_time": time,
+                        "erased_from_disk_by": gone_by,
                         "revision": answer.revision,
                     })
                 },

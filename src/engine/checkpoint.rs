@@ -2,7 +2,9 @@
 //! what the older of the two snapshots kept still needs.
 //!
 //! Invariant: the log is trimmed only after both snapshots are durable, and never beyond the older
-//! one: if the newest is ever damaged, the one before and the log after it hold everything.
+//! one: if the newest is ever damaged, the one before and the log after it hold everything. Only
+//! where a user was erased, and nothing was written after the newest snapshot for as long as the
+//! schedule says, all that is older than it goes: the erased must not stay because nobody writes.
 
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -149,7 +151,16 @@ impl Checkpointer {
             .schedule
             .interval
             .is_some_and(|interval| now >= since.saturating_add(interval));
-        log_bytes >= self.schedule.log_bytes || (is_late && log_bytes > 0)
+        log_bytes >= self.schedule.log_bytes
+            || (is_late && (log_bytes > 0 || self.has_erased_data()))
+    }
+
+    /// Whether there can be something on disk of a user who was erased.
+    fn has_erased_data(&self) -> bool {
+        let erased = Revision::new(self.counters.last_erasure.load(Ordering::Acquire));
+        let oldest = self.snapshots.revisions().first();
+        erased > Revision::ZERO
+            && (oldest.is_none_or(|oldest| *oldest < erased) || self.trimmer.begins() <= erased)
     }
 
     /// Makes a spare file for the log, so that the commit thread need not. Where there is space for
@@ -208,7 +219,13 @@ impl Checkpointer {
         if let Some((_, newest)) = &self.newest
             && newest.revision == captured.revision
         {
-            return Ok(*newest);
+            let newest = *newest;
+            drop(captured);
+            if self.has_erased_data() {
+                let removed = self.remove_older();
+                removed.inspect_err(|error| self.note(error))?;
+            }
+            return Ok(newest);
         }
         let revision = captured.revision;
         let outcome = self.write(&captured);
@@ -269,15 +286,28 @@ impl Checkpointer {
         Ok((reader, info))
     }
 
+    /// Removes all that is older than the newest snapshot, but for what a backup reads.
+    fn remove_older(&mut self) -> Result<(), DiskError> {
+        self.keep(1)?;
+        match self.snapshots.revisions() {
+            [oldest, ..] => self.trimmer.trim(*oldest),
+            [] => Ok(()),
+        }
+    }
+
     fn trim(&mut self) -> Result<(), DiskError> {
-        self.pinned.retain(|(_, pin)| pin.strong_count() > 0);
-        let pinned: Vec<Revision> = self.pinned.iter().map(|(revision, _)| *revision).collect();
-        self.snapshots.keep_newest(KEPT, &pinned)?;
+        self.keep(KEPT)?;
         match self.snapshots.revisions() {
             // With a single snapshot, the whole log is what there is to fall back to.
             [older, .., _] => self.trimmer.trim(*older),
             [] | [_] => Ok(()),
         }
+    }
+
+    fn keep(&mut self, count: usize) -> Result<(), DiskError> {
+        self.pinned.retain(|(_, pin)| pin.strong_count() > 0);
+        let pinned: Vec<Revision> = self.pinned.iter().map(|(revision, _)| *revision).collect();
+        self.snapshots.keep_newest(count, &pinned)
     }
 }
 

@@ -165,6 +165,8 @@ pub(super) struct Counters {
     pub(super) waiting_bytes: AtomicUsize,
     /// Bytes of the log that the newest snapshot does not hold.
     pub(super) log_bytes: AtomicU64,
+    /// The revision of the last erasure of a user, 0 if none is in the log.
+    pub(super) last_erasure: AtomicU64,
 }
 
 /// The state of the commit thread.
@@ -264,6 +266,10 @@ impl Committer {
         let mut outcomes = Vec::with_capacity(batch.len());
         for job in batch.drain(..) {
             let judged = self.registry.apply(revision, &job.command);
+            if is_erasure(&job.command) {
+                let number = revision.number();
+                self.counters.last_erasure.store(number, Ordering::Release);
+            }
             outcomes.push((job.answer, Committed::of(judged)));
             drop(job.waiting);
             last = revision;
@@ -314,7 +320,14 @@ impl Committer {
         }
     }
 
-    fn capture(&self, reply: &SyncSender<Captured>) {
+    fn capture(&mut self, reply: &SyncSender<Captured>) {
+        // So that what the snapshot holds can be trimmed from the log as a whole, which what was
+        // erased depends on. Where there is no space for it, the next snapshot does it.
+        if let Err(AppendError::Failed(error)) = self.log.rotate() {
+            self.announcer.become_(State::ReadOnly {
+                cause: error.to_string(),
+            });
+        }
         let last = self.log.next_revision().number() - 1;
         let populations = self.registry.all().into_iter();
         // Whoever asked may have gone; then nothing is captured.

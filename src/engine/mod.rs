@@ -100,6 +100,7 @@ struct Shared {
     pool: QueryPool,
     clock: Arc<dyn Clock>,
     store_id: u64,
+    snapshot_interval: Option<Span>,
     threads: Mutex<Option<Threads>>,
     stopped: watch::Sender<bool>,
 }
@@ -235,7 +236,8 @@ impl Engine {
         }
 
         let counters = Arc::new(Counters {
-            log_bytes: AtomicU64::new(recovered.log_bytes),
+            log_bytes: AtomicU64::new(recovered.replayed.log_bytes),
+            last_erasure: AtomicU64::new(recovered.replayed.last_erasure),
             ..Counters::default()
         });
         let registry = Arc::new(recovered.registry);
@@ -248,6 +250,7 @@ impl Engine {
         let store_id = data.store_id();
         let (commits, commit_queue) = mpsc::channel(WAITING_COMMANDS);
         let (checkpoints, requests) = sync_channel(16);
+        let snapshot_interval = options.snapshot_interval.and_then(span_of);
         let checkpointer = Checkpointer {
             requests,
             commits: commits.clone(),
@@ -258,7 +261,7 @@ impl Engine {
             lacks_spare: false,
             clock: Arc::clone(&clock),
             schedule: Schedule {
-                interval: options.snapshot_interval.and_then(span_of),
+                interval: snapshot_interval,
                 log_bytes: options.snapshot_log_bytes,
             },
             announcer: Arc::clone(&announcer),
@@ -281,6 +284,7 @@ impl Engine {
             pool,
             clock,
             store_id,
+            snapshot_interval,
             threads: Mutex::new(Some(Threads {
                 commit,
                 checkpoint,
@@ -382,7 +386,9 @@ impl Engine {
         self.0.pool.run(work).await
     }
 
-    /// Writes a snapshot while serving. Resolves when it is durable.
+    /// Writes a snapshot while serving. Resolves when it is durable. If nothing was written since the
+    /// newest one, that is the answer; and if anything was erased before it, all that is older is
+    /// removed. So two snapshots in a row remove what was erased from disk.
     ///
     /// # Errors
     /// [`SnapshotError`] says why there is none.
@@ -413,6 +419,15 @@ impl Engine {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// When what was erased just now will be gone from disk at the latest, if snapshots can be
+    /// written; `None` if they are not written by themselves. See [`Engine::snapshot`].
+    #[must_use]
+    pub fn erased_by(&self) -> Option<Timestamp> {
+        let interval = self.0.snapshot_interval?;
+        let twice = interval.micros().saturating_mul(2);
+        Some(self.now().saturating_add(Span::from_micros(twice).ok()?))
     }
 
     /// What the store can do at the moment.

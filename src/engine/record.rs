@@ -114,6 +114,12 @@ fn encode_action(encoder: &mut Encoder, action: &Action) {
     }
 }
 
+/// Whether the bytes of a command are those of an erasure, as far as their beginning tells.
+#[must_use]
+pub fn is_erasure(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[VERSION, ERASE])
+}
+
 /// Reads the bytes of a command.
 ///
 /// # Errors

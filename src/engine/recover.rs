@@ -103,8 +103,8 @@ pub(super) struct Recovered {
     pub(super) log: LogWriter,
     pub(super) snapshots: Snapshots,
     pub(super) newest: Option<(SnapshotReader, SnapshotInfo)>,
-    /// Bytes of records that the snapshot does not hold.
-    pub(super) log_bytes: u64,
+    /// What the log holds.
+    pub(super) replayed: Replayed,
 }
 
 /// Progress is reported this often.
@@ -191,7 +191,7 @@ pub(super) fn recover(
         }));
     }
 
-    let log_bytes = replay(&mut reader, &registry, base, &mut progress)?;
+    let replayed = replay(&mut reader, &registry, base, &mut progress)?;
     let last = Revision::new(reader.next_revision().number() - 1);
     let (log, torn) = reader.into_writer(newest_revision)?;
     if let Some(torn) = torn {
@@ -223,7 +223,7 @@ pub(super) fn recover(
         log,
         snapshots,
         newest,
-        log_bytes,
+        replayed,
     })
 }
 
@@ -287,19 +287,32 @@ pub(super) fn load(
     Ok((registry, info))
 }
 
-/// Applies the records after `base`. Returns how many bytes they have.
+/// What was found in the log.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Replayed {
+    /// Bytes of records that the snapshot does not hold.
+    pub(super) log_bytes: u64,
+    /// The revision of the last erasure of a user, those included that the snapshot holds; 0 if
+    /// there is none.
+    pub(super) last_erasure: u64,
+}
+
+/// Applies the records after `base`.
 fn replay(
     reader: &mut LogReader,
     registry: &Registry,
     base: Revision,
     progress: &mut Progress,
-) -> Result<u64, OpenError> {
-    let mut bytes = 0;
+) -> Result<Replayed, OpenError> {
+    let mut replayed = Replayed::default();
     while let Some(batch) = reader.next_batch()? {
         let mut revision = batch.first;
         for &payload in &batch.records {
+            if record::is_erasure(payload) {
+                replayed.last_erasure = revision.number();
+            }
             if revision > base {
-                bytes += payload.len() as u64;
+                replayed.log_bytes += payload.len() as u64;
                 let command = record::decode(payload).map_err(|error| OpenError::Record {
                     file: batch.file.clone(),
                     offset: batch.offset,
@@ -322,5 +335,5 @@ fn replay(
             tracing::info!(revision = revision.number() - 1, "replaying the log");
         }
     }
-    Ok(bytes)
+    Ok(replayed)
 }

@@ -166,7 +166,7 @@ fn contents(engine: &Engine) -> String {
 fn small() -> EngineOptions {
     EngineOptions {
         query_threads: 1,
-        log_file_bytes: 600,
+        log_file_bytes: 300,
         snapshot_interval: None,
         ..EngineOptions::new("/data")
     }

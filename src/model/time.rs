@@ -139,6 +139,12 @@ impl Span {
     pub const ZERO: Self = Self(0);
     const MAX_MICROS: i64 = 3_652_500 * 86_400_000_000;
 
+    /// The span of so many hours.
+    #[must_use]
+    pub const fn hours(hours: u16) -> Self {
+        Self(hours as i64 * 3_600_000_000)
+    }
+
     /// The span of so many microseconds.
     ///
     /// # Errors

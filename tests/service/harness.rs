@@ -61,8 +61,16 @@ impl Service {
 
     /// Serves what is in a folder of a disk.
     pub(crate) async fn start_on(disk: &Arc<dyn Disk>, data: &Path, config: ServerConfig) -> Self {
+        Self::start_engine(disk, EngineOptions::new(data), config).await
+    }
+
+    /// Serves what is in a folder of a disk, with options of the engine.
+    pub(crate) async fn start_engine(
+        disk: &Arc<dyn Disk>,
+        mut options: EngineOptions,
+        config: ServerConfig,
+    ) -> Self {
         let clock = Arc::new(ManualClock::new(NOW.parse().unwrap()));
-        let mut options = EngineOptions::new(data);
         options.query_threads = 1;
         let engine = Engine::open_on(disk, &options, clock.clone()).unwrap();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();

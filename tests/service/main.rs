@@ -5,6 +5,7 @@ mod analysis;
 mod backup;
 mod bad_input;
 mod catalog;
+mod erasure;
 mod harness;
 mod ingest;
 mod members;

@@ -208,6 +208,13 @@ impl LogTrimmer {
         }
     }
 
+    /// The first revision that the log holds.
+    #[must_use]
+    pub fn begins(&self) -> Revision {
+        let state = self.0.state();
+        state.firsts.front().copied().unwrap_or_default()
+    }
+
     /// Makes a spare file if there is none, so that the writer need not wait for one.
     ///
     /// # Errors

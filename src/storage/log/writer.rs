@@ -174,6 +174,25 @@ impl LogWriter {
         }
     }
 
+    /// Goes on in another file, so that what was written so far can be trimmed as a whole. Does
+    /// nothing if nothing was written to this one.
+    ///
+    /// # Errors
+    /// See [`AppendError`]. On a full disk the log goes on in this file.
+    pub fn rotate(&mut self) -> Result<(), AppendError> {
+        if let Some(error) = &self.failed {
+            return Err(AppendError::Failed(error.clone()));
+        }
+        if self.first == self.next {
+            return Ok(());
+        }
+        let begun = self.begin_file(0);
+        if let Err(AppendError::Failed(error)) = &begun {
+            self.failed = Some(error.clone());
+        }
+        begun
+    }
+
     /// Records that everything before was durable, so that the next start takes nothing at the end
     /// for the remains of a crash. Does nothing after a failure.
     ///
@@ -188,29 +207,35 @@ impl LogWriter {
         self.write_buffer(self.capacity)
     }
 
+    /// Begins a file for a frame of so many bytes.
+    fn begin_file(&mut self, length: u64) -> Result<(), AppendError> {
+        let header = FileHeader {
+            store_id: self.store_id,
+            first: self.next,
+            salt: self.salt,
+        };
+        let bytes = FILE_HEADER as u64 + length;
+        let file = self.files.start_file(self.next, &header.encode(), bytes);
+        self.file = file.map_err(|error| {
+            if error.is_full() {
+                AppendError::Full(error)
+            } else {
+                AppendError::Failed(error)
+            }
+        })?;
+        self.first = self.next;
+        self.offset = FILE_HEADER as u64;
+        self.capacity = bytes.max(self.files.file_bytes);
+        Ok(())
+    }
+
     /// Writes the buffer to the file, unless it would reach beyond `end`: then to another one.
     fn write_buffer(&mut self, end: u64) -> Result<(), AppendError> {
         let length = self.buffer.len() as u64;
         // A file without records is never left behind, however large the frame: the next file
         // would have the same name.
         if self.offset + length > end && self.first < self.next {
-            let header = FileHeader {
-                store_id: self.store_id,
-                first: self.next,
-                salt: self.salt,
-            };
-            let bytes = FILE_HEADER as u64 + length;
-            let file = self.files.start_file(self.next, &header.encode(), bytes);
-            self.file = file.map_err(|error| {
-                if error.is_full() {
-                    AppendError::Full(error)
-                } else {
-                    AppendError::Failed(error)
-                }
-            })?;
-            self.first = self.next;
-            self.offset = FILE_HEADER as u64;
-            self.capacity = bytes.max(self.files.file_bytes);
+            self.begin_file(length)?;
         }
         let written = self.file.write_at(self.offset, &self.buffer);
         // Space that the file has was given to it before, so that even a full disk is a failure.

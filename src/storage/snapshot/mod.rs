@@ -187,6 +187,8 @@ impl Snapshots {
             self.disk.rename(&path, &removed)?;
             self.disk.sync_folder(&self.folder)?;
             remove_with_files(self.disk.as_ref(), &removed)?;
+            // What was erased must not come back with a power failure.
+            self.disk.sync_folder(&self.folder)?;
         }
         Ok(())
     }
@@ -197,5 +199,6 @@ fn remove_with_files(disk: &dyn Disk, folder: &Path) -> Result<(), DiskError> {
     for entry in disk.list(folder)? {
         disk.remove_file(&folder.join(entry.name))?;
     }
+    disk.sync_folder(folder)?;
     disk.remove_folder(folder)
 }
