@@ -22,7 +22,8 @@ pub(super) struct Cell<T> {
     captured_in: AtomicU64,
     /// What the writer encoded for a capture that has not come here yet, and for which: a writer
     /// can be about to encode for a capture that ends meanwhile, and that must not be taken for
-    /// the value at the beginning of a later one.
+    /// the value at the beginning of a later one. Held by whoever encodes: if the writer waited for
+    /// the capture at the lock of the value instead, readers would wait behind the writer.
     set_aside: Mutex<SetAside>,
 }
 
@@ -93,10 +94,11 @@ impl<T> Cell<T> {
         encode: impl FnOnce(&T) -> Vec<u8>,
     ) -> Writing<'_, T> {
         if epoch > self.captured_in.load(Ordering::Acquire) {
-            // Readers go on while this takes its time; there is no second writer to fear.
-            let reading = self.value.read().unwrap_or_else(PoisonError::into_inner);
+            let mut set_aside = self.set_aside();
             if epoch > self.captured_in.load(Ordering::Acquire) {
-                *self.set_aside() = Some((epoch, encode(&reading.value)));
+                // Readers go on while this takes its time; there is no second writer to fear.
+                let reading = self.value.read().unwrap_or_else(PoisonError::into_inner);
+                *set_aside = Some((epoch, encode(&reading.value)));
                 self.captured_in.store(epoch, Ordering::Release);
             }
         }
@@ -113,14 +115,17 @@ impl<T> Cell<T> {
         unchanged_since: Option<Revision>,
         encode: impl FnOnce(&T) -> Vec<u8>,
     ) -> Option<Vec<u8>> {
-        let reading = self.value.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some((captured_for, captured)) = self.set_aside().take()
+        let mut set_aside = self.set_aside();
+        if let Some((captured_for, captured)) = set_aside.take()
             && captured_for == epoch
         {
             return Some(captured);
         }
+        let reading = self.value.read().unwrap_or_else(PoisonError::into_inner);
         let unchanged = unchanged_since.is_some_and(|since| reading.last_changed <= since);
         let bytes = (!unchanged).then(|| encode(&reading.value));
+        // Before a writer that waits is let in, and without the reading that it would wait for next.
+        drop(reading);
         self.captured_in.store(epoch, Ordering::Release);
         bytes
     }
@@ -167,6 +172,34 @@ mod tests {
         cell.forget_capture();
         *cell.write(Revision::new(5), 1, encode) = 2;
         assert_eq!(cell.capture(2, None, encode), Some(vec![2]));
+    }
+
+    #[test]
+    fn readers_do_not_wait_behind_a_writer_who_waits_for_a_capture() {
+        let cell = Cell::new(1, Revision::new(1), 0);
+        let (begun, has_begun) = std::sync::mpsc::channel();
+        let (end, may_end) = std::sync::mpsc::channel();
+        let cell = &cell;
+        std::thread::scope(|scope| {
+            let capture = scope.spawn(move || {
+                cell.capture(1, None, |value| {
+                    begun.send(()).unwrap();
+                    may_end.recv().unwrap();
+                    encode(value)
+                })
+            });
+            has_begun.recv().unwrap();
+            let writer = scope.spawn(|| *cell.write(Revision::new(5), 1, |_| vec![9]) = 2);
+            // Long enough for the writer to wait, wherever it does.
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            assert!(cell.value.try_read().is_ok());
+            end.send(()).unwrap();
+            writer.join().unwrap();
+            // Encoded once, by the capture.
+            assert_eq!(capture.join().unwrap(), Some(vec![1]));
+        });
+        assert_eq!(cell.set_aside().take(), None);
+        assert_eq!(*cell.read(), 2);
     }
 
     #[test]
