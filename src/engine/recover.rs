@@ -6,7 +6,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::checkpoint::{STORE, SnapshotInfo, Summary, section_name};
@@ -249,27 +249,30 @@ pub(super) fn load(
     let store = store.ok_or_else(|| unusable(SnapshotFault::NoStore))?;
     let summary = Summary::decode(&store).map_err(|error| unusable(error.into()))?;
     let total = reader.manifest().bytes();
-    let mut read = 0;
+    let read = Mutex::new((0, progress));
     let mut populations = Vec::new();
     for (name, _) in &summary.populations {
         // What the population asks for and the disk can't give: told apart from what is missing.
-        let mut failed = None;
+        let failed = Mutex::new(None);
         let section = |part: &str| match reader.section(&section_name(name, part)) {
             Ok(bytes) => {
-                read += bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
-                if progress.is_due() {
-                    tracing::info!(bytes = read, of = total, "reading the snapshot");
+                let mut read = read.lock().unwrap_or_else(PoisonError::into_inner);
+                read.0 += bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
+                if read.1.is_due() {
+                    tracing::info!(bytes = read.0, of = total, "reading the snapshot");
                 }
                 bytes
             }
             Err(error) => {
-                failed = Some(error);
+                let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                failed.get_or_insert(error);
                 None
             }
         };
         let limits = summary.limits.unwrap_or_default();
         let restored = Population::restore(limits, revision, section);
-        if let Some(error) = failed {
+        let failed = failed.into_inner();
+        if let Some(error) = failed.unwrap_or_else(PoisonError::into_inner) {
             return Err(error.into());
         }
         populations.push((

@@ -2,13 +2,16 @@
 //!
 //! Invariant: all parts of a capture show the moment at which it began.
 
+use std::cmp::Reverse;
+use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, sync_channel};
 
 use super::catalog::{Catalog, Property};
 use super::cell::{Cell, Epoch};
 use super::once::{Fault, Numbered, Requests, Segment, Streams, encode_segment, encode_streams};
-use super::users::Ids;
+use super::users::{IdHash, Ids, Ordinal};
 use super::{Population, ShardCell, ShardState};
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::index::{
@@ -24,6 +27,8 @@ pub type SectionName = String;
 const CATALOG: &str = "catalog";
 const STREAMS: &str = "streams";
 const REQUESTS: &str = "requests";
+/// Each holds up to three shards that are not in the population yet.
+const MOST_READERS: usize = 8;
 
 /// A population at the moment when the capture began.
 #[derive(Debug)]
@@ -161,16 +166,16 @@ impl Population {
         }
     }
 
-    /// Builds the population of a capture.
+    /// Builds the population of a capture. Shards are read by several threads at once.
     ///
     /// # Errors
     /// [`RestoreError`] if a part is missing or damaged, or the parts do not fit each other.
     pub fn restore(
         limits: StoreLimits,
         revision: Revision,
-        mut section: impl FnMut(&str) -> Option<Vec<u8>>,
+        section: impl Fn(&str) -> Option<Vec<u8>> + Sync,
     ) -> Result<Self, RestoreError> {
-        let mut read = |name: &str| {
+        let read = |name: &str| {
             section(name).ok_or_else(|| RestoreError::Missing {
                 section: name.into(),
             })
@@ -211,45 +216,75 @@ impl Population {
             }
         })?;
         let mut shards = Vec::new();
-        for number in 0..next_ordinal.div_ceil(SHARD_USERS) {
+        let read_shard = |number| {
             let name = format!("shard-{number}");
-            let state = decode_state(&read(&name)?).map_err(damaged(&name))?;
-            population
-                .count_in(&catalog, &state)
-                .map_err(|fault| RestoreError::Mismatch {
-                    section: name.clone(),
+            let bytes = read(&name)?;
+            population.read_shard(number, next_ordinal, name, &bytes)
+        };
+        in_order(
+            next_ordinal.div_ceil(SHARD_USERS),
+            &read_shard,
+            |mut read| {
+                let counted = population.count_in(&catalog, &read.state);
+                counted.map_err(|fault| RestoreError::Mismatch {
+                    section: read.name,
                     fault,
                 })?;
-            let live = state.shard.live().to_block();
-            let base = number * SHARD_USERS;
-            let (mut users, mut free) = (Vec::new(), Vec::new());
-            for user in 0..=u16::MAX {
-                let ordinal = base + u32::from(user);
-                match state.ids.get(user) {
-                    Some(id) if live.contains(user) && ordinal < next_ordinal => {
-                        users.push((population.table.hash(&id), ordinal));
-                    }
-                    None if !live.contains(user) => {
-                        if ordinal < next_ordinal {
-                            free.push(std::cmp::Reverse(ordinal));
-                        }
-                    }
-                    Some(_) | None => {
-                        return Err(RestoreError::Mismatch {
-                            section: name,
-                            fault: "a user has no id, or an id no user",
-                        });
-                    }
-                }
-            }
-            population.table.insert_all(&mut users);
-            population.writer().free.extend(free);
-            shards.push(Arc::new(Cell::new(state, revision, 0)));
-        }
+                population.table.insert_all(&mut read.users);
+                population.writer().free.extend(read.free);
+                shards.push(Arc::new(Cell::new(read.state, revision, 0)));
+                Ok(())
+            },
+        )?;
         population.writer().next_ordinal = next_ordinal;
         population.catalog.store(Arc::new(catalog));
         population.shards.store(Arc::new(shards));
         Ok(population)
+    }
+
+    /// Reads the bytes of a shard, and finds out which users it has and which it could have.
+    fn read_shard(
+        &self,
+        number: u32,
+        next_ordinal: u32,
+        name: SectionName,
+        bytes: &[u8],
+    ) -> Result<ReadShard, RestoreError> {
+        let state = match decode_state(bytes) {
+            Ok(state) => state,
+            Err(error) => {
+                let section = name;
+                return Err(RestoreError::Damaged { section, error });
+            }
+        };
+        let live = state.shard.live().to_block();
+        let base = number * SHARD_USERS;
+        let (mut users, mut free) = (Vec::new(), Vec::new());
+        for user in 0..=u16::MAX {
+            let ordinal = base + u32::from(user);
+            match state.ids.get(user) {
+                Some(id) if live.contains(user) && ordinal < next_ordinal => {
+                    users.push((self.table.hash(&id), ordinal));
+                }
+                None if !live.contains(user) => {
+                    if ordinal < next_ordinal {
+                        free.push(Reverse(ordinal));
+                    }
+                }
+                Some(_) | None => {
+                    return Err(RestoreError::Mismatch {
+                        section: name,
+                        fault: "a user has no id, or an id no user",
+                    });
+                }
+            }
+        }
+        Ok(ReadShard {
+            name,
+            state,
+            users,
+            free,
+        })
     }
 
     /// Adds the users of a shard to the kept counts, and makes sure that the shard speaks of
@@ -292,6 +327,50 @@ impl Population {
             Err("a property is not in the catalog")
         }
     }
+}
+
+/// A shard that was read but is not in a population yet.
+struct ReadShard {
+    name: SectionName,
+    state: ShardState,
+    users: Vec<(IdHash, Ordinal)>,
+    free: Vec<Reverse<Ordinal>>,
+}
+
+/// Makes things by their numbers on several threads, not far ahead of `take`, which takes them one
+/// by one in order. Ends with the first error in this order.
+fn in_order<T: Send, E: Send>(
+    count: u32,
+    make: &(impl Fn(u32) -> Result<T, E> + Sync),
+    mut take: impl FnMut(T) -> Result<(), E>,
+) -> Result<(), E> {
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let threads = threads.min(MOST_READERS).min(count as usize);
+    std::thread::scope(|scope| {
+        let mut made = Vec::new();
+        for thread in 0..threads {
+            let (sender, receiver) = sync_channel(1);
+            made.push(receiver);
+            scope.spawn(move || {
+                for number in (0..count).skip(thread).step_by(threads) {
+                    // Nobody listens any more after an error.
+                    if sender.send(make(number)).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        // Those who have made all of theirs have nothing to give in the last round.
+        let mut receivers = made.iter().cycle();
+        for _ in 0..count {
+            let Some(Ok(next)) = receivers.next().map(Receiver::recv) else {
+                // A thread panicked, which ends this scope as well.
+                break;
+            };
+            take(next?)?;
+        }
+        Ok(())
+    })
 }
 
 /// Why a population can't be built from its parts.
