@@ -347,10 +347,10 @@ fn in_order<T: Send, E: Send>(
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
     let threads = threads.min(MOST_READERS).min(count as usize);
     std::thread::scope(|scope| {
-        let mut made = Vec::new();
+        let mut receivers = Vec::new();
         for thread in 0..threads {
             let (sender, receiver) = sync_channel(1);
-            made.push(receiver);
+            receivers.push(receiver);
             scope.spawn(move || {
                 for number in (0..count).skip(thread).step_by(threads) {
                     // Nobody listens any more after an error.
@@ -361,9 +361,9 @@ fn in_order<T: Send, E: Send>(
             });
         }
         // Those who have made all of theirs have nothing to give in the last round.
-        let mut receivers = made.iter().cycle();
+        let mut in_turn = receivers.iter().cycle();
         for _ in 0..count {
-            let Some(Ok(next)) = receivers.next().map(Receiver::recv) else {
+            let Some(Ok(next)) = in_turn.next().map(Receiver::recv) else {
                 // A thread panicked, which ends this scope as well.
                 break;
             };
