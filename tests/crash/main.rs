@@ -11,6 +11,12 @@
 //! HEADCOUNT_CRASH_CYCLES=100 cargo test --test crash power -- --ignored --nocapture
 //! ```
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the tests break the files of a server from outside of it"
+)]
+#![expect(clippy::print_stdout, reason = "the seed, and what a long run has done so far")]
+
 mod erasures;
 mod imports;
 mod power;
