@@ -15,7 +15,10 @@
     clippy::disallowed_methods,
     reason = "the tests break the files of a server from outside of it"
 )]
-#![expect(clippy::print_stdout, reason = "the seed, and what a long run has done so far")]
+#![expect(
+    clippy::print_stdout,
+    reason = "the seed, and what a long run has done so far"
+)]
 
 mod erasures;
 mod imports;
