@@ -71,6 +71,7 @@ pub(crate) fn one_value(user: u64, value: i64) -> Command {
         user: UserId::new(user_id(user)).expect("a short id"),
         value_time: None,
         changes: vec![change],
+        events: Vec::new(),
     };
     command(Action::Write(NonEmpty::one(update)))
 }

@@ -39,6 +39,7 @@ pub fn print_memory(values: u64) {
                     Text::new(email(number)).expect("a short text"),
                 )),
             }],
+            events: Vec::new(),
         });
         revision = revision.next();
         let write = Action::Write(NonEmpty::new(updates.collect()).expect("some users"));

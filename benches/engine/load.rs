@@ -68,6 +68,7 @@ impl Names {
             user: UserId::new(user_id(number)).expect("a short id"),
             value_time: None,
             changes: changes.collect(),
+            events: Vec::new(),
         }
     }
 

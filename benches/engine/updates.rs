@@ -57,6 +57,7 @@ impl Update {
             user: UserId::new(user_id(self.number)).expect("a short id"),
             value_time: None,
             changes: changes.into(),
+            events: Vec::new(),
         };
         Action::Write(NonEmpty::new(vec![update]).expect("one update"))
     }

@@ -159,7 +159,8 @@ impl From<BindError> for ApiError {
         let api = Self::new(error.reason(), &error).fact(kind, name);
         match error {
             BindError::UnknownProperty { suggestions, .. } => api.suggesting(&suggestions),
-            BindError::UnknownEvent { .. } => api,
+            BindError::UnknownEvent { suggestions, .. } => api.suggesting(&suggestions),
+            BindError::BeyondRetention { kept_from, .. } => api.fact("kept_from", kept_from),
             BindError::LiteralType {
                 expected, given, ..
             } => api.fact("expected", expected).fact("given", given),
@@ -190,7 +191,14 @@ impl From<Refusal> for ApiError {
             | Refusal::TooManyValues { exceeded, .. }
             | Refusal::TooManyProperties { exceeded, .. }
             | Refusal::TooManyUsers { exceeded }
-            | Refusal::TooManyPopulations { exceeded } => api.exceeding(&exceeded),
+            | Refusal::TooManyPopulations { exceeded }
+            | Refusal::TooManyEvents { exceeded } => api.exceeding(&exceeded),
+            Refusal::TooManyEventNames { event, exceeded } => {
+                api.fact("event", event).exceeding(&exceeded)
+            }
+            Refusal::EventExists { event } | Refusal::EventNotFound { event } => {
+                api.fact("event", event)
+            }
             Refusal::OutOfRange { value_type, .. } | Refusal::PropertyExists { value_type, .. } => {
                 api.fact("type", value_type)
             }

@@ -80,6 +80,18 @@ struct LimitArgs {
     /// Streams of writes that one population remembers, those used last.
     #[arg(long, default_value_t = limit::STREAMS.default)]
     max_streams: u64,
+    /// Names of events of one population.
+    #[arg(long, default_value_t = limit::EVENT_NAMES.default)]
+    max_event_names: u64,
+    /// Events of one population that are kept.
+    #[arg(long, default_value_t = limit::EVENTS.default)]
+    max_events: u64,
+    /// For how many days after their time events are kept, if their name is not declared otherwise.
+    #[arg(long, default_value_t = limit::EVENT_RETENTION.default)]
+    event_retention_days: u64,
+    /// How many seconds ahead of the clock the time of an event may be.
+    #[arg(long, default_value_t = limit::EVENT_AHEAD.default)]
+    event_ahead_seconds: u64,
 }
 
 pub(super) async fn serve(args: ServeArgs, output: Output) -> Result<u8, CliError> {
@@ -99,6 +111,10 @@ pub(super) async fn serve(args: ServeArgs, output: Output) -> Result<u8, CliErro
             set_elements: args.limits.max_set_elements,
             request_ids: args.limits.max_request_ids,
             streams: args.limits.max_streams,
+            event_names: args.limits.max_event_names,
+            events: args.limits.max_events,
+            event_retention_days: args.limits.event_retention_days,
+            event_ahead_seconds: args.limits.event_ahead_seconds,
         },
         query_threads: args.query_threads,
         snapshot_interval: (interval > 0).then(|| Duration::from_micros(interval)),

@@ -30,6 +30,9 @@ const PAUSE: Duration = Duration::from_mins(1);
 /// The section that names the populations.
 pub(super) const STORE: &str = "store";
 const STORE_VERSION: u8 = 1;
+/// Limits without those of events, as the first version of the format had them.
+const LIMITS: u8 = 1;
+const LIMITS_WITH_EVENTS: u8 = 2;
 
 /// What a snapshot is, for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -335,7 +338,7 @@ impl Summary {
         match &self.limits {
             None => encoder.u8(0),
             Some(limits) => {
-                encoder.u8(1);
+                encoder.u8(LIMITS_WITH_EVENTS);
                 super::record::encode_limits(&mut encoder, limits);
             }
         }
@@ -355,7 +358,10 @@ impl Summary {
         }
         let limits = match decoder.u8()? {
             0 => None,
-            1 => Some(super::record::decode_limits(&mut decoder)?),
+            kind @ (LIMITS | LIMITS_WITH_EVENTS) => {
+                let with_events = kind == LIMITS_WITH_EVENTS;
+                Some(super::record::decode_limits(&mut decoder, with_events)?)
+            }
             other => return Err(decoder.bad_value("whether there are limits", other)),
         };
         // A name of one byte behind its length, and the count.

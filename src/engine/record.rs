@@ -6,9 +6,9 @@
 
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::model::{
-    Action, Change, Command, Digest, Finite, NonEmpty, Number, Once, Operation, PopulationName,
-    PropertyDeclaration, PropertyName, RequestId, StoreLimits, StreamId, Text, Timestamp, UserId,
-    UserUpdate, Value, ValueType,
+    Action, Amount, Change, Command, Digest, Event, EventDeclaration, EventId, EventName, Finite,
+    NonEmpty, Number, Once, Operation, PopulationName, PropertyDeclaration, PropertyName,
+    RequestId, Span, StoreLimits, StreamId, Text, Timestamp, UserId, UserUpdate, Value, ValueType,
 };
 
 const VERSION: u8 = 1;
@@ -18,6 +18,20 @@ const WRITE: u8 = 2;
 const ERASE: u8 = 3;
 const CREATE_PROPERTY: u8 = 4;
 const DELETE_PROPERTY: u8 = 5;
+/// A write in which there are events.
+const WRITE_EVENTS: u8 = 6;
+const CREATE_EVENT: u8 = 7;
+const UPDATE_EVENT: u8 = 8;
+const DELETE_EVENT: u8 = 9;
+/// Limits, with those of events.
+const SET_ALL_LIMITS: u8 = 10;
+
+/// What there is of an event besides its name, as bits.
+const HAS_TIME: u8 = 1;
+/// It was not received at the same time as the event before it in the record.
+const HAS_RECEIVED: u8 = 2;
+const HAS_AMOUNT: u8 = 4;
+const HAS_ID: u8 = 8;
 
 const REQUEST: u8 = 1;
 const BATCH: u8 = 2;
@@ -44,14 +58,14 @@ pub fn encode(command: &Command) -> Vec<u8> {
     encoder.u8(VERSION);
     match command {
         Command::SetLimits(limits) => {
-            encoder.u8(SET_LIMITS);
+            encoder.u8(SET_ALL_LIMITS);
             encode_limits(&mut encoder, limits);
         }
         Command::Population { name, once, action } => {
             encoder.u8(kind(action));
             encoder.text(name.as_str());
             encode_once(&mut encoder, once.as_ref());
-            encode_action(&mut encoder, action);
+            encode_action(&mut encoder, action, Received::Kept);
         }
     }
     encoder.into_bytes()
@@ -62,17 +76,33 @@ pub fn encode(command: &Command) -> Vec<u8> {
 pub fn content(action: &Action) -> u64 {
     let mut encoder = Encoder::new();
     encoder.u8(kind(action));
-    encode_action(&mut encoder, action);
+    // A repeat has the same content and is received later.
+    encode_action(&mut encoder, action, Received::Dropped);
     Digest::of(&[&encoder.into_bytes()]).head()
 }
 
 fn kind(action: &Action) -> u8 {
     match action {
+        Action::Write(updates) if has_events(updates) => WRITE_EVENTS,
         Action::Write(_) => WRITE,
         Action::Erase(_) => ERASE,
         Action::CreateProperty(_) => CREATE_PROPERTY,
         Action::DeleteProperty(_) => DELETE_PROPERTY,
+        Action::CreateEvent(_) => CREATE_EVENT,
+        Action::UpdateEvent(_) => UPDATE_EVENT,
+        Action::DeleteEvent(_) => DELETE_EVENT,
     }
+}
+
+fn has_events(updates: &[UserUpdate]) -> bool {
+    updates.iter().any(|update| !update.events.is_empty())
+}
+
+/// Whether it is kept when events were received.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Received {
+    Kept,
+    Dropped,
 }
 
 fn encode_once(encoder: &mut Encoder, once: Option<&Once>) {
@@ -96,12 +126,20 @@ fn encode_once(encoder: &mut Encoder, once: Option<&Once>) {
     }
 }
 
-fn encode_action(encoder: &mut Encoder, action: &Action) {
+fn encode_action(encoder: &mut Encoder, action: &Action, received: Received) {
     match action {
         Action::Write(updates) => {
             encoder.count(updates.len() as u64);
+            let with_events = has_events(updates);
+            let mut before = None;
             for update in updates.iter() {
                 encode_update(encoder, update);
+                if with_events {
+                    encoder.count(update.events.len() as u64);
+                    for event in &update.events {
+                        encode_event(encoder, event, received, &mut before);
+                    }
+                }
             }
         }
         Action::Erase(user) => encoder.text(user.as_str()),
@@ -111,6 +149,93 @@ fn encode_action(encoder: &mut Encoder, action: &Action) {
             encoder.u8(u8::from(declaration.case_insensitive));
         }
         Action::DeleteProperty(name) => encoder.text(name.as_str()),
+        Action::CreateEvent(declaration) | Action::UpdateEvent(declaration) => {
+            encoder.text(declaration.name.as_str());
+            encoder.i64(declaration.retention.micros());
+        }
+        Action::DeleteEvent(name) => encoder.text(name.as_str()),
+    }
+}
+
+fn encode_event(
+    encoder: &mut Encoder,
+    event: &Event,
+    received: Received,
+    before: &mut Option<Timestamp>,
+) {
+    let is_told = received == Received::Kept && *before != Some(event.received);
+    let bit = |has: bool, bit: u8| if has { bit } else { 0 };
+    encoder.text(event.name.as_str());
+    encoder.u8(bit(event.time.is_some(), HAS_TIME)
+        | bit(is_told, HAS_RECEIVED)
+        | bit(event.amount.is_some(), HAS_AMOUNT)
+        | bit(event.id.is_some(), HAS_ID));
+    if is_told {
+        encoder.i64(event.received.micros());
+        *before = Some(event.received);
+    }
+    if let Some(time) = event.time {
+        encoder.i64(time.micros());
+    }
+    if let Some(amount) = event.amount {
+        encoder.i64(amount.millionths());
+    }
+    if let Some(id) = &event.id {
+        encoder.text(id.as_str());
+    }
+}
+
+fn decode_event(
+    decoder: &mut Decoder<'_>,
+    before: &mut Option<Timestamp>,
+) -> Result<Event, DecodeError> {
+    let name = event_name(decoder)?;
+    let bits = decoder.u8()?;
+    if bits & !(HAS_TIME | HAS_RECEIVED | HAS_AMOUNT | HAS_ID) != 0 {
+        return Err(decoder.bad_value("what there is of an event", bits));
+    }
+    let has = |bit: u8| bits & bit != 0;
+    if has(HAS_RECEIVED) {
+        *before = Some(decode_timestamp(decoder)?);
+    }
+    let received =
+        before.ok_or_else(|| decoder.bad_value("when the first event was received", bits))?;
+    let time = has(HAS_TIME).then(|| decode_timestamp(decoder));
+    let time = time.transpose()?;
+    let amount = if has(HAS_AMOUNT) {
+        let millionths = decoder.i64()?;
+        let amount = Amount::from_millionths(millionths);
+        Some(amount.map_err(|_| decoder.bad_value("an amount", millionths.unsigned_abs()))?)
+    } else {
+        None
+    };
+    let id = if has(HAS_ID) {
+        let id = checked(decoder, "the length of an event's id", |text| {
+            EventId::new(text).ok()
+        });
+        Some(id?)
+    } else {
+        None
+    };
+    Ok(Event {
+        name,
+        time,
+        received,
+        amount,
+        id,
+    })
+}
+
+fn event_name(decoder: &mut Decoder<'_>) -> Result<EventName, DecodeError> {
+    checked(decoder, "an event's name", |text| EventName::new(text).ok())
+}
+
+fn decode_event_declaration(decoder: &mut Decoder<'_>) -> Result<EventDeclaration, DecodeError> {
+    let name = event_name(decoder)?;
+    let micros = decoder.i64()?;
+    match Span::from_micros(micros) {
+        Ok(retention) if micros > 0 => Ok(EventDeclaration { name, retention }),
+        Ok(_) | Err(_) => Err(decoder.bad_value("how long events are kept", micros.unsigned_abs())),
     }
 }
 
@@ -131,8 +256,8 @@ pub fn decode(bytes: &[u8]) -> Result<Command, DecodeError> {
         return Err(decoder.bad_value("the version of a record", version));
     }
     let kind = decoder.u8()?;
-    if kind == SET_LIMITS {
-        let limits = decode_limits(&mut decoder)?;
+    if kind == SET_LIMITS || kind == SET_ALL_LIMITS {
+        let limits = decode_limits(&mut decoder, kind == SET_ALL_LIMITS)?;
         decoder.finish()?;
         return Ok(Command::SetLimits(limits));
     }
@@ -141,10 +266,17 @@ pub fn decode(bytes: &[u8]) -> Result<Command, DecodeError> {
     })?;
     let once = decode_once(&mut decoder)?;
     let action = match kind {
-        WRITE => {
+        WRITE | WRITE_EVENTS => {
             let mut updates = Vec::new();
+            let mut before = None;
             for _ in 0..decoder.length(3)? {
-                updates.push(decode_update(&mut decoder)?);
+                let mut update = decode_update(&mut decoder)?;
+                if kind == WRITE_EVENTS {
+                    for _ in 0..decoder.length(2)? {
+                        update.events.push(decode_event(&mut decoder, &mut before)?);
+                    }
+                }
+                updates.push(update);
             }
             let updates = NonEmpty::new(updates);
             Action::Write(updates.ok_or_else(|| decoder.bad_value("the number of updates", 0_u8))?)
@@ -156,6 +288,9 @@ pub fn decode(bytes: &[u8]) -> Result<Command, DecodeError> {
             case_insensitive: decode_bool(&mut decoder)?,
         }),
         DELETE_PROPERTY => Action::DeleteProperty(property_name(&mut decoder)?),
+        CREATE_EVENT => Action::CreateEvent(decode_event_declaration(&mut decoder)?),
+        UPDATE_EVENT => Action::UpdateEvent(decode_event_declaration(&mut decoder)?),
+        DELETE_EVENT => Action::DeleteEvent(event_name(&mut decoder)?),
         other => return Err(decoder.bad_value("the kind of a record", other)),
     };
     decoder.finish()?;
@@ -172,6 +307,10 @@ pub(super) fn encode_limits(encoder: &mut Encoder, limits: &StoreLimits) {
         set_elements,
         request_ids,
         streams,
+        event_names,
+        events,
+        event_retention_days,
+        event_ahead_seconds,
     } = *limits;
     for limit in [
         populations,
@@ -181,14 +320,22 @@ pub(super) fn encode_limits(encoder: &mut Encoder, limits: &StoreLimits) {
         set_elements,
         request_ids,
         streams,
+        event_names,
+        events,
+        event_retention_days,
+        event_ahead_seconds,
     ] {
         encoder.count(limit);
     }
 }
 
-/// Reads limits.
-pub(super) fn decode_limits(decoder: &mut Decoder<'_>) -> Result<StoreLimits, DecodeError> {
-    Ok(StoreLimits {
+/// Reads limits: those that [`encode_limits`] writes or, as the first version of the format had
+/// them, without those of events, which are then the default ones.
+pub(super) fn decode_limits(
+    decoder: &mut Decoder<'_>,
+    with_events: bool,
+) -> Result<StoreLimits, DecodeError> {
+    let mut limits = StoreLimits {
         populations: decoder.count()?,
         users: decoder.count()?,
         properties: decoder.count()?,
@@ -196,7 +343,15 @@ pub(super) fn decode_limits(decoder: &mut Decoder<'_>) -> Result<StoreLimits, De
         set_elements: decoder.count()?,
         request_ids: decoder.count()?,
         streams: decoder.count()?,
-    })
+        ..StoreLimits::default()
+    };
+    if with_events {
+        limits.event_names = decoder.count()?;
+        limits.events = decoder.count()?;
+        limits.event_retention_days = decoder.count()?;
+        limits.event_ahead_seconds = decoder.count()?;
+    }
+    Ok(limits)
 }
 
 fn decode_once(decoder: &mut Decoder<'_>) -> Result<Option<Once>, DecodeError> {
@@ -293,6 +448,7 @@ fn decode_update(decoder: &mut Decoder<'_>) -> Result<UserUpdate, DecodeError> {
         user,
         value_time,
         changes,
+        events: Vec::new(),
     })
 }
 
@@ -423,6 +579,26 @@ mod tests {
         texts.iter().map(|text| Text::new(*text).unwrap()).collect()
     }
 
+    fn event(time: Option<i64>, received: i64, amount: Option<i64>, id: Option<&str>) -> Event {
+        let at = |micros| Timestamp::from_micros(micros).unwrap();
+        Event {
+            name: EventName::new("purchase").unwrap(),
+            time: time.map(at),
+            received: at(received),
+            amount: amount.map(|millionths| Amount::from_millionths(millionths).unwrap()),
+            id: id.map(|id| EventId::new(id).unwrap()),
+        }
+    }
+
+    fn did(events: Vec<Event>) -> Action {
+        Action::Write(NonEmpty::one(UserUpdate {
+            user: UserId::new("u1").unwrap(),
+            value_time: None,
+            changes: Vec::new(),
+            events,
+        }))
+    }
+
     fn commands() -> Vec<Command> {
         let values = [
             Value::Bool(true),
@@ -451,11 +627,13 @@ mod tests {
                 user: UserId::new("u1").unwrap(),
                 value_time: None,
                 changes: changes.collect(),
+                events: Vec::new(),
             },
             UserUpdate {
                 user: UserId::new("u2").unwrap(),
                 value_time: Some(Timestamp::MIN),
                 changes: Vec::new(),
+                events: Vec::new(),
             },
         ];
         let actions = [
@@ -467,6 +645,20 @@ mod tests {
                 case_insensitive: true,
             }),
             Action::DeleteProperty(name("city")),
+            did(vec![
+                event(None, 7, None, None),
+                event(Some(-5), 7, Some(-11_770_000), Some("e1")),
+                event(Some(0), 9, Some(0), None),
+            ]),
+            Action::CreateEvent(EventDeclaration {
+                name: EventName::new("purchase").unwrap(),
+                retention: "400d".parse().unwrap(),
+            }),
+            Action::UpdateEvent(EventDeclaration {
+                name: EventName::new("purchase").unwrap(),
+                retention: "1us".parse().unwrap(),
+            }),
+            Action::DeleteEvent(EventName::new("purchase").unwrap()),
         ];
         let ways = [
             None,
@@ -509,10 +701,43 @@ mod tests {
             })
             .collect();
         contents.dedup();
-        assert_eq!(contents.len(), 4);
+        assert_eq!(contents.len(), 8);
         // Kept on disk: `printf '\3\2u1' | sha256sum`.
         let erase = Action::Erase(UserId::new("u1").unwrap());
         assert_eq!(content(&erase), 0xd3c3_6788_a798_664d);
+    }
+
+    #[test]
+    fn content_does_not_tell_when_events_were_received() {
+        let at = |received| content(&did(vec![event(None, received, Some(1), Some("e"))]));
+        assert_eq!(at(1), at(2));
+        let timed = |time| content(&did(vec![event(time, 1, Some(1), Some("e"))]));
+        assert_ne!(timed(Some(1)), timed(Some(2)));
+        assert_ne!(timed(Some(1)), timed(None));
+    }
+
+    #[test]
+    fn limits_of_the_first_format_have_the_default_ones_of_events() {
+        let mut encoder = Encoder::new();
+        encoder.u8(VERSION);
+        encoder.u8(SET_LIMITS);
+        for limit in 1..=7 {
+            encoder.count(limit);
+        }
+        let limits = StoreLimits {
+            populations: 1,
+            users: 2,
+            properties: 3,
+            distinct_values: 4,
+            set_elements: 5,
+            request_ids: 6,
+            streams: 7,
+            ..StoreLimits::default()
+        };
+        assert_eq!(
+            decode(&encoder.into_bytes()),
+            Ok(Command::SetLimits(limits))
+        );
     }
 
     #[test]

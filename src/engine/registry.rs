@@ -85,7 +85,12 @@ impl Registry {
                 (None, Action::Erase(_)) => Judged::first(revision, Ok(Changes::default())),
                 (
                     None,
-                    Action::Write(_) | Action::CreateProperty(_) | Action::DeleteProperty(_),
+                    Action::Write(_)
+                    | Action::CreateProperty(_)
+                    | Action::DeleteProperty(_)
+                    | Action::CreateEvent(_)
+                    | Action::UpdateEvent(_)
+                    | Action::DeleteEvent(_),
                 ) => self.create(revision, name, once.as_ref(), action),
             },
         }

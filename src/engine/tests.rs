@@ -39,6 +39,7 @@ fn set(user: &str, property: &str, value: i64) -> Command {
                 property: PropertyName::new(property).unwrap(),
                 operation: Operation::Set(Value::Int64(value)),
             }],
+            events: Vec::new(),
         })),
     }
 }
@@ -134,6 +135,7 @@ fn workload() -> Vec<Step> {
                         property: PropertyName::new("age").unwrap(),
                         operation: Operation::Set(Value::Bool(true)),
                     }],
+                    events: Vec::new(),
                 })),
             ),
             _ => in_population("default", Action::Erase(UserId::new(user).unwrap())),

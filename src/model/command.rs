@@ -1,7 +1,8 @@
 //! What the log records and `apply` executes.
 
+use super::event::{Event, EventDeclaration};
 use super::limits::StoreLimits;
-use super::name::{PopulationName, PropertyName, RequestId, StreamId, UserId};
+use super::name::{EventName, PopulationName, PropertyName, RequestId, StreamId, UserId};
 use super::non_empty::NonEmpty;
 use super::time::Timestamp;
 use super::value::{Number, Text, Value, ValueType};
@@ -33,6 +34,12 @@ pub enum Action {
     CreateProperty(PropertyDeclaration),
     /// Deletes a property with all its values.
     DeleteProperty(PropertyName),
+    /// Declares the events of a name.
+    CreateEvent(EventDeclaration),
+    /// Declares the events of a name anew.
+    UpdateEvent(EventDeclaration),
+    /// Deletes all events of a name, and what was declared of them.
+    DeleteEvent(EventName),
 }
 
 /// By what a command is known when it is sent again.
@@ -77,6 +84,8 @@ pub struct UserUpdate {
     pub value_time: Option<Timestamp>,
     /// The changes. No property is named twice.
     pub changes: Vec<Change>,
+    /// What the user did, in the order in which it is told.
+    pub events: Vec<Event>,
 }
 
 /// One change of one property.

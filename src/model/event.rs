@@ -17,10 +17,31 @@ pub struct Event {
     pub name: EventName,
     /// When; if missing, when it was received.
     pub time: Option<Timestamp>,
+    /// When it arrived here, by which it is judged whether it is too old or lies too far ahead.
+    pub received: Timestamp,
     /// How much, such as the price paid.
     pub amount: Option<Amount>,
     /// By what it is known when it is sent again.
     pub id: Option<EventId>,
+}
+
+impl Event {
+    /// When it happened.
+    #[must_use]
+    pub fn happened(&self) -> Timestamp {
+        self.time.unwrap_or(self.received)
+    }
+}
+
+/// Why an event of an accepted write does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EventFault {
+    /// The user has one of the same name and id, not more than a day from its time.
+    Duplicate,
+    /// It is older than events of its name are kept.
+    TooOld,
+    /// It lies further ahead of the time when it was received than is allowed.
+    TooFarAhead,
 }
 
 /// What is fixed about the events of one name.

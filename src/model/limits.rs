@@ -92,6 +92,8 @@ pub mod limit {
         LIST_VALUES = "list_values", 10_000, "values";
         /// Updates of one write request.
         UPDATES_PER_REQUEST = "updates_per_request", 10_000, "updates";
+        /// Events of one write request.
+        EVENTS_PER_REQUEST = "events_per_request", 10_000, "events";
         /// Selections of one request.
         SELECTIONS_PER_REQUEST = "selections_per_request", 1_000, "selections";
         /// Users of one batch check.
@@ -120,6 +122,14 @@ pub mod limit {
         DISTINCT_VALUES = "distinct_values_per_property", 2_000_000, "values";
         /// Elements of one set.
         SET_ELEMENTS = "elements_per_set", 1_000, "elements";
+        /// Names of events of one population.
+        EVENT_NAMES = "event_names_per_population", 1_000, "names of events";
+        /// Events of one population that are kept.
+        EVENTS = "events_per_population", 2_000_000_000, "events";
+        /// How long events are kept after their time unless their name is declared otherwise.
+        EVENT_RETENTION = "event_retention_days", 400, "days";
+        /// How far ahead of the time when it is received an event may lie.
+        EVENT_AHEAD = "event_ahead_seconds", 86_400, "seconds";
         /// Request ids that a population remembers: the newest ones.
         REQUEST_IDS = "request_ids_per_population", 1_048_576, "request ids";
         /// Streams of writes of which a population remembers how far they got: those used last.
@@ -145,12 +155,23 @@ pub struct StoreLimits {
     pub request_ids: u64,
     /// See [`limit::STREAMS`].
     pub streams: u64,
+    /// See [`limit::EVENT_NAMES`].
+    pub event_names: u64,
+    /// See [`limit::EVENTS`].
+    pub events: u64,
+    /// See [`limit::EVENT_RETENTION`].
+    pub event_retention_days: u64,
+    /// See [`limit::EVENT_AHEAD`].
+    pub event_ahead_seconds: u64,
 }
+
+/// Ten thousand years, the longest span.
+const LONGEST_DAYS: u64 = 3_652_500;
 
 impl StoreLimits {
     /// The limits, none of them above what can be numbered: places of users, codes of values and
-    /// places of request ids have 32 bits, the size of a set has 16. At least one request id and
-    /// one stream are remembered: without the last, none could go on.
+    /// places of request ids have 32 bits, the size of a set has 16, a span is 10,000 years at most.
+    /// At least one request id and one stream are remembered: without the last, none could go on.
     #[must_use]
     pub fn capped(self) -> Self {
         let numbers = u64::from(u32::MAX / 2);
@@ -162,6 +183,10 @@ impl StoreLimits {
             set_elements: self.set_elements.min(u64::from(u16::MAX)),
             request_ids: self.request_ids.clamp(1, numbers),
             streams: self.streams.clamp(1, numbers),
+            event_names: self.event_names.min(numbers),
+            events: self.events,
+            event_retention_days: self.event_retention_days.clamp(1, LONGEST_DAYS),
+            event_ahead_seconds: self.event_ahead_seconds.min(LONGEST_DAYS * 86_400),
         }
     }
 }
@@ -176,6 +201,10 @@ impl Default for StoreLimits {
             set_elements: limit::SET_ELEMENTS.default,
             request_ids: limit::REQUEST_IDS.default,
             streams: limit::STREAMS.default,
+            event_names: limit::EVENT_NAMES.default,
+            events: limit::EVENTS.default,
+            event_retention_days: limit::EVENT_RETENTION.default,
+            event_ahead_seconds: limit::EVENT_AHEAD.default,
         }
     }
 }

@@ -23,8 +23,8 @@ pub use amount::{Amount, AmountError};
 pub use command::{Action, Change, Command, Once, Operation, PropertyDeclaration, UserUpdate};
 pub use digest::Digest;
 pub use event::{
-    CalendarUnit, Event, EventDeclaration, EventPredicate, EventTest, Instant, Measure, WhichEvent,
-    Window,
+    CalendarUnit, Event, EventDeclaration, EventFault, EventPredicate, EventTest, Instant, Measure,
+    WhichEvent, Window,
 };
 pub use expression::{
     Comparison, Expression, ExpressionBudget, Operand, Predicate, Quantifier, RESERVED_WORDS, Test,

@@ -29,6 +29,12 @@ pub enum Reason {
     PropertyNotFound,
     /// The property exists already.
     PropertyExists,
+    /// There are no events of the name.
+    EventNotFound,
+    /// Events of the name exist already.
+    EventExists,
+    /// A window reaches back to events that are not kept any more.
+    BeyondRetention,
     /// The id of the request was used for another one.
     RequestIdReused,
     /// A batch of a stream does not follow the last one carried out.

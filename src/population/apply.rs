@@ -42,6 +42,9 @@ impl Population {
                 self.create_property(writer, revision, declaration)
             }
             Action::DeleteProperty(name) => self.delete_property(revision, name),
+            Action::CreateEvent(declaration) => self.create_event(writer, declaration),
+            Action::UpdateEvent(declaration) => self.update_event(declaration),
+            Action::DeleteEvent(name) => self.delete_event(writer, revision, name),
         }
     }
 

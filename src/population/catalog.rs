@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::cell::Cell;
 use crate::index::{Dictionary, IndexKind};
-use crate::model::{PropertyDeclaration, PropertyName, ValueType};
+use crate::model::{EventDeclaration, EventName, PropertyDeclaration, PropertyName, ValueType};
 
 /// A property of a population.
 #[derive(Debug)]
@@ -74,11 +74,34 @@ impl Property {
     }
 }
 
-/// The properties of a population.
+/// The events of one name that a population knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownEvent {
+    pub(super) number: u32,
+    pub(super) declaration: EventDeclaration,
+}
+
+impl KnownEvent {
+    /// Its number within the population, for the index.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// What was declared.
+    #[must_use]
+    pub fn declaration(&self) -> &EventDeclaration {
+        &self.declaration
+    }
+}
+
+/// The properties and events of a population.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
     properties: BTreeMap<PropertyName, Arc<Property>>,
     pub(super) next_number: u32,
+    events: BTreeMap<EventName, Arc<KnownEvent>>,
+    pub(super) next_event: u32,
 }
 
 impl Catalog {
@@ -103,6 +126,34 @@ impl Catalog {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.properties.is_empty()
+    }
+
+    /// The events of a name.
+    #[must_use]
+    pub fn event(&self, name: &EventName) -> Option<&Arc<KnownEvent>> {
+        self.events.get(name)
+    }
+
+    /// All events, in the order of their names.
+    pub fn events(&self) -> impl ExactSizeIterator<Item = &Arc<KnownEvent>> {
+        self.events.values()
+    }
+
+    /// Names of events like the one given, the nearest first: at most three.
+    #[must_use]
+    pub fn near_events(&self, name: &EventName) -> Vec<EventName> {
+        nearest(name.as_str(), self.events.keys(), EventName::as_str)
+    }
+
+    /// Adds events, or takes others of the same name for them.
+    pub(super) fn insert_event(&mut self, event: KnownEvent) {
+        self.next_event = self.next_event.max(event.number + 1);
+        self.events
+            .insert(event.declaration.name.clone(), Arc::new(event));
+    }
+
+    pub(super) fn remove_event(&mut self, name: &EventName) -> Option<Arc<KnownEvent>> {
+        self.events.remove(name)
     }
 
     pub(super) fn insert(&mut self, property: Property) {

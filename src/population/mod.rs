@@ -9,6 +9,7 @@ mod apply;
 mod capture;
 mod catalog;
 mod cell;
+mod events;
 mod judge;
 mod kept;
 mod named;
@@ -29,7 +30,8 @@ use arc_swap::ArcSwap;
 
 pub use capture::{Capture, Part, RestoreError, SectionName};
 pub(crate) use catalog::nearest;
-pub use catalog::{Catalog, Property};
+pub use catalog::{Catalog, KnownEvent, Property};
+pub use events::{EventInfo, UserDay, UserEvents};
 pub use kept::KeptCounts;
 pub use refusal::Refusal;
 pub(crate) use values::number_of;
@@ -37,7 +39,9 @@ pub use values::{ValueCount, ValuesError};
 pub use verify::CountsCompared;
 
 use crate::index::{Dictionary, SHARD_USERS, Shard};
-use crate::model::{PropertyDeclaration, PropertyName, Revision, StoreLimits, UserId, Value};
+use crate::model::{
+    EventFault, PropertyDeclaration, PropertyName, Revision, StoreLimits, UserId, Value,
+};
 use cell::{Cell, Reading};
 use once::{Requests, Streams};
 use users::{IdHash, Ids, Ordinal, UserTable};
@@ -95,6 +99,19 @@ pub struct Changes {
     pub stale: Vec<(usize, PropertyName)>,
     /// Whether the user to be erased existed.
     pub erased: bool,
+    /// Events that do not count, in the order of the command.
+    pub refused_events: Vec<RefusedEvent>,
+}
+
+/// An event of an accepted write that does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RefusedEvent {
+    /// The position of the update.
+    pub update: usize,
+    /// The position of the event within the update.
+    pub event: usize,
+    /// Why.
+    pub fault: EventFault,
 }
 
 /// What became of a command.

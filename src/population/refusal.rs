@@ -1,6 +1,6 @@
 //! Why a command was refused. Nothing was changed.
 
-use crate::model::{LimitExceeded, PropertyName, Reason, ValueType};
+use crate::model::{EventName, LimitExceeded, PropertyName, Reason, ValueType};
 
 /// Why a command was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -91,6 +91,32 @@ pub enum Refusal {
         /// The property.
         property: PropertyName,
     },
+    /// The population would have too many events.
+    #[error(transparent)]
+    TooManyEvents {
+        /// The limit.
+        exceeded: LimitExceeded,
+    },
+    /// The population would have events of too many names.
+    #[error("event {event:?} would be one too many: {exceeded}")]
+    TooManyEventNames {
+        /// The first name that is too many.
+        event: EventName,
+        /// The limit.
+        exceeded: LimitExceeded,
+    },
+    /// The events to declare exist.
+    #[error("event {event:?} exists already")]
+    EventExists {
+        /// The name.
+        event: EventName,
+    },
+    /// There are no events of the name.
+    #[error("event {event:?} does not exist")]
+    EventNotFound {
+        /// The name.
+        event: EventName,
+    },
     /// The id of the request was used for another one.
     #[error(
         "the id was used for another request with other content; give every request an id of its own, and send the same content again with the same id"
@@ -119,9 +145,13 @@ impl Refusal {
             Self::TooManyValues { .. }
             | Self::TooManyProperties { .. }
             | Self::TooManyUsers { .. }
-            | Self::TooManyPopulations { .. } => Reason::StoreLimitExceeded,
+            | Self::TooManyPopulations { .. }
+            | Self::TooManyEvents { .. }
+            | Self::TooManyEventNames { .. } => Reason::StoreLimitExceeded,
             Self::PropertyExists { .. } => Reason::PropertyExists,
             Self::PropertyNotFound { .. } => Reason::PropertyNotFound,
+            Self::EventExists { .. } => Reason::EventExists,
+            Self::EventNotFound { .. } => Reason::EventNotFound,
             Self::RequestIdReused => Reason::RequestIdReused,
             Self::SequenceConflict { .. } => Reason::SequenceConflict,
         }
@@ -141,6 +171,10 @@ impl Refusal {
             | Self::TooManyPopulations { .. }
             | Self::PropertyExists { .. }
             | Self::PropertyNotFound { .. }
+            | Self::TooManyEvents { .. }
+            | Self::TooManyEventNames { .. }
+            | Self::EventExists { .. }
+            | Self::EventNotFound { .. }
             | Self::RequestIdReused
             | Self::SequenceConflict { .. } => None,
         }
@@ -160,6 +194,10 @@ impl Refusal {
             | Self::PropertyNotFound { property, .. } => Some(property),
             Self::TooManyUsers { .. }
             | Self::TooManyPopulations { .. }
+            | Self::TooManyEvents { .. }
+            | Self::TooManyEventNames { .. }
+            | Self::EventExists { .. }
+            | Self::EventNotFound { .. }
             | Self::RequestIdReused
             | Self::SequenceConflict { .. } => None,
         }
@@ -183,6 +221,7 @@ mod tests {
             user: UserId::new(user).unwrap(),
             value_time: None,
             changes: vec![change],
+            events: Vec::new(),
         }))
     }
 

@@ -235,6 +235,7 @@ mod tests {
                 property: PropertyName::new(property).unwrap(),
                 operation: Operation::Set(value),
             }],
+            events: Vec::new(),
         }))
     }
 

@@ -183,6 +183,7 @@ mod tests {
             user: id(number),
             value_time: None,
             changes: changes.collect(),
+            events: Vec::new(),
         }
     }
 

@@ -27,10 +27,24 @@ pub enum BindError {
         suggestions: Vec<PropertyName>,
     },
     /// There is no such event.
-    #[error("event {event:?} does not exist")]
+    #[error("event {event:?} does not exist{}", did_you_mean(.suggestions))]
     UnknownEvent {
         /// The event.
         event: EventName,
+        /// Names like it, the nearest first.
+        suggestions: Vec<EventName>,
+    },
+    /// A window reaches back to events that are not kept any more.
+    #[error(
+        "the window begins at {from}, but events {event:?} are kept from {kept_from} on; ask for a shorter window, or leave it out to ask of all that are kept"
+    )]
+    BeyondRetention {
+        /// The event.
+        event: EventName,
+        /// Where the window begins.
+        from: Timestamp,
+        /// From when on events are kept.
+        kept_from: Timestamp,
     },
     /// A literal does not fit the property's type.
     #[error("property {property:?} is of type {expected}, so it can't be compared with a {given}{}", hint(*.expected))]
@@ -68,7 +82,7 @@ pub enum BindError {
     },
 }
 
-fn did_you_mean(suggestions: &[PropertyName]) -> String {
+fn did_you_mean(suggestions: &[impl std::fmt::Debug]) -> String {
     let names: Vec<String> = suggestions.iter().map(|name| format!("{name:?}")).collect();
     if names.is_empty() {
         String::new()
@@ -98,6 +112,7 @@ impl BindError {
         match self {
             Self::UnknownProperty { .. } => Reason::UnknownProperty,
             Self::UnknownEvent { .. } => Reason::UnknownEvent,
+            Self::BeyondRetention { .. } => Reason::BeyondRetention,
             Self::LiteralType { .. } | Self::Inexact { .. } | Self::Operator { .. } => {
                 Reason::PredicateType
             }
@@ -118,7 +133,9 @@ impl BindError {
             | Self::LiteralType { property, .. }
             | Self::Inexact { property, .. }
             | Self::Operator { property, .. } => ("property", property.as_str()),
-            Self::UnknownEvent { event } => ("event", event.as_str()),
+            Self::UnknownEvent { event, .. } | Self::BeyondRetention { event, .. } => {
+                ("event", event.as_str())
+            }
         }
     }
 }
@@ -328,6 +345,7 @@ impl Binder {
             Expression::Event(predicate) => {
                 return Err(BindError::UnknownEvent {
                     event: predicate.event.clone(),
+                    suggestions: self.catalog.near_events(&predicate.event),
                 });
             }
         })
@@ -645,6 +663,7 @@ mod tests {
             user: user(),
             value_time: None,
             changes: vec![change],
+            events: Vec::new(),
         };
         let write = Action::Write(NonEmpty::one(update));
         population.apply(Revision::new(1), &write).unwrap();

@@ -76,6 +76,7 @@ mod tests {
                 property: name(property),
                 operation: Operation::Set(value),
             }],
+            events: Vec::new(),
         };
         let write = Action::Write(NonEmpty::one(update));
         population.apply(Revision::new(1), &write).unwrap();

@@ -386,6 +386,7 @@ fn update(choices: &mut Choices<'_>, properties: &[PropertyDeclaration]) -> User
         user: user(choices),
         value_time: timed.then(|| timestamp(choices)),
         changes,
+        events: Vec::new(),
     }
 }
 

@@ -54,6 +54,9 @@ impl NaivePopulation {
                     return Err(Refused);
                 }
             }
+            Action::CreateEvent(_) | Action::UpdateEvent(_) | Action::DeleteEvent(_) => {
+                unreachable!("events are not generated")
+            }
             Action::DeleteProperty(name) => {
                 next.properties.remove(name).ok_or(Refused)?;
                 for user in next.users.values_mut() {

@@ -62,6 +62,7 @@ fn write_at(user: &str, value_time: Option<&str>, changes: &[(&str, Operation)])
         user: UserId::new(user).unwrap(),
         value_time: value_time.map(time),
         changes: changes.collect(),
+        events: Vec::new(),
     }))
 }
 

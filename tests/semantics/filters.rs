@@ -62,6 +62,7 @@ fn population() -> Population {
                     operation: Operation::Set(value),
                 })
                 .collect(),
+            events: Vec::new(),
         })
         .collect();
     let population = Population::new(StoreLimits::default());

@@ -186,6 +186,7 @@ fn update() -> BoxedStrategy<UserUpdate> {
             user,
             value_time: None,
             changes,
+            events: Vec::new(),
         });
     let timed_change = declared().prop_flat_map(|(property, value_type)| {
         prop_oneof![4 => value(value_type).prop_map(Operation::Set), 1 => Just(Operation::Unset)]
@@ -200,6 +201,7 @@ fn update() -> BoxedStrategy<UserUpdate> {
             user,
             value_time: Some(time),
             changes,
+            events: Vec::new(),
         },
     );
     prop_oneof![3 => plain, 1 => timed].boxed()

@@ -87,6 +87,7 @@ fn write(users: impl Iterator<Item = usize>, seed: u64) -> Action {
                         .map_or(Operation::Unset, Operation::Set),
                 })
                 .collect(),
+            events: Vec::new(),
         })
         .collect();
     Action::Write(NonEmpty::new(updates).unwrap())

@@ -20,6 +20,7 @@ fn ten_customers_seven_of_them_15_or_16() {
             property: PropertyName::new("age").unwrap(),
             operation: Operation::Set(Value::Int64(*age)),
         }],
+        events: Vec::new(),
     });
     let population = Population::new(StoreLimits::default());
     let write = Action::Write(NonEmpty::new(updates.collect()).unwrap());

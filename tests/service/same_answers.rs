@@ -45,6 +45,7 @@ fn users(vocabulary: &[(PropertyName, ValueType)]) -> NonEmpty<UserUpdate> {
             user: UserId::new(format!("u{n}")).unwrap(),
             value_time: None,
             changes,
+            events: Vec::new(),
         }
     });
     NonEmpty::new(users.collect()).unwrap()

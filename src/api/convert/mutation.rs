@@ -202,6 +202,7 @@ fn update(
         user,
         value_time,
         changes: std::mem::take(&mut changes.changes),
+        events: Vec::new(),
     })
 }
 

@@ -5,11 +5,11 @@ use crate::api::convert::{Origins, Path};
 use crate::api::token::Tokens;
 use crate::engine::{CommitError, SnapshotError};
 use crate::filter;
-use crate::model::{EventName, LimitExceeded, PropertyName, ValueType};
+use crate::model::{EventName, LimitExceeded, PropertyName, Timestamp, ValueType};
 use crate::population::{Refusal, ValuesError};
 use crate::query::{BindError, Stopped};
 
-const REASONS: [Reason; 23] = [
+const REASONS: [Reason; 26] = [
     Reason::InvalidField,
     Reason::FilterSyntax,
     Reason::UnknownProperty,
@@ -31,12 +31,19 @@ const REASONS: [Reason; 23] = [
     Reason::StorageReadOnly,
     Reason::Overloaded,
     Reason::UnknownEvent,
+    Reason::EventNotFound,
+    Reason::EventExists,
+    Reason::BeyondRetention,
     Reason::StorageFull,
     Reason::Internal,
 ];
 
 fn property() -> PropertyName {
     PropertyName::new("age").unwrap()
+}
+
+fn event() -> EventName {
+    EventName::new("purchase").unwrap()
 }
 
 fn exceeded() -> LimitExceeded {
@@ -79,7 +86,18 @@ fn refusals() -> Vec<Refusal> {
         Refusal::TooManyUsers {
             exceeded: exceeded.clone(),
         },
-        Refusal::TooManyPopulations { exceeded },
+        Refusal::TooManyPopulations {
+            exceeded: exceeded.clone(),
+        },
+        Refusal::TooManyEvents {
+            exceeded: exceeded.clone(),
+        },
+        Refusal::TooManyEventNames {
+            event: event(),
+            exceeded,
+        },
+        Refusal::EventExists { event: event() },
+        Refusal::EventNotFound { event: event() },
         Refusal::PropertyExists {
             property: property.clone(),
             value_type,
@@ -116,6 +134,13 @@ fn errors() -> Vec<ApiError> {
         .into(),
         BindError::UnknownEvent {
             event: EventName::new("purchse").unwrap(),
+            suggestions: vec![event()],
+        }
+        .into(),
+        BindError::BeyondRetention {
+            event: event(),
+            from: Timestamp::MIN,
+            kept_from: Timestamp::MAX,
         }
         .into(),
         BindError::LiteralType {
@@ -212,7 +237,9 @@ fn facts_are_where_the_protocol_says() {
             Reason::RequestLimitExceeded | Reason::StoreLimitExceeded => {
                 &["limit", "allowed", "given"]
             }
-            Reason::UnknownEvent => &["event"],
+            Reason::UnknownEvent => &["event", "suggestions"],
+            Reason::EventNotFound | Reason::EventExists => &["event"],
+            Reason::BeyondRetention => &["event", "kept_from"],
             Reason::PropertyNotFound | Reason::PropertyExists => &["property"],
             Reason::SequenceConflict => &["last_sequence"],
             Reason::InvalidField

@@ -51,6 +51,7 @@ fn workload() -> Vec<Sent> {
                         property: PropertyName::new("visits").unwrap(),
                         operation: Operation::Set(Value::Bool(true)),
                     }],
+                    events: Vec::new(),
                 })),
             ),
             4 => Sent::Request(id, Action::Erase(UserId::new(user).unwrap())),

@@ -153,6 +153,7 @@ async fn a_torn_tail_is_told_and_is_no_damage() {
                     property: PropertyName::new("note").unwrap(),
                     operation: Operation::Set(text.clone()),
                 }],
+                events: Vec::new(),
             })),
         )
     };

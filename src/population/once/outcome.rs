@@ -4,9 +4,9 @@
 //! stale is kept as their places in the command, which a repeat has at the same places.
 
 use crate::codec::{DecodeError, Decoder, Encoder};
-use crate::model::{Action, LimitExceeded, PropertyName, ValueType, limit};
+use crate::model::{Action, EventFault, EventName, LimitExceeded, PropertyName, ValueType, limit};
 use crate::population::capture::type_code;
-use crate::population::{Changes, Refusal};
+use crate::population::{Changes, Refusal, RefusedEvent};
 
 const ACCEPTED: u8 = 1;
 const TYPE_CONFLICT: u8 = 2;
@@ -21,6 +21,16 @@ const PROPERTY_EXISTS: u8 = 10;
 const PROPERTY_NOT_FOUND: u8 = 11;
 const REQUEST_ID_REUSED: u8 = 12;
 const SEQUENCE_CONFLICT: u8 = 13;
+const TOO_MANY_EVENTS: u8 = 14;
+const TOO_MANY_EVENT_NAMES: u8 = 15;
+const EVENT_EXISTS: u8 = 16;
+const EVENT_NOT_FOUND: u8 = 17;
+/// Accepted, save some of its events.
+const ACCEPTED_EVENTS: u8 = 18;
+
+const DUPLICATE: u8 = 1;
+const TOO_OLD: u8 = 2;
+const TOO_FAR_AHEAD: u8 = 3;
 
 /// The bytes of an outcome.
 pub(super) fn encode(action: &Action, outcome: &Result<Changes, Refusal>) -> Vec<u8> {
@@ -28,9 +38,17 @@ pub(super) fn encode(action: &Action, outcome: &Result<Changes, Refusal>) -> Vec
     match outcome {
         Ok(changes) if *changes == Changes::default() => {}
         Ok(changes) => {
-            encoder.u8(ACCEPTED);
+            let all_events = changes.refused_events.is_empty();
+            encoder.u8(if all_events {
+                ACCEPTED
+            } else {
+                ACCEPTED_EVENTS
+            });
             encoder.u8(u8::from(changes.erased));
             encode_stale(&mut encoder, action, &changes.stale);
+            if !all_events {
+                encode_refused_events(&mut encoder, &changes.refused_events);
+            }
         }
         Err(refusal) => encode_refusal(&mut encoder, refusal),
     }
@@ -42,9 +60,14 @@ pub(super) fn encode(action: &Action, outcome: &Result<Changes, Refusal>) -> Vec
 pub(super) fn decode(bytes: &[u8], action: &Action) -> Result<Changes, Refusal> {
     match read(bytes) {
         Ok(Detail::Refused(refusal)) => Err(refusal),
-        Ok(Detail::Accepted { erased, stale }) => Ok(Changes {
+        Ok(Detail::Accepted {
+            erased,
+            stale,
+            refused_events,
+        }) => Ok(Changes {
             stale: stale_of(&stale, action),
             erased,
+            refused_events,
         }),
         Err(_) => Ok(Changes::default()),
     }
@@ -57,7 +80,11 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), DecodeError> {
 
 /// An outcome of which the command is not at hand.
 enum Detail {
-    Accepted { erased: bool, stale: Vec<Run> },
+    Accepted {
+        erased: bool,
+        stale: Vec<Run>,
+        refused_events: Vec<RefusedEvent>,
+    },
     Refused(Refusal),
 }
 
@@ -71,7 +98,12 @@ struct Run {
 fn changes_of(action: &Action) -> impl Iterator<Item = (usize, &PropertyName)> {
     let updates: &[_] = match action {
         Action::Write(updates) => updates,
-        Action::Erase(_) | Action::CreateProperty(_) | Action::DeleteProperty(_) => &[],
+        Action::Erase(_)
+        | Action::CreateProperty(_)
+        | Action::DeleteProperty(_)
+        | Action::CreateEvent(_)
+        | Action::UpdateEvent(_)
+        | Action::DeleteEvent(_) => &[],
     };
     updates.iter().enumerate().flat_map(|(position, update)| {
         let changes = update.changes.iter();
@@ -120,6 +152,36 @@ fn stale_of(runs: &[Run], action: &Action) -> Vec<(usize, PropertyName)> {
         }
     }
     stale
+}
+
+fn encode_refused_events(encoder: &mut Encoder, refused: &[RefusedEvent]) {
+    encoder.count(refused.len() as u64);
+    for event in refused {
+        encoder.count(event.update as u64);
+        encoder.count(event.event as u64);
+        encoder.u8(match event.fault {
+            EventFault::Duplicate => DUPLICATE,
+            EventFault::TooOld => TOO_OLD,
+            EventFault::TooFarAhead => TOO_FAR_AHEAD,
+        });
+    }
+}
+
+fn read_refused_events(decoder: &mut Decoder<'_>) -> Result<Vec<RefusedEvent>, DecodeError> {
+    let mut refused = Vec::new();
+    for _ in 0..decoder.length(3)? {
+        refused.push(RefusedEvent {
+            update: read_position(decoder)?,
+            event: read_position(decoder)?,
+            fault: match decoder.u8()? {
+                DUPLICATE => EventFault::Duplicate,
+                TOO_OLD => EventFault::TooOld,
+                TOO_FAR_AHEAD => EventFault::TooFarAhead,
+                other => return Err(decoder.bad_value("why an event does not count", other)),
+            },
+        });
+    }
+    Ok(refused)
 }
 
 fn encode_refusal(encoder: &mut Encoder, refusal: &Refusal) {
@@ -192,6 +254,23 @@ fn encode_refusal(encoder: &mut Encoder, refusal: &Refusal) {
             encoder.u8(PROPERTY_NOT_FOUND);
             encoder.text(property.as_str());
         }
+        Refusal::TooManyEvents { exceeded } => {
+            encoder.u8(TOO_MANY_EVENTS);
+            encode_exceeded(encoder, exceeded);
+        }
+        Refusal::TooManyEventNames { event, exceeded } => {
+            encoder.u8(TOO_MANY_EVENT_NAMES);
+            encoder.text(event.as_str());
+            encode_exceeded(encoder, exceeded);
+        }
+        Refusal::EventExists { event } => {
+            encoder.u8(EVENT_EXISTS);
+            encoder.text(event.as_str());
+        }
+        Refusal::EventNotFound { event } => {
+            encoder.u8(EVENT_NOT_FOUND);
+            encoder.text(event.as_str());
+        }
         Refusal::RequestIdReused => encoder.u8(REQUEST_ID_REUSED),
         Refusal::SequenceConflict { previous, last } => {
             encoder.u8(SEQUENCE_CONFLICT);
@@ -206,11 +285,12 @@ fn read(bytes: &[u8]) -> Result<Detail, DecodeError> {
         return Ok(Detail::Accepted {
             erased: false,
             stale: Vec::new(),
+            refused_events: Vec::new(),
         });
     }
     let mut decoder = Decoder::new(bytes);
     let kind = decoder.u8()?;
-    let detail = if kind == ACCEPTED {
+    let detail = if kind == ACCEPTED || kind == ACCEPTED_EVENTS {
         let erased = match decoder.u8()? {
             0 => false,
             1 => true,
@@ -223,7 +303,16 @@ fn read(bytes: &[u8]) -> Result<Detail, DecodeError> {
                 stale: decoder.count()?,
             });
         }
-        Detail::Accepted { erased, stale }
+        let refused_events = if kind == ACCEPTED_EVENTS {
+            read_refused_events(&mut decoder)?
+        } else {
+            Vec::new()
+        };
+        Detail::Accepted {
+            erased,
+            stale,
+            refused_events,
+        }
     } else {
         Detail::Refused(read_refusal(&mut decoder, kind)?)
     };
@@ -234,23 +323,23 @@ fn read(bytes: &[u8]) -> Result<Detail, DecodeError> {
 fn read_refusal(decoder: &mut Decoder<'_>, kind: u8) -> Result<Refusal, DecodeError> {
     Ok(match kind {
         TYPE_CONFLICT => Refusal::TypeConflict {
-            update: read_update(decoder)?,
+            update: read_position(decoder)?,
             property: read_property(decoder)?,
             expected: read_type(decoder)?,
             given: read_type(decoder)?,
         },
         INEXACT => Refusal::Inexact {
-            update: read_update(decoder)?,
+            update: read_position(decoder)?,
             property: read_property(decoder)?,
             number: decoder.i64()?,
         },
         OUT_OF_RANGE => Refusal::OutOfRange {
-            update: read_update(decoder)?,
+            update: read_position(decoder)?,
             property: read_property(decoder)?,
             value_type: read_type(decoder)?,
         },
         SET_TOO_LARGE => Refusal::SetTooLarge {
-            update: read_update(decoder)?,
+            update: read_position(decoder)?,
             property: read_property(decoder)?,
             exceeded: read_exceeded(decoder, limit::SET_ELEMENTS)?,
         },
@@ -275,6 +364,19 @@ fn read_refusal(decoder: &mut Decoder<'_>, kind: u8) -> Result<Refusal, DecodeEr
         PROPERTY_NOT_FOUND => Refusal::PropertyNotFound {
             property: read_property(decoder)?,
         },
+        TOO_MANY_EVENTS => Refusal::TooManyEvents {
+            exceeded: read_exceeded(decoder, limit::EVENTS)?,
+        },
+        TOO_MANY_EVENT_NAMES => Refusal::TooManyEventNames {
+            event: read_event(decoder)?,
+            exceeded: read_exceeded(decoder, limit::EVENT_NAMES)?,
+        },
+        EVENT_EXISTS => Refusal::EventExists {
+            event: read_event(decoder)?,
+        },
+        EVENT_NOT_FOUND => Refusal::EventNotFound {
+            event: read_event(decoder)?,
+        },
         REQUEST_ID_REUSED => Refusal::RequestIdReused,
         SEQUENCE_CONFLICT => Refusal::SequenceConflict {
             previous: decoder.count()?,
@@ -289,9 +391,15 @@ fn encode_place(encoder: &mut Encoder, update: usize, property: &PropertyName) {
     encoder.text(property.as_str());
 }
 
-fn read_update(decoder: &mut Decoder<'_>) -> Result<usize, DecodeError> {
-    let update = decoder.count()?;
-    usize::try_from(update).map_err(|_| decoder.bad_value("the position of an update", update))
+fn read_position(decoder: &mut Decoder<'_>) -> Result<usize, DecodeError> {
+    let position = decoder.count()?;
+    usize::try_from(position).map_err(|_| decoder.bad_value("a position in a command", position))
+}
+
+fn read_event(decoder: &mut Decoder<'_>) -> Result<EventName, DecodeError> {
+    let text = decoder.text()?;
+    EventName::new(text)
+        .map_err(|_| decoder.bad_value("the length of an event's name", text.len() as u64))
 }
 
 fn read_property(decoder: &mut Decoder<'_>) -> Result<PropertyName, DecodeError> {

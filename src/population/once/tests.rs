@@ -25,6 +25,7 @@ fn write(user: &str, operations: Vec<(&str, Operation)>) -> UserUpdate {
                 operation,
             })
             .collect(),
+        events: Vec::new(),
     }
 }
 
@@ -340,6 +341,7 @@ fn stale_changes_come_back_by_their_places() {
         let outcome = Ok(Changes {
             stale: stale.map(|(_, change)| change.clone()).collect(),
             erased: false,
+            refused_events: Vec::new(),
         });
         let bytes = outcome::encode(&action, &outcome);
         assert_eq!(outcome::check(&bytes), Ok(()));
