@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use super::codes::CodeIndex;
 use super::column::{NumberColumn, greatest_common_divisor};
 use super::dictionary::Dictionary;
+use super::events::{decode_events, encode_events};
 use super::number::NumberIndex;
 use super::posting::Posting;
 use super::sets::SetIndex;
@@ -59,6 +60,14 @@ pub fn encode_shard(shard: &Shard) -> Vec<u8> {
             encoder.i64(time);
         }
     }
+    // Nothing where there are no events: so shards were written before there were any.
+    if !shard.events.is_empty() {
+        encoder.count(shard.events.len() as u64);
+        for (event, index) in &shard.events {
+            encoder.count(u64::from(*event));
+            encode_events(&mut encoder, index);
+        }
+    }
     encoder.into_bytes()
 }
 
@@ -71,6 +80,7 @@ pub fn decode_shard(bytes: &[u8]) -> Result<Shard, DecodeError> {
     let mut shard = Shard {
         live: decode_posting(&mut decoder)?,
         slots: Vec::new(),
+        events: Vec::new(),
     };
     let live = shard.live.to_block();
     for _ in 0..decoder.length(1)? {
@@ -105,6 +115,21 @@ pub fn decode_shard(bytes: &[u8]) -> Result<Shard, DecodeError> {
             };
         }
         shard.slots.push((number, Box::new(slot)));
+    }
+    if decoder.remaining() > 0 {
+        for _ in 0..decoder.length(2)? {
+            let number = decoder.count()?;
+            let before = shard.events.last().map(|(before, _)| *before);
+            let number = match u32::try_from(number) {
+                Ok(number) if before.is_none_or(|before| before < number) => number,
+                Ok(_) | Err(_) => return Err(decoder.bad_value("the number of an event", number)),
+            };
+            let index = decode_events(&mut decoder, &live)?;
+            if index.is_empty() {
+                return Err(decoder.bad_value("the days of an event", 0_u8));
+            }
+            shard.events.push((number, Box::new(index)));
+        }
     }
     decoder.finish()?;
     Ok(shard)

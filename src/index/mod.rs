@@ -10,6 +10,7 @@ mod codes;
 mod column;
 mod dictionary;
 mod encode;
+mod events;
 mod number;
 mod posting;
 mod rare;
@@ -23,6 +24,10 @@ pub use codes::CodeIndex;
 pub use column::{CodeColumn, NumberColumn};
 pub use dictionary::{Dictionary, DictionaryChanges, DictionaryStamp, QUARANTINE};
 pub use encode::{decode_dictionary, decode_shard, encode_dictionary, encode_shard};
+pub use events::{
+    AmountTest, Counted, EventIndex, Extreme, KeptWindow, StoredEvent, Tally, UserTally,
+    WindowKind, day_of, day_start,
+};
 pub use number::{NumberIndex, double_from_key, double_to_key};
 pub use posting::Posting;
 pub use set_column::CodeSet;

@@ -9,6 +9,7 @@ use hashbrown::HashMap;
 
 use super::cells::{Cells, Difference};
 use super::codes::CodeIndex;
+use super::events::{EventIndex, KeptWindow, StoredEvent};
 use super::number::NumberIndex;
 use super::posting::Posting;
 use super::sets::SetIndex;
@@ -174,6 +175,8 @@ pub struct Shard {
     /// By property number, ascending: numbers are never given twice, so that a list by position
     /// would grow with every property ever deleted.
     pub(super) slots: Vec<(u32, Box<PropertySlot>)>,
+    /// By the number of the event's name, ascending. None is empty.
+    pub(super) events: Vec<(u32, Box<EventIndex>)>,
 }
 
 impl Shard {
@@ -262,6 +265,67 @@ impl Shard {
     /// Records the time of a live user's value.
     pub fn set_value_time(&mut self, property: u32, kind: IndexKind, user: u16, time: i64) {
         self.slot_mut(property, kind).times.insert(user, time);
+    }
+
+    /// The events of a name, by its number; `None` if there are none.
+    #[must_use]
+    pub fn events(&self, event: u32) -> Option<&EventIndex> {
+        let place = self.events_place(event).ok()?;
+        Some(&self.events[place].1)
+    }
+
+    /// All events, by the numbers of their names.
+    pub fn all_events(&self) -> impl Iterator<Item = (u32, &EventIndex)> {
+        self.events.iter().map(|(event, index)| (*event, &**index))
+    }
+
+    /// Adds an event of a live user, unless it is a duplicate; returns whether it was added.
+    pub fn insert_event(&mut self, event: u32, user: u16, stored: StoredEvent) -> bool {
+        let place = self.events_place(event).unwrap_or_else(|place| {
+            self.events.insert(place, (event, Box::default()));
+            place
+        });
+        self.events[place].1.insert(user, stored)
+    }
+
+    /// Takes the events of a user away; returns how many there were, by the numbers of their names.
+    pub fn remove_events_of(&mut self, user: u16) -> Vec<(u32, u64)> {
+        let removed = self
+            .events
+            .iter_mut()
+            .map(|(event, index)| (*event, index.remove_user(user)));
+        let removed = removed.filter(|(_, count)| *count > 0).collect();
+        self.events.retain(|(_, index)| !index.is_empty());
+        removed
+    }
+
+    /// Takes the events of a name before a day away; returns how many there were.
+    pub fn drop_events_before(&mut self, event: u32, day: i32) -> u64 {
+        let Ok(place) = self.events_place(event) else {
+            return 0;
+        };
+        let dropped = self.events[place].1.drop_before(day);
+        if self.events[place].1.is_empty() {
+            self.events.remove(place);
+        }
+        dropped
+    }
+
+    /// Forgets the events of a name.
+    pub fn remove_events(&mut self, event: u32) {
+        self.events.retain(|(number, _)| *number != event);
+    }
+
+    /// Keeps the counts of a window of events from now on, and only those of `windows` beside them.
+    pub fn keep_window(&mut self, event: u32, window: KeptWindow, windows: &[KeptWindow]) {
+        if let Ok(place) = self.events_place(event) {
+            self.events[place].1.keep(window, windows);
+        }
+    }
+
+    fn events_place(&self, event: u32) -> Result<usize, usize> {
+        self.events
+            .binary_search_by_key(&event, |(number, _)| *number)
     }
 
     /// Forgets a property.

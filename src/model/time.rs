@@ -139,6 +139,9 @@ impl Span {
     pub const ZERO: Self = Self(0);
     const MAX_MICROS: i64 = 3_652_500 * 86_400_000_000;
 
+    /// The longest one: 10,000 years.
+    pub const LONGEST: Self = Self(Self::MAX_MICROS);
+
     /// The span of so many hours.
     #[must_use]
     pub const fn hours(hours: u16) -> Self {

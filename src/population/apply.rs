@@ -43,8 +43,8 @@ impl Population {
             }
             Action::DeleteProperty(name) => self.delete_property(revision, name),
             Action::CreateEvent(declaration) => self.create_event(writer, declaration),
-            Action::UpdateEvent(declaration) => self.update_event(declaration),
-            Action::DeleteEvent(name) => self.delete_event(writer, revision, name),
+            Action::UpdateEvent(declaration) => self.update_event(writer, declaration),
+            Action::DeleteEvent(name) => self.delete_event(revision, name),
         }
     }
 
@@ -109,9 +109,14 @@ impl Population {
         if let Some(cell) = self.shards.load().get(shard as usize) {
             let mut state = cell.write(revision, self.epoch(), encode_state);
             let values = state.shard.remove_user(place);
+            let events = state.shard.remove_events_of(place);
             state.ids.clear(place);
             drop(state);
             self.forget_values(revision, &values);
+            let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+            for (event, count) in events {
+                kept.events_mut(event).events -= count;
+            }
         }
         writer.free.push(Reverse(ordinal));
         Changes {

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, sync_channel};
 
-use super::catalog::{Catalog, Property};
+use super::capture_events::{KnownEvents, decode_events, encode_events};
+use super::catalog::{Catalog, KnownEvent, Property};
 use super::cell::{Cell, Epoch};
 use super::once::{Fault, Numbered, Requests, Segment, Streams, encode_segment, encode_streams};
 use super::users::{IdHash, Ids, Ordinal};
-use super::{Population, ShardCell, ShardState};
+use super::{Population, ShardCell, ShardState, Writer};
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::index::{
     Dictionary, IndexKind, PropertyIndex, SHARD_USERS, decode_dictionary, decode_shard,
@@ -157,7 +158,7 @@ impl Population {
         Capture {
             population: Arc::clone(self),
             epoch,
-            catalog: encode_catalog(&catalog, writer.next_ordinal),
+            catalog: self.encode_catalog(&catalog, &writer),
             properties: catalog.iter().cloned().collect(),
             shards: self.shards.load().to_vec(),
             requests: writer.requests.encode(),
@@ -185,8 +186,12 @@ impl Population {
             move |error| RestoreError::Damaged { section, error }
         };
         let bytes = read(CATALOG)?;
-        let (declarations, next_number, next_ordinal) =
-            decode_catalog(&bytes).map_err(damaged(CATALOG))?;
+        let DecodedCatalog {
+            declarations,
+            next_number,
+            next_ordinal,
+            events,
+        } = decode_catalog(&bytes).map_err(damaged(CATALOG))?;
 
         let mut catalog = Catalog::default();
         for (number, declaration) in declarations {
@@ -203,6 +208,7 @@ impl Population {
         catalog.next_number = next_number;
 
         let mut population = Self::new(limits);
+        population.restore_events(&mut catalog, events);
         let streams = Streams::decode(&read(STREAMS)?).map_err(damaged(STREAMS))?;
         population.streams = Cell::new(streams, revision, 0);
         let bytes = read(REQUESTS)?;
@@ -321,11 +327,57 @@ impl Population {
                 kept.add_code(number, code, u64::from(posting.count()));
             }
         }
-        if known == state.shard.properties() {
-            Ok(())
-        } else {
-            Err("a property is not in the catalog")
+        if known != state.shard.properties() {
+            return Err("a property is not in the catalog");
         }
+        for (event, index) in state.shard.all_events() {
+            if catalog.events().all(|known| known.number() != event) {
+                return Err("an event is not in the catalog");
+            }
+            let counts = kept.events_mut(event);
+            counts.events += index.len();
+            counts.oldest_day = counts
+                .oldest_day
+                .into_iter()
+                .chain(index.oldest_day())
+                .min();
+        }
+        Ok(())
+    }
+
+    /// The catalog, and what is counted of events.
+    fn encode_catalog(&self, catalog: &Catalog, writer: &Writer) -> Vec<u8> {
+        let mut encoder = Encoder::new();
+        encode_properties(&mut encoder, catalog, writer.next_ordinal);
+        // Nothing where there never were events: so catalogs were written before there were any.
+        if catalog.next_event > 0 {
+            let counts = |event: &KnownEvent| self.kept(|kept| kept.of_events(event.number()));
+            let events = catalog.events();
+            encode_events(
+                &mut encoder,
+                &KnownEvents {
+                    next_event: catalog.next_event,
+                    expired_on: writer.expired_on,
+                    events: events
+                        .map(|event| (KnownEvent::clone(event), counts(event)))
+                        .collect(),
+                },
+            );
+        }
+        encoder.into_bytes()
+    }
+
+    fn restore_events(&self, catalog: &mut Catalog, known: KnownEvents) {
+        self.writer().expired_on = known.expired_on;
+        let mut kept = self
+            .kept
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        for (event, counts) in known.events {
+            *kept.events_mut(event.number()) = counts;
+            catalog.insert_event(event);
+        }
+        catalog.next_event = known.next_event;
     }
 }
 
@@ -430,8 +482,7 @@ fn decode_state(bytes: &[u8]) -> Result<ShardState, DecodeError> {
     Ok(ShardState { ids, shard })
 }
 
-fn encode_catalog(catalog: &Catalog, next_ordinal: u32) -> Vec<u8> {
-    let mut encoder = Encoder::new();
+fn encode_properties(encoder: &mut Encoder, catalog: &Catalog, next_ordinal: u32) {
     encoder.u32(next_ordinal);
     encoder.u32(catalog.next_number);
     encoder.count(catalog.len() as u64);
@@ -442,10 +493,14 @@ fn encode_catalog(catalog: &Catalog, next_ordinal: u32) -> Vec<u8> {
         encoder.u8(type_code(declaration.value_type));
         encoder.u8(u8::from(declaration.case_insensitive));
     }
-    encoder.into_bytes()
 }
 
-type DecodedCatalog = (Vec<(u32, PropertyDeclaration)>, u32, u32);
+struct DecodedCatalog {
+    declarations: Vec<(u32, PropertyDeclaration)>,
+    next_number: u32,
+    next_ordinal: u32,
+    events: KnownEvents,
+}
 
 fn decode_catalog(bytes: &[u8]) -> Result<DecodedCatalog, DecodeError> {
     let mut decoder = Decoder::new(bytes);
@@ -481,8 +536,18 @@ fn decode_catalog(bytes: &[u8]) -> Result<DecodedCatalog, DecodeError> {
             },
         ));
     }
+    let events = if decoder.remaining() > 0 {
+        decode_events(&mut decoder)?
+    } else {
+        KnownEvents::default()
+    };
     decoder.finish()?;
-    Ok((declarations, next_number, next_ordinal))
+    Ok(DecodedCatalog {
+        declarations,
+        next_number,
+        next_ordinal,
+        events,
+    })
 }
 
 pub(super) fn type_code(value_type: ValueType) -> u8 {

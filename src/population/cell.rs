@@ -107,6 +107,12 @@ impl<T> Cell<T> {
         Writing(writing)
     }
 
+    /// Gives access to what is derived from the value and encoded nowhere.
+    pub(super) fn derive<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
+        let mut writing = self.value.write().unwrap_or_else(PoisonError::into_inner);
+        change(&mut writing.value)
+    }
+
     /// Returns the value as it was when the capture `epoch` began, encoded; `None` if it had not
     /// changed after `unchanged_since`.
     pub(super) fn capture(

@@ -1,13 +1,18 @@
 //! The events of a population: which names are known, and what is told of them and of users.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
+use super::capture::encode_state;
 use super::catalog::{Catalog, KnownEvent};
 use super::refusal::Refusal;
 use super::{Changes, Population, Writer};
+use crate::index::{EventIndex, day_of, day_start};
 use crate::model::{
     EventDeclaration, EventName, LimitExceeded, Revision, Timestamp, UserId, limit,
 };
+
+/// Days of which it is shown what a user did.
+const SHOWN_DAYS: i32 = 30;
 
 /// What is known of the events of one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,21 +76,29 @@ impl Population {
     }
 
     fn event_info(&self, event: &KnownEvent) -> EventInfo {
+        let counts = self.kept(|kept| kept.of_events(event.number));
         EventInfo {
             declaration: event.declaration.clone(),
-            events: 0,
-            duplicates: 0,
-            too_old: 0,
-            too_far_ahead: 0,
-            kept_from: None,
+            events: counts.events,
+            duplicates: counts.duplicates,
+            too_old: counts.too_old,
+            too_far_ahead: counts.too_far_ahead,
+            kept_from: counts.kept_from.map(instant),
         }
     }
 
     /// What a user did before an instant, in the order of the names; `None` if there is no such
     /// user.
     #[must_use]
-    pub fn user_events(&self, _id: &UserId, _as_of: Timestamp) -> Option<Vec<UserEvents>> {
-        Some(Vec::new())
+    pub fn user_events(&self, id: &UserId, as_of: Timestamp) -> Option<Vec<UserEvents>> {
+        self.with_user(id, |reader, user| {
+            let catalog = self.catalog();
+            let known = catalog.events().filter_map(|event| {
+                let index = reader.shard().events(event.number)?;
+                user_events(event, index, user, as_of)
+            });
+            known.collect()
+        })
     }
 
     pub(super) fn create_event(
@@ -109,7 +122,11 @@ impl Population {
         Ok(Changes::default())
     }
 
-    pub(super) fn update_event(&self, declaration: &EventDeclaration) -> Result<Changes, Refusal> {
+    pub(super) fn update_event(
+        &self,
+        writer: &mut Writer,
+        declaration: &EventDeclaration,
+    ) -> Result<Changes, Refusal> {
         let mut catalog = Catalog::clone(&self.catalog());
         let number = known(&catalog, &declaration.name)?.number;
         catalog.insert_event(KnownEvent {
@@ -117,20 +134,83 @@ impl Population {
             declaration: declaration.clone(),
         });
         self.catalog.store(Arc::new(catalog));
+        // What is kept for a shorter time now goes with the next event, not with that of another day.
+        writer.expired_on = i32::MIN;
         Ok(Changes::default())
     }
 
     pub(super) fn delete_event(
         &self,
-        _writer: &mut Writer,
-        _revision: Revision,
+        revision: Revision,
         name: &EventName,
     ) -> Result<Changes, Refusal> {
         let mut catalog = Catalog::clone(&self.catalog());
-        known(&catalog, name)?;
+        let number = known(&catalog, name)?.number;
         catalog.remove_event(name);
         self.catalog.store(Arc::new(catalog));
+        for cell in self.shards.load().iter() {
+            if cell.read().shard.events(number).is_some() {
+                let mut state = cell.write(revision, self.epoch(), encode_state);
+                state.shard.remove_events(number);
+            }
+        }
+        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        kept.forget_events(number);
         Ok(Changes::default())
+    }
+}
+
+/// The beginning of a day, which is that of an event.
+fn instant(day: i32) -> Timestamp {
+    Timestamp::from_micros(day_start(day)).unwrap_or(Timestamp::MIN)
+}
+
+/// What a user did before an instant; `None` if there is nothing.
+fn user_events(
+    event: &KnownEvent,
+    index: &EventIndex,
+    user: u16,
+    as_of: Timestamp,
+) -> Option<UserEvents> {
+    let first_shown = day_of(as_of.micros()) - SHOWN_DAYS + 1;
+    let mut found: Option<UserEvents> = None;
+    index.events_of(user, i64::MIN, as_of.micros(), |time, amount| {
+        let at = Timestamp::from_micros(time).unwrap_or(as_of);
+        let amount = amount.map(i128::from);
+        let found = found.get_or_insert_with(|| UserEvents {
+            name: event.declaration.name.clone(),
+            count: 0,
+            first: at,
+            last: at,
+            sum: None,
+            days: Vec::new(),
+        });
+        found.count += 1;
+        found.last = at;
+        found.sum = plus(found.sum, amount);
+        let day = day_of(time);
+        if day >= first_shown {
+            let day = instant(day);
+            if found.days.last().is_none_or(|last| last.day != day) {
+                found.days.push(UserDay {
+                    day,
+                    count: 0,
+                    sum: None,
+                });
+            }
+            if let Some(last) = found.days.last_mut() {
+                last.count += 1;
+                last.sum = plus(last.sum, amount);
+            }
+        }
+    });
+    found
+}
+
+fn plus(sum: Option<i128>, amount: Option<i128>) -> Option<i128> {
+    match (sum, amount) {
+        (Some(sum), Some(amount)) => Some(sum + amount),
+        (sum, amount) => sum.or(amount),
     }
 }
 

@@ -10,6 +10,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use super::catalog::{Catalog, Property};
+use super::judge_events::StagedEvents;
 use super::named::{Named, NamedUsers};
 use super::refusal::Refusal;
 use super::{Changes, Population, Writer, split};
@@ -97,8 +98,8 @@ impl Fault {
 }
 
 impl Population {
-    /// Works out what a write leads to: the catalog, if it gets new properties, and the values by
-    /// property. How many different texts there may be is left to be checked.
+    /// Works out what a write leads to: the catalog, if it gets new properties or events, the values
+    /// by property, and the events. How many different texts there may be is left to be checked.
     pub(super) fn judge<'a>(
         &self,
         writer: &Writer,
@@ -107,7 +108,7 @@ impl Population {
         updates: &'a [UserUpdate],
         users: &mut NamedUsers<'a>,
         changes: &mut Changes,
-    ) -> Result<(Option<Catalog>, Vec<Effects<'a>>), Refusal> {
+    ) -> Result<(Option<Catalog>, Vec<Effects<'a>>, StagedEvents), Refusal> {
         let mut judge = Judge {
             population: self,
             writer,
@@ -127,11 +128,12 @@ impl Population {
         limit::USERS
             .check_against(allowed, held + users.new_users())
             .map_err(|exceeded| Refusal::TooManyUsers { exceeded })?;
+        let events = self.judge_events(writer, &mut judge.catalog, updates, users, changes)?;
         let grown = match judge.catalog {
             Cow::Borrowed(_) => None,
             Cow::Owned(catalog) => Some(catalog),
         };
-        Ok((grown, judge.effects))
+        Ok((grown, judge.effects, events))
     }
 }
 

@@ -4,6 +4,8 @@
 //! one command changes of a user changes here at once. A question about one value, its complement
 //! or a list of values of one property is answered from here.
 
+use std::collections::BTreeMap;
+
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
@@ -15,6 +17,25 @@ pub struct KeptCounts {
     users: u64,
     /// By property number. A property that is deleted leaves nothing behind.
     properties: HashMap<u32, PropertyCounts, FixedState>,
+    /// By the number of the event's name, for those of which anything is known.
+    events: BTreeMap<u32, EventCounts>,
+}
+
+/// What is counted of the events of one name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EventCounts {
+    /// How many are kept.
+    pub events: u64,
+    /// How many were refused because the user had them already.
+    pub duplicates: u64,
+    /// How many were refused because they were older than events are kept.
+    pub too_old: u64,
+    /// How many were refused because they lay too far ahead of the clock.
+    pub too_far_ahead: u64,
+    /// Those before this day are not kept any more; `None` if none has been dropped yet.
+    pub kept_from: Option<i32>,
+    /// No event that is kept is of an earlier day; `None` if there never was any.
+    pub oldest_day: Option<i32>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -54,6 +75,25 @@ impl KeptCounts {
         self.properties
             .get(&property)
             .map_or(&[], |counts| &counts.by_code)
+    }
+
+    /// What is counted of the events of one name.
+    #[must_use]
+    pub fn of_events(&self, event: u32) -> EventCounts {
+        self.events.get(&event).copied().unwrap_or_default()
+    }
+
+    /// How many events there are.
+    pub(super) fn all_events(&self) -> u64 {
+        self.events.values().map(|counts| counts.events).sum()
+    }
+
+    pub(super) fn events_mut(&mut self, event: u32) -> &mut EventCounts {
+        self.events.entry(event).or_default()
+    }
+
+    pub(super) fn forget_events(&mut self, event: u32) {
+        self.events.remove(&event);
     }
 
     /// How many codes of a property some user has.

@@ -7,10 +7,12 @@
 
 mod apply;
 mod capture;
+mod capture_events;
 mod catalog;
 mod cell;
 mod events;
 mod judge;
+mod judge_events;
 mod kept;
 mod named;
 mod once;
@@ -19,6 +21,7 @@ mod staged;
 mod users;
 mod values;
 mod verify;
+mod windows;
 mod write;
 
 use std::cmp::Reverse;
@@ -32,7 +35,7 @@ pub use capture::{Capture, Part, RestoreError, SectionName};
 pub(crate) use catalog::nearest;
 pub use catalog::{Catalog, KnownEvent, Property};
 pub use events::{EventInfo, UserDay, UserEvents};
-pub use kept::KeptCounts;
+pub use kept::{EventCounts, KeptCounts};
 pub use refusal::Refusal;
 pub(crate) use values::number_of;
 pub use values::{ValueCount, ValuesError};
@@ -45,6 +48,7 @@ use crate::model::{
 use cell::{Cell, Reading};
 use once::{Requests, Streams};
 use users::{IdHash, Ids, Ordinal, UserTable};
+use windows::Windows;
 
 /// One population.
 #[derive(Debug)]
@@ -58,6 +62,8 @@ pub struct Population {
     streams: Cell<Streams>,
     /// The capture that is under way, 0 for none.
     capturing: AtomicU64,
+    /// The windows of events of which counts are kept.
+    windows: Mutex<Windows>,
 }
 
 type ShardCell = Cell<ShardState>;
@@ -79,6 +85,8 @@ struct Writer {
     /// What became of commands that had an id.
     requests: Requests,
     captures_begun: u64,
+    /// The last day on which old events were dropped.
+    expired_on: i32,
 }
 
 /// What is known of a property.
@@ -182,7 +190,9 @@ impl Population {
                 free: BinaryHeap::new(),
                 requests: Requests::default(),
                 captures_begun: 0,
+                expired_on: i32::MIN,
             }),
+            windows: Mutex::default(),
             streams: Cell::new(Streams::default(), Revision::ZERO, 0),
             capturing: AtomicU64::new(0),
         }
@@ -364,10 +374,16 @@ impl Population {
     pub fn memory(&self) -> Vec<(&'static str, usize)> {
         use crate::index::PropertyIndex;
         let (mut ids, mut columns, mut postings, mut numbers) = (self.table.heap_bytes(), 0, 0, 0);
+        let (mut events, mut windows) = (0, 0);
         for cell in self.shards.load().iter() {
             let state = cell.read();
             ids += state.ids.heap_bytes();
             postings += state.shard.live().heap_bytes();
+            for (_, index) in state.shard.all_events() {
+                let (of_events, of_windows) = index.heap_bytes();
+                events += of_events;
+                windows += of_windows;
+            }
             for property in self.catalog().iter() {
                 match state.shard.index(property.number) {
                     None => {}
@@ -398,6 +414,8 @@ impl Population {
             ("columns", columns),
             ("postings", postings),
             ("numbers", numbers),
+            ("events", events),
+            ("windows", windows),
             ("texts", texts),
             ("dictionary", dictionaries),
             ("counts", self.kept(KeptCounts::heap_bytes)),

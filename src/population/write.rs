@@ -12,6 +12,7 @@
 use std::sync::PoisonError;
 
 use super::capture::encode_state;
+use super::judge_events::StagedEvents;
 use super::named::{Named, NamedUsers};
 use super::refusal::Refusal;
 use super::staged::Staged;
@@ -33,7 +34,7 @@ impl Population {
         let mut changes = Changes::default();
         let catalog = self.catalog();
         let mut named = self.named(updates);
-        let (grown, effects) = self.judge(
+        let (grown, effects, mut events) = self.judge(
             writer,
             &catalog,
             revision,
@@ -45,7 +46,8 @@ impl Population {
         if let Some(catalog) = grown {
             self.catalog.store(catalog.into());
         }
-        self.carry_out(writer, revision, &named, &mut staged);
+        self.carry_out(writer, revision, &named, &mut staged, &mut events);
+        self.finish_events(writer, revision, events, &mut changes);
         Ok(changes)
     }
 
@@ -55,6 +57,7 @@ impl Population {
         revision: Revision,
         named: &NamedUsers<'_>,
         staged: &mut [Staged],
+        events: &mut StagedEvents,
     ) {
         let ordinals: Vec<Ordinal> = named
             .users
@@ -71,6 +74,7 @@ impl Population {
             for staged in &mut *staged {
                 staged.sort(&ordinals);
             }
+            events.sort(&ordinals);
         }
         // Who looks a new user up finds no such id in the shard until all of the user is there.
         let new = order.iter().filter(|(_, user)| user.ordinal.is_none());
@@ -80,7 +84,7 @@ impl Population {
         let mut rest = order.as_slice();
         while !rest.is_empty() {
             let (some, others) = rest.split_at(together(rest));
-            self.change_users(revision, some, &ordinals, staged);
+            self.change_users(revision, some, &ordinals, staged, events);
             rest = others;
         }
         for staged in staged {
@@ -101,6 +105,7 @@ impl Population {
         users: &[(Ordinal, &Named<'_>)],
         ordinals: &[Ordinal],
         staged: &mut [Staged],
+        events: &mut StagedEvents,
     ) {
         let Some(&(last, _)) = users.last() else {
             return;
@@ -123,6 +128,7 @@ impl Population {
             for staged in &mut *staged {
                 staged.carry_out(&mut state.shard, ordinals, last);
             }
+            events.carry_out(&mut state.shard, ordinals, last);
             // Under the shard's lock, so that who sees the new value sees it counted.
             let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
             kept.add_users(new().count() as u64);
@@ -133,6 +139,7 @@ impl Population {
                     &mut staged.unused,
                 );
             }
+            events.count(&mut kept);
         }
     }
 }

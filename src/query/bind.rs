@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 
 use smallvec::{SmallVec, smallvec};
 
+use super::bind_event::{EventLeaf, Relied, bind_event, oldest};
 use crate::index::{Dictionary, DictionaryChanges, DictionaryStamp, IndexKind};
 use crate::model::{
     CoercionError, Comparison, EventName, Expression, Operand, Predicate, PropertyName, Quantifier,
@@ -146,12 +147,14 @@ pub struct Bound {
     pub(super) root: Node,
     source: Arc<Expression>,
     as_of: Timestamp,
-    /// Whether `now()` is in it.
+    /// Whether `now()` is in it, or a test of events.
     depends_on_time: bool,
     /// Not kept alive: what is deleted is to go, whoever remembers this expression.
     catalog: Weak<Catalog>,
     /// What tells of the dictionaries that were asked how far they changed, and how far they had.
     dictionaries: Vec<(Arc<DictionaryChanges>, DictionaryStamp)>,
+    /// What is known of the events that are asked for.
+    events: Vec<Relied>,
     /// Whether an answer found that codes had changed since, and had to bind anew.
     is_outdated: Arc<AtomicBool>,
 }
@@ -164,6 +167,7 @@ pub(super) enum Node {
     Or(Vec<Node>),
     AtLeast(usize, Vec<Node>),
     Leaf(Leaf),
+    Event(EventLeaf),
 }
 
 /// One test of one property, in terms of the index.
@@ -223,6 +227,13 @@ impl Bound {
         population.has_catalog(&self.catalog)
             && (!self.depends_on_time || self.as_of == as_of)
             && !self.is_outdated.load(Ordering::Relaxed)
+            && self.has_same_events(population)
+    }
+
+    /// Whether no day of events came before those that there were, and none went.
+    fn has_same_events(&self, population: &Population) -> bool {
+        let mut events = self.events.iter();
+        events.all(|(event, relied)| oldest(population, *event) == *relied)
     }
 
     /// Whether `holds` is true of each dictionary's stamp now and when it was asked.
@@ -308,6 +319,8 @@ pub fn bind_shared(
         as_of,
         depends_on_time: false,
         dictionaries: Vec::new(),
+        events: Vec::new(),
+        population,
         predicates: 0,
     };
     let root = binder.node(expression)?;
@@ -318,20 +331,23 @@ pub fn bind_shared(
         depends_on_time: binder.depends_on_time,
         catalog: Arc::downgrade(&binder.catalog),
         dictionaries: binder.dictionaries,
+        events: binder.events,
         is_outdated: Arc::default(),
     })
 }
 
-struct Binder {
+struct Binder<'a> {
+    population: &'a Population,
     catalog: Arc<Catalog>,
     as_of: Timestamp,
     depends_on_time: bool,
     dictionaries: Vec<(Arc<DictionaryChanges>, DictionaryStamp)>,
+    events: Vec<Relied>,
     /// How many predicates have been begun.
     predicates: usize,
 }
 
-impl Binder {
+impl Binder<'_> {
     fn node(&mut self, expression: &Expression) -> Result<Node, BindError> {
         Ok(match expression {
             Expression::Everyone => Node::Everyone,
@@ -343,10 +359,19 @@ impl Binder {
             }
             Expression::Predicate(predicate) => self.predicate(predicate)?,
             Expression::Event(predicate) => {
-                return Err(BindError::UnknownEvent {
-                    event: predicate.event.clone(),
-                    suggestions: self.catalog.near_events(&predicate.event),
-                });
+                let position = self.predicates;
+                self.predicates += 1;
+                // All windows end with it.
+                self.depends_on_time = true;
+                let (node, relied) = bind_event(
+                    self.population,
+                    &self.catalog,
+                    predicate,
+                    self.as_of,
+                    position,
+                )?;
+                self.events.push(relied);
+                node
             }
         })
     }

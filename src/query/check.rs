@@ -5,8 +5,9 @@ use std::borrow::Borrow;
 use smallvec::SmallVec;
 
 use super::bind::{Bound, Leaf, LeafTest, Node, answer_all};
+use super::bind_event::{EventLeaf, EventLeafTest};
 use super::stop::{Stop, Stopped};
-use crate::index::{PropertyIndex, Shard};
+use crate::index::{Extreme, PropertyIndex, Shard};
 use crate::model::UserId;
 use crate::population::Population;
 
@@ -117,6 +118,7 @@ fn holding(node: &Node, shard: &Shard, users: &[u16]) -> u64 {
         }
         Node::AtLeast(..) => bits(users, |user| holds(node, shard, user)),
         Node::Leaf(leaf) => leaf_holding(leaf, shard, users),
+        Node::Event(leaf) => bits(users, |user| event_holds(leaf, shard, user)),
     }
 }
 
@@ -162,6 +164,7 @@ fn collect_properties(node: &Node, properties: &mut Vec<u32>) {
             }
         }
         Node::Leaf(leaf) => properties.push(leaf.property),
+        Node::Event(_) => {}
     }
 }
 
@@ -180,6 +183,34 @@ fn holds(node: &Node, shard: &Shard, user: u16) -> bool {
             })
         }
         Node::Leaf(leaf) => leaf_holds(leaf, shard, user),
+        Node::Event(leaf) => event_holds(leaf, shard, user),
+    }
+}
+
+/// Whether a user passes one test of events.
+pub(super) fn event_holds(leaf: &EventLeaf, shard: &Shard, user: u16) -> bool {
+    let Some(index) = shard.events(leaf.event) else {
+        return false;
+    };
+    let (from, to) = (leaf.from, leaf.to);
+    match &leaf.test {
+        EventLeafTest::Count(units, least, most) => {
+            let count = index.units_of(user, units.counted(), from, to);
+            (*least..=*most).contains(&count)
+        }
+        EventLeafTest::Sum(test) => test.passes(index.tally_of(user, from, to).sum),
+        EventLeafTest::Mean(test) => {
+            let tally = index.tally_of(user, from, to);
+            test.mean_passes(tally.sum, tally.amounts)
+        }
+        EventLeafTest::Extreme(which, test) => {
+            let tally = index.tally_of(user, from, to);
+            let extreme = match which {
+                Extreme::Least => tally.least,
+                Extreme::Greatest => tally.greatest,
+            };
+            extreme.is_some_and(|extreme| test.passes(extreme.into()))
+        }
     }
 }
 

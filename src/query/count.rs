@@ -2,7 +2,7 @@
 
 use super::bind::Bound;
 use super::evaluate::Evaluator;
-use super::plan::{PlanNode, kept_count, plan};
+use super::plan::{PlanNode, Step, kept_count, plan};
 use super::shards::over_shards;
 use super::stop::{Stop, Stopped};
 use crate::population::Population;
@@ -17,7 +17,7 @@ pub fn count(population: &Population, bound: &Bound, stop: &Stop) -> Result<u64,
             return Ok(count);
         }
         let plan = plan(population, root);
-        match plan.kept_count(population) {
+        let count = match plan.kept_count(population) {
             Some(count) => Ok(count),
             None => over_shards(
                 population,
@@ -29,8 +29,23 @@ pub fn count(population: &Population, bound: &Bound, stop: &Stop) -> Result<u64,
                 |(evaluator, a), (_, b)| (evaluator, a + b),
             )
             .map(|(_, count)| count),
-        }
+        };
+        ask_for_windows(population, &plan);
+        count
     })
+}
+
+/// Tells the population which windows were asked for, so that it keeps counts of those that are
+/// asked for again.
+pub(super) fn ask_for_windows(population: &Population, node: &PlanNode<'_>) {
+    if let Step::Event(leaf) = node.step
+        && let Some(window) = leaf.kept_window()
+    {
+        population.asked_for_window(leaf.event, window);
+    }
+    for child in node.children() {
+        ask_for_windows(population, child);
+    }
 }
 
 /// The number of users whom an expression selects, if it is kept: that of one value, of a list of

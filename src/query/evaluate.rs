@@ -4,15 +4,19 @@ use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use super::bind::{Leaf, LeafTest};
-use super::check::leaf_holds;
+use super::bind_event::{EventLeaf, EventLeafTest};
+use super::check::{event_holds, leaf_holds};
 use super::plan::{PlanNode, Step};
 use smallvec::SmallVec;
 
 use crate::bits::{Block, Words, and_all_count};
-use crate::index::{Posting, PropertyIndex, Shard};
+use crate::index::{Posting, PropertyIndex, Shard, Tally};
 
 /// So few users of a shard are better looked up one by one than found among all others.
 const FEW: u32 = 256;
+
+/// So few, where the test is one of events: a user alone is looked up day by day.
+const FEW_FOR_EVENTS: u32 = 8;
 
 /// What became of each part of a plan, by its id.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +31,7 @@ pub(super) struct PartTrace {
 #[derive(Debug, Default)]
 pub(super) struct Evaluator {
     free: Vec<Block>,
+    tally: Tally,
     /// Empty unless the evaluation is to be explained.
     trace: Vec<PartTrace>,
 }
@@ -36,6 +41,7 @@ impl Evaluator {
     pub(super) fn tracing(size: usize) -> Self {
         Self {
             free: Vec::new(),
+            tally: Tally::default(),
             trace: vec![PartTrace::default(); size],
         }
     }
@@ -64,6 +70,7 @@ impl Evaluator {
             Step::Everyone => shard.live().copy_into(target),
             Step::Nobody => target.clear(),
             Step::Leaf(leaf) => fill_leaf(leaf, shard, target),
+            Step::Event(leaf) => fill_event(leaf, shard, &mut self.tally, target),
             Step::Not(operand) => {
                 let mut excluded = self.block();
                 self.fill(operand, shard, &mut excluded);
@@ -104,7 +111,7 @@ impl Evaluator {
                     None => self.fill_and_count(node, shard),
                 }
             }
-            Step::Or(_) | Step::AtLeast(..) => self.fill_and_count(node, shard),
+            Step::Event(_) | Step::Or(_) | Step::AtLeast(..) => self.fill_and_count(node, shard),
         }
     }
 
@@ -134,7 +141,7 @@ impl Evaluator {
             }
             for (operand, excluded) in others {
                 let left = target.count();
-                if left <= FEW {
+                if left <= few_for(operand) {
                     if left == 0 {
                         break;
                     }
@@ -173,6 +180,7 @@ impl Evaluator {
                 Step::Everyone
                 | Step::Nobody
                 | Step::Leaf(_)
+                | Step::Event(_)
                 | Step::Not(_)
                 | Step::And(_)
                 | Step::Or(_)
@@ -230,6 +238,38 @@ impl Evaluator {
     /// A block that may hold anything.
     fn block(&mut self) -> Block {
         self.free.pop().unwrap_or_default()
+    }
+}
+
+/// How few users are better looked up one by one.
+fn few_for(node: &PlanNode<'_>) -> u32 {
+    let of_operands = node.children().iter().map(few_for).min();
+    match node.step {
+        Step::Event(_) => FEW_FOR_EVENTS,
+        Step::Everyone
+        | Step::Nobody
+        | Step::Leaf(_)
+        | Step::Not(_)
+        | Step::And(_)
+        | Step::Or(_)
+        | Step::AtLeast(..) => of_operands.unwrap_or(FEW),
+    }
+}
+
+fn fill_event(leaf: &EventLeaf, shard: &Shard, tally: &mut Tally, target: &mut Block) {
+    let Some(index) = shard.events(leaf.event) else {
+        return target.clear();
+    };
+    let window = (leaf.from, leaf.to);
+    match &leaf.test {
+        EventLeafTest::Count(units, least, most) => {
+            tally.fill_counts(index, units.counted(), window, (*least, *most), target);
+        }
+        EventLeafTest::Sum(test) => tally.fill_sums(index, window, *test, target),
+        EventLeafTest::Mean(test) => tally.fill_means(index, window, *test, target),
+        EventLeafTest::Extreme(which, test) => {
+            tally.fill_extremes(index, window, (*which, *test), target);
+        }
     }
 }
 
@@ -298,6 +338,7 @@ impl<'a> Operands<'a> {
                 Step::Everyone
                 | Step::Nobody
                 | Step::Leaf(_)
+                | Step::Event(_)
                 | Step::And(_)
                 | Step::Or(_)
                 | Step::AtLeast(..) => (operand, false),
@@ -305,9 +346,12 @@ impl<'a> Operands<'a> {
             let source = match &node.step {
                 Step::Leaf(leaf) => Source::of(leaf, shard),
                 Step::Nobody => Source::Nobody,
-                Step::Everyone | Step::Not(_) | Step::And(_) | Step::Or(_) | Step::AtLeast(..) => {
-                    Source::Other
-                }
+                Step::Everyone
+                | Step::Event(_)
+                | Step::Not(_)
+                | Step::And(_)
+                | Step::Or(_)
+                | Step::AtLeast(..) => Source::Other,
             };
             match (source, negated) {
                 (Source::Nobody, false) => found.nobody = true,
@@ -451,6 +495,7 @@ fn holds(node: &PlanNode<'_>, shard: &Shard, user: u16) -> bool {
         Step::Everyone => true,
         Step::Nobody => false,
         Step::Leaf(leaf) => leaf_holds(leaf, shard, user),
+        Step::Event(leaf) => event_holds(leaf, shard, user),
         Step::Not(operand) => !holds(operand, shard, user),
         Step::And(operands) => operands.iter().all(|operand| holds(operand, shard, user)),
         Step::Or(operands) => operands.iter().any(|operand| holds(operand, shard, user)),

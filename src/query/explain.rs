@@ -85,6 +85,10 @@ fn explained(
             };
             (leaf_text(leaf, texts), access)
         }
+        Step::Event(leaf) => {
+            let text = texts.get(leaf.predicate).cloned().unwrap_or_default();
+            (text, "events by day")
+        }
         Step::Not(_) => ("not".into(), "complement"),
         Step::And(_) => ("all of".into(), "intersection"),
         Step::Or(_) => ("any of".into(), "union"),

@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 
 use super::bind::{Leaf, LeafTest, Node};
+use super::bind_event::EventLeaf;
 use crate::index::IndexKind;
 use crate::population::{KeptCounts, Population};
 
@@ -26,6 +27,7 @@ pub(super) enum Step<'a> {
     Everyone,
     Nobody,
     Leaf(Cow<'a, Leaf>),
+    Event(&'a EventLeaf),
     Not(Box<PlanNode<'a>>),
     /// At least two.
     And(Vec<PlanNode<'a>>),
@@ -52,7 +54,7 @@ impl PlanNode<'_> {
 
     pub(super) fn children(&self) -> &[Self] {
         match &self.step {
-            Step::Everyone | Step::Nobody | Step::Leaf(_) => &[],
+            Step::Everyone | Step::Nobody | Step::Leaf(_) | Step::Event(_) => &[],
             Step::Not(operand) => std::slice::from_ref(operand),
             Step::And(operands) | Step::Or(operands) | Step::AtLeast(_, operands) => operands,
         }
@@ -75,7 +77,7 @@ fn kept_step(kept: &KeptCounts, step: &Step<'_>) -> Option<u64> {
         Step::Everyone => Some(kept.users()),
         Step::Nobody => Some(0),
         Step::Leaf(leaf) => kept_leaf(kept, leaf),
-        Step::Not(_) | Step::And(_) | Step::Or(_) | Step::AtLeast(..) => None,
+        Step::Event(_) | Step::Not(_) | Step::And(_) | Step::Or(_) | Step::AtLeast(..) => None,
     }
 }
 
@@ -102,9 +104,14 @@ pub(super) fn kept_count(population: &Population, root: &Node) -> Option<u64> {
             Node::Leaf(leaf) => {
                 population.kept(|kept| kept_leaf(kept, leaf).map(|count| kept.users() - count))
             }
-            Node::Everyone | Node::Not(_) | Node::And(_) | Node::Or(_) | Node::AtLeast(..) => None,
+            Node::Everyone
+            | Node::Event(_)
+            | Node::Not(_)
+            | Node::And(_)
+            | Node::Or(_)
+            | Node::AtLeast(..) => None,
         },
-        Node::And(_) | Node::Or(_) | Node::AtLeast(..) => None,
+        Node::Event(_) | Node::And(_) | Node::Or(_) | Node::AtLeast(..) => None,
     }
 }
 
@@ -146,6 +153,7 @@ fn normalized(node: &Node, negated: bool) -> Step<'_> {
             | LeafTest::Between(..)
             | LeafTest::Present => not_if(negated, Step::Leaf(Cow::Borrowed(leaf))),
         },
+        Node::Event(leaf) => not_if(negated, Step::Event(leaf)),
     }
 }
 
@@ -164,7 +172,11 @@ fn and<'a>(steps: impl Iterator<Item = Step<'a>>) -> Step<'a> {
             Step::Everyone => {}
             Step::Nobody => return Step::Nobody,
             Step::And(inner) => operands.extend(inner),
-            step @ (Step::Leaf(_) | Step::Not(_) | Step::Or(_) | Step::AtLeast(..)) => {
+            step @ (Step::Leaf(_)
+            | Step::Event(_)
+            | Step::Not(_)
+            | Step::Or(_)
+            | Step::AtLeast(..)) => {
                 operands.push(unnumbered(step));
             }
         }
@@ -219,7 +231,11 @@ fn or<'a>(steps: impl Iterator<Item = Step<'a>>) -> Step<'a> {
             Step::Nobody => {}
             Step::Everyone => return Step::Everyone,
             Step::Or(inner) => operands.extend(inner),
-            step @ (Step::Leaf(_) | Step::Not(_) | Step::And(_) | Step::AtLeast(..)) => {
+            step @ (Step::Leaf(_)
+            | Step::Event(_)
+            | Step::Not(_)
+            | Step::And(_)
+            | Step::AtLeast(..)) => {
                 operands.push(unnumbered(step));
             }
         }
@@ -243,6 +259,11 @@ fn estimated<'a>(kept: &KeptCounts, step: Step<'a>) -> PlanNode<'a> {
         Step::Everyone => (users, Step::Everyone),
         Step::Nobody => (0, Step::Nobody),
         Step::Leaf(leaf) => (estimated_leaf(kept, &leaf), Step::Leaf(leaf)),
+        // Nothing is known of how events are spread: as for a range of numbers.
+        Step::Event(leaf) => {
+            let events = kept.of_events(leaf.event).events;
+            (events.min(users) / 3, Step::Event(leaf))
+        }
         Step::Not(operand) => {
             let operand = estimated(kept, operand.step);
             (
@@ -308,7 +329,7 @@ fn number(node: &mut PlanNode<'_>, next_id: &mut usize) {
     node.id = *next_id;
     *next_id += 1;
     match &mut node.step {
-        Step::Everyone | Step::Nobody | Step::Leaf(_) => {}
+        Step::Everyone | Step::Nobody | Step::Leaf(_) | Step::Event(_) => {}
         Step::Not(operand) => number(operand, next_id),
         Step::And(operands) | Step::Or(operands) | Step::AtLeast(_, operands) => {
             for operand in operands {

@@ -11,8 +11,8 @@
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::model::{Revision, Timestamp};
 
-/// The newest version of the format, and the only one so far.
-pub(super) const VERSION: u32 = 1;
+/// The newest version of the format. The second one has events; else it is as the first.
+pub(super) const VERSION: u32 = 2;
 
 const MAGIC: [u8; 4] = *b"HCSM";
 

@@ -1,0 +1,369 @@
+//! What all users of a shard did in a window, counted or added up for everybody at once.
+//!
+//! Invariant: no more memory is touched than a few bytes for each user of the shard and what the
+//! window holds. Sums are exact: they are added up in 64 bits where those are sure to be enough, in
+//! 128 where they are not.
+
+use std::cmp::Ordering;
+use std::ops::AddAssign;
+
+use super::EventIndex;
+use super::kept::{WindowKind, add};
+use crate::bits::Block;
+use crate::index::SHARD_USERS;
+use crate::model::Comparison;
+
+const USERS: usize = SHARD_USERS as usize;
+
+/// How a number is compared with another one, in millionths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AmountTest {
+    /// How.
+    pub comparison: Comparison,
+    /// With what.
+    pub operand: i64,
+}
+
+impl AmountTest {
+    /// Whether a number passes.
+    #[must_use]
+    pub fn passes(self, number: i128) -> bool {
+        self.comparison.holds(number.cmp(&i128::from(self.operand)))
+    }
+
+    /// Whether the mean of so many numbers with this sum passes: of none, none does.
+    #[must_use]
+    pub fn mean_passes(self, sum: i128, count: u64) -> bool {
+        // Without dividing, which would round. Neither is above 2^60 times 2^32.
+        count > 0
+            && self
+                .comparison
+                .holds(sum.cmp(&(i128::from(self.operand) * i128::from(count))))
+    }
+}
+
+/// Which of the amounts of a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Extreme {
+    /// The least.
+    Least,
+    /// The greatest.
+    Greatest,
+}
+
+/// Numbers for all users of a shard, from one question to the next.
+#[derive(Debug, Default)]
+pub struct Tally {
+    narrow: Vec<u8>,
+    wide: Vec<u32>,
+    sums: Vec<i64>,
+    large_sums: Vec<i128>,
+    seen: Block,
+}
+
+/// Makes a list hold a number for each user.
+fn reset<T: Clone>(list: &mut Vec<T>, number: T) {
+    list.clear();
+    list.resize(USERS, number);
+}
+
+impl Tally {
+    /// Makes a block hold the users who have `least..=most` events (or, where they are counted by
+    /// `units`, who have events in so many of these) from `from` on and before `to`. `least` is at
+    /// least 1.
+    pub fn fill_counts(
+        &mut self,
+        index: &EventIndex,
+        counted: Counted<'_>,
+        (from, to): (i64, i64),
+        (least, most): (u64, u64),
+        target: &mut Block,
+    ) {
+        let narrow = |number: u64| u8::try_from(number).ok();
+        // 255 stands for that many or more.
+        let most_narrow = narrow(most).filter(|most| *most < u8::MAX);
+        match (narrow(least), most_narrow, most) {
+            (Some(least), Some(_), _) | (Some(least), None, u64::MAX) => {
+                let most = most_narrow.unwrap_or(u8::MAX);
+                self.count_narrow(index, counted, from, to);
+                target.fill_between(&self.narrow, least, most);
+            }
+            _ => {
+                self.count_wide(index, counted, from, to);
+                let wide = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+                target.fill_between(&self.wide, wide(least), wide(most));
+            }
+        }
+    }
+
+    fn count_narrow(&mut self, index: &EventIndex, counted: Counted<'_>, from: i64, to: i64) {
+        let kind = counted.kind();
+        let kept = kind.and_then(|kind| index.kept_within(kind, from, to));
+        let Some(kept) = kept else {
+            reset(&mut self.narrow, 0);
+            count(index, counted, (from, to), &mut self.seen, |user, n| {
+                add(&mut self.narrow, user, n);
+            });
+            return;
+        };
+        self.narrow.clear();
+        self.narrow.extend_from_slice(kept.counts());
+        let (kept_from, kept_to) = kept.window().instants();
+        for edge in [(from, kept_from), (kept_to, to)] {
+            count(index, counted, edge, &mut self.seen, |user, n| {
+                add(&mut self.narrow, user, n);
+            });
+        }
+    }
+
+    fn count_wide(&mut self, index: &EventIndex, counted: Counted<'_>, from: i64, to: i64) {
+        reset(&mut self.wide, 0);
+        count(index, counted, (from, to), &mut self.seen, |user, n| {
+            let counted = &mut self.wide[usize::from(user)];
+            *counted = counted.saturating_add(n);
+        });
+    }
+
+    /// Makes a block hold the users whose amounts from `from` on and before `to` have a sum that
+    /// passes. Those without any have the sum 0.
+    pub fn fill_sums(
+        &mut self,
+        index: &EventIndex,
+        (from, to): (i64, i64),
+        test: AmountTest,
+        target: &mut Block,
+    ) {
+        if index.sums_fit() {
+            sum(&mut self.sums, index, from, to);
+            let operand = test.operand;
+            fill(target, |user| {
+                test.comparison.holds(self.sums[user].cmp(&operand))
+            });
+        } else {
+            sum(&mut self.large_sums, index, from, to);
+            fill(target, |user| test.passes(self.large_sums[user]));
+        }
+    }
+
+    /// Makes a block hold the users whose amounts from `from` on and before `to` have a mean that
+    /// passes. Those without any have none.
+    pub fn fill_means(
+        &mut self,
+        index: &EventIndex,
+        (from, to): (i64, i64),
+        test: AmountTest,
+        target: &mut Block,
+    ) {
+        reset(&mut self.wide, 0);
+        for (day, _, part) in index.parts(from, to) {
+            day.amounts(part, |user, amount| {
+                self.wide[usize::from(user)] += u32::from(amount.is_some());
+            });
+        }
+        if index.sums_fit() {
+            sum(&mut self.sums, index, from, to);
+            fill(target, |user| {
+                test.mean_passes(self.sums[user].into(), self.wide[user].into())
+            });
+        } else {
+            sum(&mut self.large_sums, index, from, to);
+            fill(target, |user| {
+                test.mean_passes(self.large_sums[user], self.wide[user].into())
+            });
+        }
+    }
+
+    /// Makes a block hold the users of whose amounts from `from` on and before `to` the least or
+    /// the greatest passes. Those without any have none.
+    pub fn fill_extremes(
+        &mut self,
+        index: &EventIndex,
+        (from, to): (i64, i64),
+        (which, test): (Extreme, AmountTest),
+        target: &mut Block,
+    ) {
+        // No amount is as large as these.
+        let none = match which {
+            Extreme::Least => i64::MAX,
+            Extreme::Greatest => i64::MIN,
+        };
+        let nearer = match which {
+            Extreme::Least => Ordering::Less,
+            Extreme::Greatest => Ordering::Greater,
+        };
+        reset(&mut self.sums, none);
+        for (day, _, part) in index.parts(from, to) {
+            day.amounts(part, |user, amount| {
+                let extreme = &mut self.sums[usize::from(user)];
+                if let Some(amount) = amount
+                    && amount.cmp(extreme) == nearer
+                {
+                    *extreme = amount;
+                }
+            });
+        }
+        fill(target, |user| {
+            let extreme = self.sums[user];
+            extreme != none && test.comparison.holds(extreme.cmp(&test.operand))
+        });
+    }
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug)]
+pub enum Counted<'a> {
+    /// Events.
+    Events,
+    /// Days in UTC with events.
+    Days,
+    /// Stretches of time with events, that begin at these instants and at the window's beginning,
+    /// in microseconds since 1970.
+    Units(&'a [i64]),
+}
+
+impl Counted<'_> {
+    /// What is kept of windows to count such, if anything is.
+    #[must_use]
+    pub fn kind(self) -> Option<WindowKind> {
+        match self {
+            Self::Events => Some(WindowKind::Events),
+            Self::Days => Some(WindowKind::Days),
+            Self::Units(_) => None,
+        }
+    }
+}
+
+/// Visits users with what is to be added to their counts; that can be nothing.
+fn count(
+    index: &EventIndex,
+    counted: Counted<'_>,
+    (from, to): (i64, i64),
+    seen: &mut Block,
+    mut visit: impl FnMut(u16, u32),
+) {
+    match counted {
+        Counted::Events => {
+            for (day, _, part) in index.parts(from, to) {
+                day.counts(part, &mut visit);
+            }
+        }
+        Counted::Days => {
+            for (day, _, part) in index.parts(from, to) {
+                day.users(part, |user| visit(user, 1));
+            }
+        }
+        Counted::Units(starts) => {
+            for (from, to) in units(starts, from, to) {
+                let mut any = false;
+                for (day, _, part) in index.parts(from, to) {
+                    any = true;
+                    day.users(part, |user| {
+                        seen.insert(user);
+                    });
+                }
+                if any {
+                    seen.ones().for_each(|user| visit(user, 1));
+                    seen.clear();
+                }
+            }
+        }
+    }
+}
+
+/// The stretches that begin at `from` and at each start between it and `to`.
+fn units(starts: &[i64], from: i64, to: i64) -> impl Iterator<Item = (i64, i64)> {
+    let inside = starts
+        .iter()
+        .copied()
+        .filter(move |start| from < *start && *start < to);
+    let ends = inside.clone().chain([to]);
+    [from].into_iter().chain(inside).zip(ends)
+}
+
+fn sum<T: AddAssign + Clone + From<i64>>(
+    sums: &mut Vec<T>,
+    index: &EventIndex,
+    from: i64,
+    to: i64,
+) {
+    reset(sums, T::from(0));
+    for (day, _, part) in index.parts(from, to) {
+        day.amounts(part, |user, amount| {
+            sums[usize::from(user)] += T::from(amount.unwrap_or(0));
+        });
+    }
+}
+
+/// Makes a block hold the users who pass.
+fn fill(target: &mut Block, passes: impl Fn(usize) -> bool) {
+    for (place, word) in target.words_mut().iter_mut().enumerate() {
+        *word = (0..64).fold(0, |bits, bit| {
+            bits | u64::from(passes(place * 64 + bit)) << bit
+        });
+    }
+}
+
+/// What one user did in a window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UserTally {
+    /// How many events.
+    pub events: u64,
+    /// How many of them have an amount.
+    pub amounts: u64,
+    /// The sum of the amounts in millionths.
+    pub sum: i128,
+    /// The least amount in millionths.
+    pub least: Option<i64>,
+    /// The greatest amount in millionths.
+    pub greatest: Option<i64>,
+}
+
+impl EventIndex {
+    /// Whether no sum of amounts needs more than 64 bits.
+    fn sums_fit(&self) -> bool {
+        let largest = u128::from(self.largest_amount) * u128::from(self.len());
+        i64::try_from(largest).is_ok()
+    }
+
+    /// What a user did from `from` on and before `to`.
+    #[must_use]
+    pub fn tally_of(&self, user: u16, from: i64, to: i64) -> UserTally {
+        let mut tally = UserTally::default();
+        self.events_of(user, from, to, |_, amount| {
+            tally.events += 1;
+            if let Some(amount) = amount {
+                tally.amounts += 1;
+                tally.sum += i128::from(amount);
+                tally.least = Some(tally.least.map_or(amount, |least| least.min(amount)));
+                tally.greatest = tally.greatest.max(Some(amount));
+            }
+        });
+        tally
+    }
+
+    /// How many of the stretches that begin at `from` and at each of `starts` have events of a user
+    /// before `to`.
+    #[must_use]
+    pub fn units_of(&self, user: u16, counted: Counted<'_>, from: i64, to: i64) -> u64 {
+        match counted {
+            Counted::Events => self.count_of(user, from, to),
+            Counted::Days => {
+                let days = self.parts(from, to);
+                let active = days.filter(|(day, _, part)| day.count_of(user, *part) > 0);
+                active.count() as u64
+            }
+            Counted::Units(starts) => {
+                let mut count = 0;
+                let mut next = from;
+                self.events_of(user, from, to, |time, _| {
+                    if time >= next {
+                        count += 1;
+                        let later = starts.partition_point(|start| *start <= time);
+                        next = starts.get(later).copied().unwrap_or(i64::MAX);
+                    }
+                });
+                count
+            }
+        }
+    }
+}

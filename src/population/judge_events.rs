@@ -1,0 +1,295 @@
+//! Works out which events of a write count, and carries them out.
+//!
+//! Invariant: whether an event is too old or lies too far ahead follows from when it was received,
+//! which the command says, and is judged before the first change; whether it is a duplicate shows
+//! when it is carried out, which refuses the event and never the write.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+
+use super::capture::encode_state;
+use super::catalog::{Catalog, KnownEvent};
+use super::events::check_event_names;
+use super::kept::KeptCounts;
+use super::named::NamedUsers;
+use super::refusal::Refusal;
+use super::users::Ordinal;
+use super::{Changes, Population, RefusedEvent, Writer, split};
+use crate::index::{Shard, StoredEvent, day_of};
+use crate::model::{
+    Digest, Event, EventDeclaration, EventFault, EventId, EventName, Revision, Span, Timestamp,
+    UserUpdate, limit,
+};
+
+/// What putting an event into the index costs beside setting a value.
+const VALUES_PER_EVENT: usize = 4;
+const SECOND: i64 = 1_000_000;
+const DAY: i64 = 86_400 * SECOND;
+
+/// An event that may be carried out.
+struct StagedEvent {
+    /// The position of the user among those named.
+    user: u32,
+    /// The number of its name.
+    event: u32,
+    stored: StoredEvent,
+    /// Where it is in the command.
+    update: usize,
+    position: usize,
+}
+
+/// The events that a write leads to.
+#[derive(Default)]
+pub(super) struct StagedEvents {
+    events: Vec<StagedEvent>,
+    /// How many have been carried out.
+    done: usize,
+    /// Of those carried out last: how many were added, by the number of the name, and the first day.
+    added: BTreeMap<u32, (u64, i32)>,
+    /// What was refused while judging, by the number of the name; the duplicates are added.
+    refused: BTreeMap<u32, Refused>,
+    duplicates: Vec<RefusedEvent>,
+    /// When the last of the events was received.
+    received: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Refused {
+    duplicates: u64,
+    too_old: u64,
+    too_far_ahead: u64,
+}
+
+/// What is known of the events of a name while a write is judged.
+#[derive(Clone, Copy)]
+struct Judged {
+    number: u32,
+    retention: Span,
+    kept_from: Option<i32>,
+}
+
+/// Stands for the id of an event: never 0.
+fn id_code(id: &EventId) -> u64 {
+    Digest::of(&[id.as_str().as_bytes()]).head().max(1)
+}
+
+impl Population {
+    /// Works out which events of a write may count. Adds names that are new to the catalog.
+    pub(super) fn judge_events(
+        &self,
+        writer: &Writer,
+        catalog: &mut Cow<'_, Catalog>,
+        updates: &[UserUpdate],
+        users: &mut NamedUsers<'_>,
+        changes: &mut Changes,
+    ) -> Result<StagedEvents, Refusal> {
+        let mut staged = StagedEvents::default();
+        let mut known: Vec<(&EventName, Judged)> = Vec::new();
+        for (update_position, update) in updates.iter().enumerate() {
+            if update.events.is_empty() {
+                continue;
+            }
+            let (user, named) = users.of_update(update_position);
+            named.effects += update.events.len() * VALUES_PER_EVENT;
+            for (position, event) in update.events.iter().enumerate() {
+                let found = known.iter().find(|(name, _)| **name == event.name);
+                let judged = match found {
+                    Some((_, judged)) => *judged,
+                    None => {
+                        let judged = self.known_or_new(writer, catalog, &event.name)?;
+                        known.push((&event.name, judged));
+                        judged
+                    }
+                };
+                staged.received = staged.received.max(Some(event.received));
+                let refused = staged.refused.entry(judged.number).or_default();
+                if let Some(fault) = fault(event, judged, writer.limits.event_ahead_seconds) {
+                    match fault {
+                        EventFault::TooOld => refused.too_old += 1,
+                        EventFault::TooFarAhead => refused.too_far_ahead += 1,
+                        EventFault::Duplicate => refused.duplicates += 1,
+                    }
+                    changes.refused_events.push(RefusedEvent {
+                        update: update_position,
+                        event: position,
+                        fault,
+                    });
+                    continue;
+                }
+                staged.events.push(StagedEvent {
+                    user,
+                    event: judged.number,
+                    stored: StoredEvent {
+                        time: event.happened().micros(),
+                        amount: event.amount.map(crate::model::Amount::millionths),
+                        id: event.id.as_ref().map_or(0, id_code),
+                    },
+                    update: update_position,
+                    position,
+                });
+            }
+        }
+        if !staged.events.is_empty() {
+            let held = self.kept(KeptCounts::all_events);
+            limit::EVENTS
+                .check_against(writer.limits.events, held + staged.events.len() as u64)
+                .map_err(|exceeded| Refusal::TooManyEvents { exceeded })?;
+        }
+        Ok(staged)
+    }
+
+    fn known_or_new(
+        &self,
+        writer: &Writer,
+        catalog: &mut Cow<'_, Catalog>,
+        name: &EventName,
+    ) -> Result<Judged, Refusal> {
+        let (number, retention) = match catalog.event(name) {
+            Some(known) => (known.number(), known.declaration().retention),
+            None => {
+                check_event_names(writer, catalog, name)?;
+                let retention = default_retention(writer.limits.event_retention_days);
+                let number = catalog.next_event;
+                catalog.to_mut().insert_event(KnownEvent {
+                    number,
+                    declaration: EventDeclaration {
+                        name: name.clone(),
+                        retention,
+                    },
+                });
+                (number, retention)
+            }
+        };
+        let kept_from = self.kept(|kept| kept.of_events(number).kept_from);
+        Ok(Judged {
+            number,
+            retention,
+            kept_from,
+        })
+    }
+
+    /// Tells what became of the events of a write that was carried out, and drops events that have
+    /// been kept for long enough.
+    pub(super) fn finish_events(
+        &self,
+        writer: &mut Writer,
+        revision: Revision,
+        staged: StagedEvents,
+        changes: &mut Changes,
+    ) {
+        if staged.refused.is_empty() {
+            return;
+        }
+        changes.refused_events.extend(staged.duplicates);
+        changes.refused_events.sort_unstable();
+        {
+            let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+            for (event, refused) in staged.refused {
+                let counts = kept.events_mut(event);
+                counts.duplicates += refused.duplicates;
+                counts.too_old += refused.too_old;
+                counts.too_far_ahead += refused.too_far_ahead;
+            }
+        }
+        let today = staged.received.map(|received| day_of(received.micros()));
+        if let Some(today) = today.filter(|today| *today > writer.expired_on) {
+            writer.expired_on = today;
+            self.drop_old_events(revision, i64::from(today) * DAY);
+        }
+    }
+
+    /// Drops the events of days that ended longer before an instant than events of their name are
+    /// kept.
+    fn drop_old_events(&self, revision: Revision, now: i64) {
+        for event in self.catalog().events() {
+            let number = event.number();
+            let before = day_of(now.saturating_sub(event.declaration().retention.micros()));
+            let oldest = self.kept(|kept| kept.of_events(number).oldest_day);
+            if oldest.is_none_or(|oldest| oldest >= before) {
+                continue;
+            }
+            let mut dropped = 0;
+            for cell in self.shards.load().iter() {
+                let is_old = |shard: &Shard| {
+                    let oldest = shard.events(number)?.oldest_day()?;
+                    (oldest < before).then_some(())
+                };
+                if is_old(&cell.read().shard).is_some() {
+                    let mut state = cell.write(revision, self.epoch(), encode_state);
+                    dropped += state.shard.drop_events_before(number, before);
+                }
+            }
+            let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+            let counts = kept.events_mut(number);
+            counts.events -= dropped;
+            counts.oldest_day = Some(before);
+            if dropped > 0 {
+                counts.kept_from = Some(before);
+            }
+        }
+    }
+}
+
+fn default_retention(days: u64) -> Span {
+    let micros = i64::try_from(days).unwrap_or(i64::MAX).saturating_mul(DAY);
+    Span::from_micros(micros).unwrap_or(Span::LONGEST)
+}
+
+/// Why an event can't count, whatever else the user did.
+fn fault(event: &Event, judged: Judged, most_ahead_seconds: u64) -> Option<EventFault> {
+    let time = event.happened().micros();
+    let received = event.received.micros();
+    let oldest = received.saturating_sub(judged.retention.micros());
+    let is_dropped = judged.kept_from.is_some_and(|from| day_of(time) < from);
+    let ahead = i64::try_from(most_ahead_seconds).unwrap_or(i64::MAX);
+    if time < oldest || is_dropped {
+        Some(EventFault::TooOld)
+    } else if time.saturating_sub(received) > ahead.saturating_mul(SECOND) {
+        Some(EventFault::TooFarAhead)
+    } else {
+        None
+    }
+}
+
+impl StagedEvents {
+    /// Brings what is staged in the order of the users' ordinals; the events of a user keep theirs.
+    pub(super) fn sort(&mut self, ordinals: &[Ordinal]) {
+        self.events
+            .sort_by_key(|event| ordinals[event.user as usize]);
+    }
+
+    /// Carries out what is staged for the next users of a shard, up to one of them.
+    pub(super) fn carry_out(&mut self, shard: &mut Shard, ordinals: &[Ordinal], last: Ordinal) {
+        self.added.clear();
+        while let Some(event) = self.events.get(self.done)
+            && ordinals[event.user as usize] <= last
+        {
+            self.done += 1;
+            let place = split(ordinals[event.user as usize]).1;
+            if shard.insert_event(event.event, place, event.stored) {
+                let day = day_of(event.stored.time);
+                let (count, first) = self.added.entry(event.event).or_insert((0, day));
+                *count += 1;
+                *first = day.min(*first);
+                continue;
+            }
+            self.refused.entry(event.event).or_default().duplicates += 1;
+            self.duplicates.push(RefusedEvent {
+                update: event.update,
+                event: event.position,
+                fault: EventFault::Duplicate,
+            });
+        }
+    }
+
+    /// Counts what was carried out last.
+    pub(super) fn count(&self, kept: &mut KeptCounts) {
+        for (event, (added, first_day)) in &self.added {
+            let counts = kept.events_mut(*event);
+            counts.events += added;
+            let oldest = counts.oldest_day.unwrap_or(*first_day);
+            counts.oldest_day = Some(oldest.min(*first_day));
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! Tests of what users did, in terms of the index.
+//!
+//! Invariant: a test that is left to the index is false for everybody without events in its window.
+//! What is true of nothing, such as `count(..) = 0`, is the complement of such a test, so that
+//! users who did nothing are in it.
+
+use std::sync::Arc;
+
+use super::bind::{BindError, Node};
+use crate::index::{AmountTest, Counted, Extreme, KeptWindow, day_start};
+use crate::model::{
+    Amount, CalendarUnit, Comparison, EventPredicate, EventTest, Instant, Interval, Measure,
+    Timestamp, WhichEvent, Window, Zone,
+};
+use crate::population::{Catalog, Population};
+
+/// One test of the events of one name.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct EventLeaf {
+    /// The number of the name.
+    pub(super) event: u32,
+    /// The first instant of the window, in microseconds since 1970.
+    pub(super) from: i64,
+    /// The first one after, above that.
+    pub(super) to: i64,
+    pub(super) test: EventLeafTest,
+    /// Which of the predicates of the expression it stands for, counted from the left.
+    pub(super) predicate: usize,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum EventLeafTest {
+    /// Has so many of something: from the first to the second, both included, at least 1.
+    Count(CountedUnits, u64, u64),
+    /// The sum of the amounts passes, as the sum of none does not.
+    Sum(AmountTest),
+    /// The mean of the amounts passes.
+    Mean(AmountTest),
+    /// The least or the greatest of the amounts passes.
+    Extreme(Extreme, AmountTest),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum CountedUnits {
+    Events,
+    Days,
+    /// Where units begin within the window, in microseconds since 1970.
+    Units(Arc<[i64]>),
+}
+
+impl CountedUnits {
+    pub(super) fn counted(&self) -> Counted<'_> {
+        match self {
+            Self::Events => Counted::Events,
+            Self::Days => Counted::Days,
+            Self::Units(starts) => Counted::Units(starts),
+        }
+    }
+}
+
+impl EventLeaf {
+    /// The window of which counts could be kept to answer it.
+    pub(super) fn kept_window(&self) -> Option<KeptWindow> {
+        match &self.test {
+            EventLeafTest::Count(units, ..) => {
+                KeptWindow::within(units.counted().kind()?, self.from, self.to)
+            }
+            EventLeafTest::Sum(_) | EventLeafTest::Mean(_) | EventLeafTest::Extreme(..) => None,
+        }
+    }
+}
+
+/// What a bound test of events relied on: the number of the name, and what was known of its oldest.
+pub(super) type Relied = (u32, (Option<i32>, Option<i32>));
+
+/// What is known of the oldest events of a name: the first day, and the first one that is kept.
+pub(super) fn oldest(population: &Population, event: u32) -> (Option<i32>, Option<i32>) {
+    let counts = population.kept(|kept| kept.of_events(event));
+    (counts.oldest_day, counts.kept_from)
+}
+
+/// Resolves a test of events at one position of an expression.
+pub(super) fn bind_event(
+    population: &Population,
+    catalog: &Catalog,
+    predicate: &EventPredicate,
+    as_of: Timestamp,
+    position: usize,
+) -> Result<(Node, Relied), BindError> {
+    let Some(event) = catalog.event(&predicate.event) else {
+        return Err(BindError::UnknownEvent {
+            event: predicate.event.clone(),
+            suggestions: catalog.near_events(&predicate.event),
+        });
+    };
+    let number = event.number();
+    let relied = oldest(population, number);
+    let (oldest_day, kept_from) = relied;
+    let window = predicate.interval(as_of);
+    if let Some(kept_from) = kept_from.map(day_start)
+        && let Some(from) = beyond(predicate, window, as_of, kept_from)
+    {
+        return Err(BindError::BeyondRetention {
+            event: predicate.event.clone(),
+            from,
+            kept_from: Timestamp::from_micros(kept_from).unwrap_or(Timestamp::MIN),
+        });
+    }
+    let binder = Binder {
+        event: number,
+        window: (window.from.micros(), window.to.micros()),
+        position,
+        oldest: oldest_day.map_or(i64::MAX, day_start),
+    };
+    let node = match &predicate.test {
+        EventTest::Number {
+            measure,
+            comparison,
+            operand,
+        } => binder.number(*measure, *comparison, *operand, &predicate.zone),
+        EventTest::Time {
+            which,
+            comparison,
+            operand,
+        } => binder.time(*which, *comparison, *operand, as_of),
+    };
+    Ok((node, (number, relied)))
+}
+
+/// Where a window begins that reaches back to events that are not kept any more.
+fn beyond(
+    predicate: &EventPredicate,
+    window: Interval,
+    as_of: Timestamp,
+    kept_from: i64,
+) -> Option<Timestamp> {
+    if predicate.window == Window::Ever {
+        // All that are kept are asked for, which is nothing before there are any.
+        return (as_of.micros() <= kept_from).then_some(as_of);
+    }
+    let is_empty = window.from >= window.to;
+    (!is_empty && window.from.micros() < kept_from).then_some(window.from)
+}
+
+struct Binder {
+    event: u32,
+    window: (i64, i64),
+    position: usize,
+    /// There are no events before.
+    oldest: i64,
+}
+
+fn everyone_if(all: bool) -> Node {
+    if all {
+        Node::Everyone
+    } else {
+        not(Node::Everyone)
+    }
+}
+
+fn not(node: Node) -> Node {
+    Node::Not(Box::new(node))
+}
+
+impl Binder {
+    fn leaf(&self, (from, to): (i64, i64), test: EventLeafTest) -> Node {
+        if from >= to {
+            return everyone_if(false);
+        }
+        Node::Event(EventLeaf {
+            event: self.event,
+            from,
+            to,
+            test,
+            predicate: self.position,
+        })
+    }
+
+    /// Who has events from `from` on and before `to`, within the window.
+    fn any(&self, from: i64, to: i64) -> Node {
+        let within = (from.max(self.window.0), to.min(self.window.1));
+        self.leaf(
+            within,
+            EventLeafTest::Count(CountedUnits::Events, 1, u64::MAX),
+        )
+    }
+
+    fn number(
+        &self,
+        measure: Measure,
+        comparison: Comparison,
+        operand: Amount,
+        zone: &Zone,
+    ) -> Node {
+        let test = AmountTest {
+            comparison,
+            operand: operand.millionths(),
+        };
+        let extreme =
+            |which| self.of_amounts(test, move |test| EventLeafTest::Extreme(which, test));
+        match measure {
+            Measure::Count => self.count(CountedUnits::Events, comparison, operand),
+            Measure::Days | Measure::Weeks | Measure::Months => {
+                self.count(self.units(measure, zone), comparison, operand)
+            }
+            // Nothing adds up to 0.
+            Measure::Sum if test.passes(0) => {
+                let test = AmountTest {
+                    comparison: comparison.complement(),
+                    ..test
+                };
+                not(self.leaf(self.window, EventLeafTest::Sum(test)))
+            }
+            Measure::Sum => self.leaf(self.window, EventLeafTest::Sum(test)),
+            Measure::Average => self.of_amounts(test, EventLeafTest::Mean),
+            Measure::Least => extreme(Extreme::Least),
+            Measure::Greatest => extreme(Extreme::Greatest),
+        }
+    }
+
+    /// A test of a number that is missing where there are no amounts: then only `!=` is true.
+    fn of_amounts(&self, test: AmountTest, leaf: impl Fn(AmountTest) -> EventLeafTest) -> Node {
+        if test.comparison == Comparison::NotEqual {
+            let equal = AmountTest {
+                comparison: Comparison::Equal,
+                ..test
+            };
+            not(self.leaf(self.window, leaf(equal)))
+        } else {
+            self.leaf(self.window, leaf(test))
+        }
+    }
+
+    fn units(&self, measure: Measure, zone: &Zone) -> CountedUnits {
+        let unit = match measure {
+            Measure::Weeks => CalendarUnit::Week,
+            Measure::Months => CalendarUnit::Month,
+            Measure::Count
+            | Measure::Days
+            | Measure::Sum
+            | Measure::Average
+            | Measure::Least
+            | Measure::Greatest => CalendarUnit::Day,
+        };
+        if unit == CalendarUnit::Day && *zone == Zone::utc() {
+            return CountedUnits::Days;
+        }
+        // Before the oldest event nothing is counted, however many units there are.
+        let from = self.window.0.max(self.oldest).min(self.window.1);
+        let at = |micros| Timestamp::from_micros(micros).unwrap_or(Timestamp::MIN);
+        let starts = unit.starts_within(
+            zone,
+            Interval {
+                from: at(from),
+                to: at(self.window.1),
+            },
+        );
+        CountedUnits::Units(starts.into_iter().map(Timestamp::micros).collect())
+    }
+
+    /// A test of a number of things, which is 0 where there are no events.
+    fn count(&self, units: CountedUnits, comparison: Comparison, operand: Amount) -> Node {
+        // Whole and not negative, as the model has it.
+        let number = operand.as_whole().unwrap_or_default().unsigned_abs();
+        let complement = match comparison {
+            Comparison::NotEqual => true,
+            Comparison::Equal | Comparison::GreaterOrEqual => number == 0,
+            Comparison::Less | Comparison::LessOrEqual => true,
+            Comparison::Greater => false,
+        };
+        // The counts that pass, or that do not where 0 does.
+        let (least, most) = match comparison {
+            Comparison::Equal if number == 0 => (1, u64::MAX),
+            Comparison::Equal | Comparison::NotEqual => (number, number),
+            Comparison::Less | Comparison::GreaterOrEqual => (number, u64::MAX),
+            Comparison::LessOrEqual | Comparison::Greater => (number + 1, u64::MAX),
+        };
+        // Not less than 0 is everybody, other than 0 who has any, less than 0 nobody.
+        let node = match (comparison, number) {
+            (Comparison::GreaterOrEqual, 0) => return Node::Everyone,
+            (Comparison::Less, 0) => return everyone_if(false),
+            (Comparison::NotEqual, 0) => {
+                return self.leaf(self.window, EventLeafTest::Count(units, 1, u64::MAX));
+            }
+            _ => self.leaf(self.window, EventLeafTest::Count(units, least, most)),
+        };
+        if complement { not(node) } else { node }
+    }
+
+    /// A test of the time of the first or the last event, by where there are events and where not.
+    fn time(
+        &self,
+        which: WhichEvent,
+        comparison: Comparison,
+        operand: Instant,
+        as_of: Timestamp,
+    ) -> Node {
+        let at = operand.resolve(as_of).micros();
+        let after = at.saturating_add(1);
+        let before = |instant| self.any(i64::MIN, instant);
+        let since = |instant| self.any(instant, i64::MAX);
+        let first_since = |instant| Node::And(vec![since(instant), not(before(instant))]);
+        let last_before = |instant| Node::And(vec![before(instant), not(since(instant))]);
+        match (which, comparison) {
+            (WhichEvent::First, Comparison::Less) => before(at),
+            (WhichEvent::First, Comparison::LessOrEqual) => before(after),
+            (WhichEvent::First, Comparison::GreaterOrEqual) => first_since(at),
+            (WhichEvent::First, Comparison::Greater) => first_since(after),
+            (WhichEvent::Last, Comparison::Less) => last_before(at),
+            (WhichEvent::Last, Comparison::LessOrEqual) => last_before(after),
+            (WhichEvent::Last, Comparison::GreaterOrEqual) => since(at),
+            (WhichEvent::Last, Comparison::Greater) => since(after),
+            (_, Comparison::Equal | Comparison::NotEqual) => {
+                let others = match which {
+                    WhichEvent::First => before(at),
+                    WhichEvent::Last => since(after),
+                };
+                let equal = Node::And(vec![self.any(at, after), not(others)]);
+                if comparison == Comparison::Equal {
+                    equal
+                } else {
+                    not(equal)
+                }
+            }
+        }
+    }
+}
