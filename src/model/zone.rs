@@ -19,7 +19,7 @@ pub struct ZoneError {
     /// The text.
     pub text: String,
     /// What was probably meant.
-    near: Option<String>,
+    pub near: Option<String>,
 }
 
 fn way_out(near: Option<&str>) -> String {
