@@ -4,7 +4,7 @@
 
 use super::parse::is_reserved;
 use super::token::{Kind, quote, shorten};
-use crate::model::{SpanError, distance};
+use crate::model::{SpanError, Timestamp, distance};
 
 /// How a span is written.
 pub(super) const SPAN: &str =
@@ -369,7 +369,12 @@ pub(super) fn in_place_of_event(found: &Kind<'_>) -> Option<String> {
 }
 
 /// Something stands in parentheses after the name of an event, or after the window.
-pub(super) fn after_event(previous: &str, found: &Kind<'_>, windowed: bool) -> Option<String> {
+pub(super) fn after_event(
+    previous: &str,
+    found: &Kind<'_>,
+    following: &Kind<'_>,
+    windowed: bool,
+) -> Option<String> {
     match found {
         Kind::Suffixed(_) if !windowed => {
             Some("a window stands after a comma: count(purchase, 30d)".into())
@@ -381,7 +386,15 @@ pub(super) fn after_event(previous: &str, found: &Kind<'_>, windowed: bool) -> O
             Some("events have no properties of their own to test".into())
         }
         Kind::Word(word) if !windowed => Some(quoted_name(&format!("{previous} {word}"))),
-        Kind::Symbol("-") if !windowed => Some(quoted_name(&format!("{previous}-.."))),
+        Kind::Symbol("-") if !windowed => match following {
+            Kind::Word(rest) => Some(quoted_name(&format!("{previous}-{rest}"))),
+            Kind::QuotedName(_)
+            | Kind::Text(_)
+            | Kind::Number(_)
+            | Kind::Suffixed(_)
+            | Kind::Symbol(_)
+            | Kind::End => None,
+        },
         Kind::Symbol("-" | "+") => Some(SPAN.into()),
         Kind::Symbol(",") => Some("a function has one event and one window".into()),
         Kind::Symbol("=" | "!=" | "<>" | "<" | "<=" | ">" | ">=") => {
@@ -411,8 +424,11 @@ pub(super) fn in_place_of_window(found: &Kind<'_>, following: &Kind<'_>) -> Opti
             }
             None => SPAN.into(),
         }),
+        (Kind::Number(_), Kind::Symbol("-")) => in_place_of_instant(found),
         (Kind::Number(_), _) => Some(SPAN.into()),
+        (Kind::Text(text), _) if text.parse::<Timestamp>().is_ok() => in_place_of_instant(found),
         (Kind::Text(_), _) => Some("a window stands without quotes: 30d".into()),
+        (Kind::Word(word), _) if word.eq_ignore_ascii_case("INTERVAL") => Some(SPAN.into()),
         (Kind::Word(word), _) if word.eq_ignore_ascii_case("today") => {
             Some("write this day".into())
         }
@@ -467,14 +483,18 @@ pub(super) fn in_place_of_unit(found: &Kind<'_>, previous: &str) -> Option<Strin
         return None;
     };
     match short_unit(word) {
-        Some((short, _)) if !previous.eq_ignore_ascii_case("THIS") => Some(format!(
-            "windows of hours and less are exact: {}{short}",
-            shorten(previous)
-        )),
-        _ if is_one_of(word, &["YEAR", "YEARS", "QUARTER", "QUARTERS"]) => {
+        Some((short, _)) => {
+            let this = previous.eq_ignore_ascii_case("THIS");
+            let count = if this { "1" } else { previous };
+            let count = shorten(count);
+            Some(format!(
+                "windows of hours and less are exact: {count}{short}"
+            ))
+        }
+        None if is_one_of(word, &["YEAR", "YEARS", "QUARTER", "QUARTERS"]) => {
             Some("years are counted in months: last 12 months".into())
         }
-        _ => nearest(word, &["DAYS", "WEEKS", "MONTHS"])
+        None => nearest(word, &["DAYS", "WEEKS", "MONTHS"])
             .map(|unit| format!("did you mean {}?", unit.to_ascii_lowercase())),
     }
 }
@@ -558,6 +578,8 @@ fn word_in_event_test(word: &str) -> Option<String> {
         Some("users without events are found by count(..) = 0".into())
     } else if is_one_of(word, &["now", "CURRENT_TIMESTAMP", "CURRENT_DATE"]) {
         Some("the instant of the question is now()".into())
+    } else if is_one_of(word, &["TIMESTAMP", "DATE"]) {
+        Some("use single quotes for texts".into())
     } else if word.eq_ignore_ascii_case("INTERVAL") {
         Some(format!("spans are added to now(): now() - 30d; {SPAN}"))
     } else if is_one_of(word, &EVENT_FUNCTIONS) {

@@ -14,13 +14,13 @@
 //! not        = NOT not | primary
 //! primary    = "(" any_of ")" | TRUE | FALSE | at_least | predicate | event
 //! at_least   = AT LEAST whole OF "(" any_of { "," any_of } ")"
-//! predicate  = property test
+//! predicate  = any_name test
 //! test       = ( "=" | "!=" | "<>" | "<" | "<=" | ">" | ">=" ) operand
 //!            | [ NOT ] IN "(" value { "," value } ")"
 //!            | [ NOT ] BETWEEN operand AND operand
 //!            | HAS ( ANY | ALL | NONE ) "(" text { "," text } ")"
 //!            | IS [ NOT ] ( SET | NULL )
-//! event      = function "(" property [ "," window ] [ IN text ] ")" event_test
+//! event      = function "(" any_name [ "," window ] [ IN text ] ")" event_test
 //! function   = count | days | weeks | months | sum | avg | min | max | first | last
 //! window     = span | THIS unit | LAST whole unit | instant "," instant
 //! unit       = day | days | week | weeks | month | months
@@ -28,12 +28,12 @@
 //!            | [ NOT ] IN "(" measure { "," measure } ")"
 //!            | [ NOT ] BETWEEN measure AND measure
 //! measure    = [ "-" ] number                                  but for first and last: instant
-//! operand    = value | now
-//! instant    = TIMESTAMP text | DATE text | now
-//! now        = now "(" ")" [ ( "+" | "-" ) span ]
+//! operand    = value | now_plus
+//! instant    = TIMESTAMP text | DATE text | now_plus
+//! now_plus   = now "(" ")" [ ( "+" | "-" ) span ]
 //! value      = text | [ "-" ] number | TRUE | FALSE
 //!            | TIMESTAMP text | DATE text | VERSION text
-//! property   = name | '"' { any character, '"' doubled } '"'
+//! any_name   = name | '"' { any character, '"' doubled } '"'
 //! name       = ( letter | "_" ) { letter | digit | "_" | "." }   but no reserved word
 //! text       = "'" { any character, "'" doubled } "'"
 //! number     = whole [ "." digits ] [ "e" [ "+" | "-" ] digits ]

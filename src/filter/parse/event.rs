@@ -145,6 +145,7 @@ impl Parser<'_> {
             return Err(self.expected(expected).maybe_help(help::after_event(
                 self.previous,
                 &self.current.kind,
+                &self.following(),
                 windowed,
             )));
         }
