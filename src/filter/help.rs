@@ -362,9 +362,8 @@ pub(super) fn in_place_of_event(found: &Kind<'_>) -> Option<String> {
         Kind::Number(_) | Kind::Suffixed(_) => {
             Some("a name that starts with a digit needs double quotes".into())
         }
-        Kind::Symbol(_) | Kind::QuotedName(_) | Kind::End => {
-            Some("a function is about one event: count(purchase)".into())
-        }
+        Kind::Symbol(")") => Some("a function is about one event: count(purchase)".into()),
+        Kind::Symbol(_) | Kind::QuotedName(_) | Kind::End => None,
     }
 }
 

@@ -226,26 +226,26 @@ mod tests {
         proto::EventPredicate {
             event: "purchase".into(),
             measure: proto::Measure::Count.into(),
-            window: rolling(2_592_000),
+            window: Some(rolling(2_592_000)),
             zone: String::new(),
             operator: Operator::GreaterOrEqual.into(),
             operand: Some(Operand::Number(3.0)),
         }
     }
 
-    fn of(kind: window::Kind) -> Option<proto::Window> {
-        Some(proto::Window { kind: Some(kind) })
+    fn of(kind: window::Kind) -> proto::Window {
+        proto::Window { kind: Some(kind) }
     }
 
-    fn rolling(seconds: i64) -> Option<proto::Window> {
+    fn rolling(seconds: i64) -> proto::Window {
         of(window::Kind::Rolling(Duration { seconds, nanos: 0 }))
     }
 
-    fn last(count: u32, unit: i32) -> Option<proto::Window> {
+    fn last(count: u32, unit: i32) -> proto::Window {
         of(window::Kind::Last(proto::LastUnits { count, unit }))
     }
 
-    fn between(from: Option<instant::Kind>, to: Option<instant::Kind>) -> Option<proto::Window> {
+    fn between(from: Option<instant::Kind>, to: Option<instant::Kind>) -> proto::Window {
         let instant = |kind| Some(proto::Instant { kind });
         of(window::Kind::Between(proto::InstantRange {
             from: instant(from),
@@ -283,7 +283,7 @@ mod tests {
             ),
             (
                 proto::EventPredicate {
-                    window: last(7, day),
+                    window: Some(last(7, day)),
                     measure: proto::Measure::Days.into(),
                     ..good()
                 },
@@ -291,7 +291,7 @@ mod tests {
             ),
             (
                 proto::EventPredicate {
-                    window: of(window::Kind::ThisUnit(month.into())),
+                    window: Some(of(window::Kind::ThisUnit(month.into()))),
                     measure: time.into(),
                     operand: Some(Operand::AsOfOffset(Duration {
                         seconds: -86_400,
@@ -303,10 +303,10 @@ mod tests {
             ),
             (
                 proto::EventPredicate {
-                    window: between(
+                    window: Some(between(
                         Some(instant::Kind::Time(Timestamp::default())),
                         Some(instant::Kind::AsOfOffset(zero)),
-                    ),
+                    )),
                     measure: time.into(),
                     operand: Some(Operand::Time(Timestamp::default())),
                     ..good()
@@ -334,7 +334,7 @@ mod tests {
             nanos: 0,
         }));
         for (window, field) in [
-            (Some(proto::Window { kind: None }), ""),
+            (proto::Window { kind: None }, ""),
             (rolling(0), ".rolling"),
             (rolling(-1), ".rolling"),
             (rolling(i64::MAX), ".rolling"),
@@ -360,7 +360,11 @@ mod tests {
             (last(0, day), ".last.count"),
             (last(1, 0), ".last.unit"),
         ] {
-            let error = convert(proto::EventPredicate { window, ..good() }).unwrap_err();
+            let message = proto::EventPredicate {
+                window: Some(window),
+                ..good()
+            };
+            let error = convert(message).unwrap_err();
             assert_eq!(error.field.unwrap(), format!("event.window{field}"));
         }
     }
