@@ -49,7 +49,14 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// Which foreign crates are for some rooms or files only.
 const CRATES: &[(&str, &[&str])] = &[
     ("croaring", &["src/index/posting.rs"]),
-    ("jiff", &["src/model/time.rs"]),
+    (
+        "jiff",
+        &[
+            "src/model/calendar.rs",
+            "src/model/time.rs",
+            "src/model/zone.rs",
+        ],
+    ),
     ("sha2", &["src/model/digest.rs"]),
     (
         "dashmap",

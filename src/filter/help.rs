@@ -4,7 +4,7 @@
 
 use super::parse::is_reserved;
 use super::token::{Kind, quote, shorten};
-use crate::model::SpanError;
+use crate::model::{SpanError, Timestamp, distance};
 
 /// How a span is written.
 pub(super) const SPAN: &str =
@@ -30,7 +30,43 @@ const OTHER_TESTS: [&str; 15] = [
 ];
 
 /// Functions of events.
-const EVENT_FUNCTIONS: [&str; 8] = ["count", "days", "sum", "avg", "min", "max", "first", "last"];
+const EVENT_FUNCTIONS: [&str; 10] = [
+    "count", "days", "weeks", "months", "sum", "avg", "min", "max", "first", "last",
+];
+
+/// What else the functions of events are called, and what they are called here.
+const OTHER_EVENT_FUNCTIONS: [(&str, &str); 12] = [
+    ("average", "avg"),
+    ("mean", "avg"),
+    ("total", "sum"),
+    ("minimum", "min"),
+    ("least", "min"),
+    ("maximum", "max"),
+    ("greatest", "max"),
+    ("earliest", "first"),
+    ("latest", "last"),
+    ("number", "count"),
+    ("events", "count"),
+    ("did", "count"),
+];
+
+/// How questions about the order of events start.
+const SEQUENCES: [&str; 6] = [
+    "sequence",
+    "then",
+    "funnel",
+    "followed",
+    "followed_by",
+    "followedby",
+];
+
+/// What questions about the order of events are told.
+const NO_SEQUENCES: &str = "the order of events, such as one and then another within 7 days, \
+    can't be asked yet";
+
+/// What a function of events without a comparison is told.
+const NO_COMPARISON: &str =
+    "a function of events alone is no test: whether there are any is count(..) > 0";
 
 /// Something stands where an expression was expected.
 pub(super) fn in_place_of_expression(found: &Kind<'_>) -> Option<String> {
@@ -59,10 +95,12 @@ pub(super) fn function(word: &str, following: &Kind<'_>) -> Option<String> {
         "a test starts with the property: last_seen >= now() - 30d".into()
     } else if is(&"segment") {
         "saved segments are not supported yet".into()
-    } else if EVENT_FUNCTIONS.iter().any(is) {
+    } else if is_one_of(word, &SEQUENCES) {
+        NO_SEQUENCES.into()
+    } else if let Some(function) = event_function(word) {
         format!(
-            "functions of events, such as {}, are not supported yet",
-            quote(word)
+            "did you mean {function}? The functions of events are {}",
+            EVENT_FUNCTIONS.join(", ")
         )
     } else {
         format!(
@@ -70,6 +108,21 @@ pub(super) fn function(word: &str, following: &Kind<'_>) -> Option<String> {
             quote(word)
         )
     })
+}
+
+/// The function of events that a word was probably meant to be.
+fn event_function(word: &str) -> Option<&'static str> {
+    let other = OTHER_EVENT_FUNCTIONS
+        .iter()
+        .find(|(other, _)| other.eq_ignore_ascii_case(word));
+    let mistyped = || {
+        let near = |function: &&&str| {
+            let word = word.to_ascii_lowercase();
+            word.len() > 2 && distance(word.as_bytes(), function.as_bytes()) == 1
+        };
+        EVENT_FUNCTIONS.iter().find(near).copied()
+    };
+    other.map(|(_, function)| *function).or_else(mistyped)
 }
 
 /// Something stands after a property where its test was expected.
@@ -271,6 +324,7 @@ pub(super) fn after_value(previous: &str, adjacent: bool, found: &Kind<'_>) -> O
 /// Something stands after an expression where it should go on or end.
 pub(super) fn after_expression(previous: &str, adjacent: bool, found: &Kind<'_>) -> Option<String> {
     after_value(previous, adjacent, found).or_else(|| match found {
+        Kind::Word(word) if is_one_of(word, &SEQUENCES) => Some(NO_SEQUENCES.into()),
         Kind::Word(word) => {
             nearest(word, &["AND", "OR"]).map(|keyword| format!("did you mean {keyword}?"))
         }
@@ -290,6 +344,248 @@ pub(super) fn after_expression(previous: &str, adjacent: bool, found: &Kind<'_>)
         | Kind::Suffixed(_)
         | Kind::Symbol(_) => None,
     })
+}
+
+// Functions of events.
+
+/// Something stands in parentheses where the name of an event was expected.
+pub(super) fn in_place_of_event(found: &Kind<'_>) -> Option<String> {
+    match found {
+        Kind::Word(word) => Some(format!(
+            "{} is a keyword: as the name of an event it needs double quotes: \"{word}\"",
+            quote(word)
+        )),
+        Kind::Text(text) => Some(format!(
+            "the name of an event stands plain or in double quotes: \"{}\"",
+            shorten(text)
+        )),
+        Kind::Number(_) | Kind::Suffixed(_) => {
+            Some("a name that starts with a digit needs double quotes".into())
+        }
+        Kind::Symbol(")") => Some("a function is about one event: count(purchase)".into()),
+        Kind::Symbol(_) | Kind::QuotedName(_) | Kind::End => None,
+    }
+}
+
+/// Something stands in parentheses after the name of an event, or after the window.
+pub(super) fn after_event(
+    previous: &str,
+    found: &Kind<'_>,
+    following: &Kind<'_>,
+    windowed: bool,
+) -> Option<String> {
+    match found {
+        Kind::Suffixed(_) if !windowed => {
+            Some("a window stands after a comma: count(purchase, 30d)".into())
+        }
+        Kind::Word(word) if !windowed && is_one_of(word, &["THIS", "LAST"]) => {
+            Some("a window stands after a comma: count(purchase, last 30 days)".into())
+        }
+        Kind::Word(word) if is_one_of(word, &["WHERE", "AND", "OR"]) => {
+            Some("events have no properties of their own to test".into())
+        }
+        Kind::Word(word) if !windowed => Some(quoted_name(&format!("{previous} {word}"))),
+        Kind::Symbol("-") if !windowed => match following {
+            Kind::Word(rest) => Some(quoted_name(&format!("{previous}-{rest}"))),
+            Kind::QuotedName(_)
+            | Kind::Text(_)
+            | Kind::Number(_)
+            | Kind::Suffixed(_)
+            | Kind::Symbol(_)
+            | Kind::End => None,
+        },
+        Kind::Symbol("-" | "+") => Some(SPAN.into()),
+        Kind::Symbol(",") => Some("a function has one event and one window".into()),
+        Kind::Symbol("=" | "!=" | "<>" | "<" | "<=" | ">" | ">=") => {
+            Some("the comparison stands after the parenthesis: count(purchase) > 3".into())
+        }
+        Kind::End => Some("a `(` is not closed".into()),
+        Kind::Text(_) => Some("a time zone stands after IN: IN 'Europe/Paris'".into()),
+        Kind::Word(_)
+        | Kind::QuotedName(_)
+        | Kind::Number(_)
+        | Kind::Suffixed(_)
+        | Kind::Symbol(_) => None,
+    }
+}
+
+/// Something stands where a window was expected.
+pub(super) fn in_place_of_window(found: &Kind<'_>, following: &Kind<'_>) -> Option<String> {
+    match (found, following) {
+        (Kind::Number(number), Kind::Word(unit)) => Some(match short_unit(unit) {
+            Some((short, Some(calendar))) => format!(
+                "write {0}{short} for so much time, or last {0} {calendar} for whole {calendar}",
+                shorten(number)
+            ),
+            Some((short, None)) => format!("write {}{short}", shorten(number)),
+            None if is_one_of(unit, &["MONTH", "MONTHS"]) => {
+                format!("write last {} months", shorten(number))
+            }
+            None => SPAN.into(),
+        }),
+        (Kind::Number(_), Kind::Symbol("-")) => in_place_of_instant(found),
+        (Kind::Number(_), _) => Some(SPAN.into()),
+        (Kind::Text(text), _) if text.parse::<Timestamp>().is_ok() => in_place_of_instant(found),
+        (Kind::Text(_), _) => Some("a window stands without quotes: 30d".into()),
+        (Kind::Word(word), _) if word.eq_ignore_ascii_case("INTERVAL") => Some(SPAN.into()),
+        (Kind::Word(word), _) if word.eq_ignore_ascii_case("today") => {
+            Some("write this day".into())
+        }
+        (Kind::Word(word), _) if word.eq_ignore_ascii_case("yesterday") => {
+            Some("write last 1 day".into())
+        }
+        _ => in_place_of_instant(found),
+    }
+}
+
+/// The unit of spans that a word means, and what it is in the calendar.
+fn short_unit(word: &str) -> Option<(&'static str, Option<&'static str>)> {
+    let is = |one: &str, many: &str| is_one_of(word, &[one, many]);
+    if is("day", "days") {
+        Some(("d", Some("days")))
+    } else if is("week", "weeks") {
+        Some(("w", Some("weeks")))
+    } else if is("hour", "hours") {
+        Some(("h", None))
+    } else if is("minute", "minutes") {
+        Some(("m", None))
+    } else if is("second", "seconds") {
+        Some(("s", None))
+    } else {
+        None
+    }
+}
+
+/// Something stands after LAST where a whole number was expected.
+pub(super) fn in_place_of_units(found: &Kind<'_>) -> Option<String> {
+    match found {
+        Kind::Word(word) if is_one_of(word, &["DAY", "WEEK", "MONTH"]) => {
+            Some(format!("write last 1 {}", word.to_ascii_lowercase()))
+        }
+        Kind::Suffixed(piece) if piece.parse::<crate::model::Span>().is_ok() => Some(format!(
+            "a span stands alone: {}; whole days, weeks and months stand after LAST: last 30 days",
+            shorten(piece)
+        )),
+        Kind::Word(_)
+        | Kind::QuotedName(_)
+        | Kind::Text(_)
+        | Kind::Number(_)
+        | Kind::Suffixed(_)
+        | Kind::Symbol(_)
+        | Kind::End => None,
+    }
+}
+
+/// Something stands after THIS, or after LAST and a number, where a unit was expected.
+pub(super) fn in_place_of_unit(found: &Kind<'_>, previous: &str) -> Option<String> {
+    let Kind::Word(word) = found else {
+        return None;
+    };
+    match short_unit(word) {
+        Some((short, _)) => {
+            let this = previous.eq_ignore_ascii_case("THIS");
+            let count = if this { "1" } else { previous };
+            let count = shorten(count);
+            Some(format!(
+                "windows of hours and less are exact: {count}{short}"
+            ))
+        }
+        None if is_one_of(word, &["YEAR", "YEARS", "QUARTER", "QUARTERS"]) => {
+            Some("years are counted in months: last 12 months".into())
+        }
+        None => nearest(word, &["DAYS", "WEEKS", "MONTHS"])
+            .map(|unit| format!("did you mean {}?", unit.to_ascii_lowercase())),
+    }
+}
+
+/// Something stands after IN where a time zone was expected.
+pub(super) fn in_place_of_zone(found: &Kind<'_>) -> Option<String> {
+    match found {
+        Kind::Word(name) if !is_reserved(name) => Some(format!(
+            "the name of a zone stands in single quotes: '{}'",
+            shorten(name)
+        )),
+        Kind::QuotedName(name) => Some(format!(
+            "the name of a zone stands in single quotes: '{}'",
+            shorten(name)
+        )),
+        Kind::Word(_)
+        | Kind::Text(_)
+        | Kind::Number(_)
+        | Kind::Suffixed(_)
+        | Kind::Symbol(_)
+        | Kind::End => None,
+    }
+}
+
+/// Something stands after a function of events where its comparison was expected.
+pub(super) fn in_place_of_event_test(found: &Kind<'_>) -> Option<String> {
+    match found {
+        Kind::Word(word) if is_one_of(word, &SEQUENCES) => Some(NO_SEQUENCES.into()),
+        Kind::Word(word) if is_one_of(word, &["AND", "OR", "IS"]) => Some(NO_COMPARISON.into()),
+        Kind::Word(word) => {
+            nearest(word, &["IN", "NOT", "BETWEEN"]).map(|near| format!("did you mean {near}?"))
+        }
+        Kind::End | Kind::Symbol(")" | ",") => Some(NO_COMPARISON.into()),
+        Kind::QuotedName(_)
+        | Kind::Text(_)
+        | Kind::Number(_)
+        | Kind::Suffixed(_)
+        | Kind::Symbol(_) => None,
+    }
+}
+
+/// Something stands where an instant was expected.
+pub(super) fn in_place_of_instant(found: &Kind<'_>) -> Option<String> {
+    match found {
+        Kind::Suffixed(piece) if piece.parse::<crate::model::Span>().is_ok() => Some(format!(
+            "spans are added to now(): now() - {}",
+            shorten(piece)
+        )),
+        Kind::Text(text) => Some(format!(
+            "an instant needs its word: {} '{}'",
+            if text.len() > 10 { "TIMESTAMP" } else { "DATE" },
+            shorten(text)
+        )),
+        Kind::Number(_) => {
+            Some("a date needs its word and single quotes: DATE '2026-01-31'".into())
+        }
+        Kind::Word(word) => word_in_event_test(word),
+        Kind::QuotedName(_) | Kind::Suffixed(_) | Kind::Symbol(_) | Kind::End => None,
+    }
+}
+
+/// Something stands where the number was expected that a function of events is compared with.
+pub(super) fn in_place_of_amount(found: &Kind<'_>) -> Option<String> {
+    match found {
+        Kind::Suffixed(piece) => Some(match piece.parse::<crate::model::Span>() {
+            Ok(_) => "the time of events is compared by first(..) and last(..)".into(),
+            Err(_) => suffixed(piece),
+        }),
+        Kind::Text(_) => Some("numbers stand without quotes".into()),
+        Kind::Symbol("(") => Some("a list needs IN: count(purchase) IN (1, 2)".into()),
+        Kind::Word(word) if is_one_of(word, &["now", "TIMESTAMP", "DATE"]) => {
+            Some("the time of events is compared by first(..) and last(..)".into())
+        }
+        Kind::Word(word) => word_in_event_test(word),
+        Kind::QuotedName(_) | Kind::Number(_) | Kind::Symbol(_) | Kind::End => None,
+    }
+}
+
+fn word_in_event_test(word: &str) -> Option<String> {
+    if word.eq_ignore_ascii_case("NULL") {
+        Some("users without events are found by count(..) = 0".into())
+    } else if is_one_of(word, &["now", "CURRENT_TIMESTAMP", "CURRENT_DATE"]) {
+        Some("the instant of the question is now()".into())
+    } else if is_one_of(word, &["TIMESTAMP", "DATE"]) {
+        Some("use single quotes for texts".into())
+    } else if word.eq_ignore_ascii_case("INTERVAL") {
+        Some(format!("spans are added to now(): now() - 30d; {SPAN}"))
+    } else if is_one_of(word, &EVENT_FUNCTIONS) {
+        Some("two functions of events can't be compared with each other".into())
+    } else {
+        None
+    }
 }
 
 fn is_one_of(word: &str, keywords: &[&str]) -> bool {
@@ -313,30 +609,4 @@ fn nearest(word: &str, keywords: &[&'static str]) -> Option<&'static str> {
         .filter(|(distance, _)| *distance <= allowed)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, keyword)| keyword)
-}
-
-/// How many letters must be inserted, left out, replaced or swapped with their neighbour to make
-/// one word of another.
-fn distance(one: &[u8], other: &[u8]) -> usize {
-    // The rows of the usual table: two before, one before, current.
-    let mut before_last: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=other.len()).collect();
-    let at = |row: &[usize], column: usize| row.get(column).copied().unwrap_or(usize::MAX / 2);
-    for (i, a) in one.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, b) in other.iter().enumerate() {
-            let replaced = at(&last, j) + usize::from(a != b);
-            let inserted = at(&row, j) + 1;
-            let left_out = at(&last, j + 1) + 1;
-            let mut best = replaced.min(inserted).min(left_out);
-            let swapped =
-                i > 0 && j > 0 && one.get(i - 1) == Some(b) && other.get(j - 1) == Some(a);
-            if swapped {
-                best = best.min(at(&before_last, j - 1) + 1);
-            }
-            row.push(best);
-        }
-        before_last = std::mem::replace(&mut last, row);
-    }
-    at(&last, other.len())
 }

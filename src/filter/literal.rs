@@ -56,9 +56,12 @@ type Read = fn(&str) -> Result<Value, Problem>;
 pub(super) fn prefixed(word: &str) -> Option<Read> {
     let is = |keyword: &str| word.eq_ignore_ascii_case(keyword);
     if is("TIMESTAMP") {
-        Some(timestamp)
+        Some(|text| timestamp(text).map(Value::Timestamp))
     } else if is("DATE") {
-        Some(date)
+        Some(|text| {
+            let expected = "a date such as '2026-01-31', for its midnight in UTC";
+            date(text, expected).map(Value::Timestamp)
+        })
     } else if is("VERSION") {
         Some(version)
     } else {
@@ -66,8 +69,9 @@ pub(super) fn prefixed(word: &str) -> Option<Read> {
     }
 }
 
-fn timestamp(text: &str) -> Result<Value, Problem> {
-    text.parse().map(Value::Timestamp).map_err(|error| match error {
+/// Reads the text after TIMESTAMP.
+pub(super) fn timestamp(text: &str) -> Result<Timestamp, Problem> {
+    text.parse().map_err(|error| match error {
         TimestampError::Form { .. } => Problem::Expected(
             "a date such as '2026-01-31', or RFC 3339 with an offset such as '2026-01-31T09:30:00Z'",
             None,
@@ -76,7 +80,8 @@ fn timestamp(text: &str) -> Result<Value, Problem> {
     })
 }
 
-fn date(text: &str) -> Result<Value, Problem> {
+/// Reads the text after DATE as its midnight in UTC.
+pub(super) fn date(text: &str, expected: &'static str) -> Result<Timestamp, Problem> {
     let form = text.len() == 10
         && text
             .bytes()
@@ -86,12 +91,12 @@ fn date(text: &str) -> Result<Value, Problem> {
                 _ => b.is_ascii_digit(),
             });
     let date: Option<Timestamp> = if form { text.parse().ok() } else { None };
-    date.map(Value::Timestamp).ok_or_else(|| {
+    date.ok_or_else(|| {
         let help = text
             .parse::<Timestamp>()
             .is_ok()
             .then(|| "write TIMESTAMP before a date with a time".to_string());
-        Problem::Expected("a date such as '2026-01-31', for its midnight in UTC", help)
+        Problem::Expected(expected, help)
     })
 }
 

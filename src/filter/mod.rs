@@ -12,18 +12,28 @@
 //! any_of     = all_of { OR all_of }
 //! all_of     = not { AND not }
 //! not        = NOT not | primary
-//! primary    = "(" any_of ")" | TRUE | FALSE | at_least | predicate
+//! primary    = "(" any_of ")" | TRUE | FALSE | at_least | predicate | event
 //! at_least   = AT LEAST whole OF "(" any_of { "," any_of } ")"
-//! predicate  = property test
+//! predicate  = any_name test
 //! test       = ( "=" | "!=" | "<>" | "<" | "<=" | ">" | ">=" ) operand
 //!            | [ NOT ] IN "(" value { "," value } ")"
 //!            | [ NOT ] BETWEEN operand AND operand
 //!            | HAS ( ANY | ALL | NONE ) "(" text { "," text } ")"
 //!            | IS [ NOT ] ( SET | NULL )
-//! operand    = value | now "(" ")" [ ( "+" | "-" ) span ]
+//! event      = function "(" any_name [ "," window ] [ IN text ] ")" event_test
+//! function   = count | days | weeks | months | sum | avg | min | max | first | last
+//! window     = span | THIS unit | LAST whole unit | instant "," instant
+//! unit       = day | days | week | weeks | month | months
+//! event_test = ( "=" | "!=" | "<>" | "<" | "<=" | ">" | ">=" ) measure
+//!            | [ NOT ] IN "(" measure { "," measure } ")"
+//!            | [ NOT ] BETWEEN measure AND measure
+//! measure    = [ "-" ] number                                  but for first and last: instant
+//! operand    = value | now_plus
+//! instant    = TIMESTAMP text | DATE text | now_plus
+//! now_plus   = now "(" ")" [ ( "+" | "-" ) span ]
 //! value      = text | [ "-" ] number | TRUE | FALSE
 //!            | TIMESTAMP text | DATE text | VERSION text
-//! property   = name | '"' { any character, '"' doubled } '"'
+//! any_name   = name | '"' { any character, '"' doubled } '"'
 //! name       = ( letter | "_" ) { letter | digit | "_" | "." }   but no reserved word
 //! text       = "'" { any character, "'" doubled } "'"
 //! number     = whole [ "." digits ] [ "e" [ "+" | "-" ] digits ]
@@ -32,7 +42,8 @@
 //!
 //! A number with a point or an exponent is a double, any other an int64. `FALSE` stands for
 //! `NOT TRUE`, `a BETWEEN x AND y` for `(a >= x AND a <= y)`, and `a NOT BETWEEN x AND y` for its
-//! complement. Operands joined by one kind of word are one flat list; parentheses nest.
+//! complement; `f(..) IN (x, y)` is `(f(..) = x OR f(..) = y)`. A word that is a function is one
+//! only before a parenthesis. Operands joined by one kind of word are one flat list; parentheses nest.
 
 #![warn(clippy::unwrap_used, clippy::indexing_slicing)]
 

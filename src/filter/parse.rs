@@ -3,6 +3,8 @@
 //! Invariant: every step down costs a level, and levels are limited, so that no text can exhaust
 //! the stack; every node is accounted for when it is made.
 
+mod event;
+
 use super::error::Fault;
 use super::help;
 use super::literal;
@@ -131,6 +133,9 @@ impl<'a> Parser<'a> {
         // No test starts with LEAST, so this can't be a property called `at`.
         if self.at_word("AT") && self.following().is_word("LEAST") {
             return self.at_least(level);
+        }
+        if self.at_event_function() {
+            return self.event_predicate();
         }
         self.predicate()
     }
@@ -460,17 +465,26 @@ impl<'a> Parser<'a> {
     }
 
     fn operand(&mut self) -> Result<Operand, Fault> {
-        if self.at_word("now") && self.following() == Kind::Symbol("(") {
-            self.advance()?;
-            self.advance()?;
-            if !self.accept_symbol(")")? {
-                return Err(self.expected("`)`").help(
-                    "the instant of the question is now(); spans are added after it: now() - 30d",
-                ));
-            }
-            return self.span().map(Operand::AsOfPlus);
+        if self.at_now() {
+            return self.now().map(Operand::AsOfPlus);
         }
         self.value("a value").map(Operand::Value)
+    }
+
+    fn at_now(&self) -> bool {
+        self.at_word("now") && self.following() == Kind::Symbol("(")
+    }
+
+    /// How far an instant is from that of the question.
+    fn now(&mut self) -> Result<Span, Fault> {
+        self.advance()?;
+        self.advance()?;
+        if !self.accept_symbol(")")? {
+            return Err(self.expected("`)`").help(
+                "the instant of the question is now(); spans are added after it: now() - 30d",
+            ));
+        }
+        self.span()
     }
 
     /// What is added to `now()`.

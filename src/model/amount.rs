@@ -4,6 +4,7 @@
 //! which sums of floating point numbers are not and do.
 
 use std::fmt;
+use std::str::FromStr;
 
 /// Millionths in one.
 const SCALE: i64 = 1_000_000;
@@ -17,6 +18,9 @@ pub enum AmountError {
     /// The number has more decimals than are kept.
     #[error("has more than 6 decimals, and amounts are exact to a millionth")]
     Decimals,
+    /// The text is no number.
+    #[error("must be a number such as 42 or -0.5")]
+    Form,
 }
 
 /// A decimal number with at most 6 decimals, at most a trillion either way.
@@ -126,6 +130,23 @@ fn decimal(number: f64) -> Result<String, AmountError> {
     }
 }
 
+impl FromStr for Amount {
+    type Err = AmountError;
+
+    /// Reads digits, maybe with a sign before and a point and more digits after them. Nothing is
+    /// rounded, also where a floating point number would be.
+    fn from_str(text: &str) -> Result<Self, AmountError> {
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+        let number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        if number(whole) && number(fraction) {
+            Self::parse(text, false)
+        } else {
+            Err(AmountError::Form)
+        }
+    }
+}
+
 impl fmt::Display for Amount {
     /// Prints the number with as many decimals as needed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -176,6 +197,36 @@ mod tests {
         ] {
             assert_eq!(Amount::nearest(number).unwrap().millionths(), millionths);
             assert_eq!(Amount::exactly(number), Err(AmountError::Decimals));
+        }
+    }
+
+    #[test]
+    fn texts_are_read_exactly() {
+        for (text, millionths) in [
+            ("0", 0),
+            ("-0.0", 0),
+            ("007", 7_000_000),
+            ("-2.50000000", -2_500_000),
+            ("999999999999.999999", 999_999_999_999_999_999),
+            ("-1000000000000", -1_000_000_000_000_000_000),
+        ] {
+            let amount: Amount = text.parse().unwrap();
+            assert_eq!(amount.millionths(), millionths);
+            assert_eq!(amount.to_string().parse(), Ok(amount));
+        }
+        for (text, error) in [
+            ("", AmountError::Form),
+            ("-", AmountError::Form),
+            ("1.", AmountError::Form),
+            (".5", AmountError::Form),
+            ("1e3", AmountError::Form),
+            ("--1", AmountError::Form),
+            ("+1", AmountError::Form),
+            ("0.0000001", AmountError::Decimals),
+            ("1000000000000.000001", AmountError::Range),
+            ("99999999999999999999", AmountError::Range),
+        ] {
+            assert_eq!(text.parse::<Amount>(), Err(error), "{text}");
         }
     }
 

@@ -5,12 +5,14 @@
 //! room.
 
 mod amount;
+mod calendar;
 mod command;
 mod digest;
 mod event;
 mod expression;
 mod limits;
 mod name;
+mod near;
 mod non_empty;
 mod reason;
 mod revision;
@@ -20,6 +22,7 @@ mod version;
 mod zone;
 
 pub use amount::{Amount, AmountError};
+pub use calendar::Interval;
 pub use command::{Action, Change, Command, Once, Operation, PropertyDeclaration, UserUpdate};
 pub use digest::Digest;
 pub use event::{
@@ -33,10 +36,11 @@ pub use limits::{Limit, LimitExceeded, StoreLimits, limit};
 pub use name::{
     EventId, EventName, NameError, PopulationName, PropertyName, RequestId, StreamId, UserId,
 };
+pub use near::distance;
 pub use non_empty::NonEmpty;
 pub use reason::Reason;
 pub use revision::Revision;
 pub use time::{Span, SpanError, Timestamp, TimestampError};
 pub use value::{CoercionError, Finite, Number, Text, Value, ValueType};
 pub use version::{Version, VersionError};
-pub use zone::Zone;
+pub use zone::{Zone, ZoneError};

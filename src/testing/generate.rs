@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
+use super::generate_events;
 use crate::model::{
     Action, Change, Comparison, Expression, Finite, NonEmpty, Number, Once, Operand, Operation,
     Predicate, PropertyDeclaration, PropertyName, Quantifier, RequestId, Span, StreamId, Test,
@@ -229,6 +230,12 @@ fn at_most(choices: &mut Choices<'_>, vocabulary: Vocabulary<'_>, below: usize) 
                 of,
             }
         }
+        _ if matches!(vocabulary, Vocabulary::Anything) && choices.yes() => {
+            let event = generate_events::event_name(choices);
+            let around = [timestamp(choices)];
+            let predicate = generate_events::event_predicate(choices, &[event], &around);
+            Expression::Event(Box::new(predicate))
+        }
         _ => Expression::Predicate(predicate(choices, vocabulary)),
     }
 }
@@ -405,7 +412,7 @@ fn operation(choices: &mut Choices<'_>, value_type: ValueType, timed: bool) -> O
 
 /// A text made of pieces of the filter language in any order: mostly wrong, but wrong late.
 pub fn filter_like(choices: &mut Choices<'_>) -> String {
-    const PIECES: [&str; 48] = [
+    const PIECES: [&str; 66] = [
         "age",
         "plan",
         " ",
@@ -454,6 +461,24 @@ pub fn filter_like(choices: &mut Choices<'_>) -> String {
         "é",
         ".",
         "1_000",
+        "count(",
+        "days(",
+        "sum(",
+        "avg(",
+        "first(",
+        "last(",
+        "purchase",
+        ", 30d",
+        ", this month",
+        ", last 7 days",
+        ", last ",
+        " weeks",
+        "DATE '2026-01-01', now()",
+        " IN 'Europe/Paris'",
+        ") > ",
+        ") >= 3",
+        " THEN ",
+        "sequence(",
     ];
     let length = choices.below(64);
     (0..length).map(|_| choices.pick(&PIECES)).collect()

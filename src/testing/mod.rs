@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod disk;
 pub mod generate;
+pub mod generate_events;
 pub mod naive;
 pub mod naive_once;
 pub mod wire;

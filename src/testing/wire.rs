@@ -2,9 +2,10 @@
 
 use crate::api::convert::{timestamp_message, value_message};
 use crate::model::{
-    Comparison, Expression, Operand, Operation, Predicate, Quantifier, Span, Test, Text,
-    UserUpdate, Value,
+    CalendarUnit, Comparison, EventPredicate, EventTest, Expression, Instant, Measure, Operand,
+    Operation, Predicate, Quantifier, Span, Test, Text, UserUpdate, Value, WhichEvent, Window,
 };
+use crate::proto::event_predicate::Operand as EventOperand;
 use crate::proto::{self, Operator, expression::Kind};
 
 /// A value as a message.
@@ -29,7 +30,7 @@ pub fn expression(expression: &Expression) -> proto::Expression {
             expressions: of.iter().map(self::expression).collect(),
         }),
         Expression::Predicate(test) => Kind::Predicate(predicate(test)),
-        Expression::Event(_) => unreachable!("events are not sent"),
+        Expression::Event(test) => Kind::Event(event_predicate(test)),
     };
     proto::Expression { kind: Some(kind) }
 }
@@ -44,14 +45,7 @@ fn predicate(predicate: &Predicate) -> proto::Predicate {
             comparison,
             operand,
         } => {
-            let operator = match comparison {
-                Comparison::Equal => Operator::Equal,
-                Comparison::NotEqual => Operator::NotEqual,
-                Comparison::Less => Operator::Less,
-                Comparison::LessOrEqual => Operator::LessOrEqual,
-                Comparison::Greater => Operator::Greater,
-                Comparison::GreaterOrEqual => Operator::GreaterOrEqual,
-            };
+            let operator = operator(*comparison);
             match operand {
                 Operand::Value(operand) => (operator, vec![value(operand)], None),
                 Operand::AsOfPlus(span) => (operator, vec![], Some(duration(*span))),
@@ -84,6 +78,97 @@ fn predicate(predicate: &Predicate) -> proto::Predicate {
         operator: operator.into(),
         values,
         as_of_offset,
+    }
+}
+
+fn operator(comparison: Comparison) -> Operator {
+    match comparison {
+        Comparison::Equal => Operator::Equal,
+        Comparison::NotEqual => Operator::NotEqual,
+        Comparison::Less => Operator::Less,
+        Comparison::LessOrEqual => Operator::LessOrEqual,
+        Comparison::Greater => Operator::Greater,
+        Comparison::GreaterOrEqual => Operator::GreaterOrEqual,
+    }
+}
+
+fn event_predicate(predicate: &EventPredicate) -> proto::EventPredicate {
+    let (measure, comparison, operand) = match &predicate.test {
+        EventTest::Number {
+            measure,
+            comparison,
+            operand,
+        } => {
+            let measure = match measure {
+                Measure::Count => proto::Measure::Count,
+                Measure::Days => proto::Measure::Days,
+                Measure::Weeks => proto::Measure::Weeks,
+                Measure::Months => proto::Measure::Months,
+                Measure::Sum => proto::Measure::Sum,
+                Measure::Average => proto::Measure::Average,
+                Measure::Least => proto::Measure::Minimum,
+                Measure::Greatest => proto::Measure::Maximum,
+            };
+            (measure, comparison, EventOperand::Number(operand.to_f64()))
+        }
+        EventTest::Time {
+            which,
+            comparison,
+            operand,
+        } => {
+            let measure = match which {
+                WhichEvent::First => proto::Measure::First,
+                WhichEvent::Last => proto::Measure::Last,
+            };
+            let operand = match operand {
+                Instant::At(at) => EventOperand::Time(timestamp_message(*at)),
+                Instant::AsOfPlus(span) => EventOperand::AsOfOffset(duration(*span)),
+            };
+            (measure, comparison, operand)
+        }
+    };
+    proto::EventPredicate {
+        event: predicate.event.as_str().into(),
+        measure: measure.into(),
+        window: window(&predicate.window),
+        zone: predicate.zone.as_str().into(),
+        operator: operator(*comparison).into(),
+        operand: Some(operand),
+    }
+}
+
+fn window(window: &Window) -> Option<proto::Window> {
+    use crate::proto::window::Kind;
+    let kind = match window {
+        Window::Ever => return None,
+        Window::Rolling(span) => Kind::Rolling(duration(*span)),
+        Window::Between { from, to } => Kind::Between(proto::InstantRange {
+            from: Some(instant(*from)),
+            to: Some(instant(*to)),
+        }),
+        Window::This(unit) => Kind::ThisUnit(calendar_unit(*unit).into()),
+        Window::Last(count, unit) => Kind::Last(proto::LastUnits {
+            count: count.get(),
+            unit: calendar_unit(*unit).into(),
+        }),
+    };
+    Some(proto::Window { kind: Some(kind) })
+}
+
+fn instant(instant: Instant) -> proto::Instant {
+    use crate::proto::instant::Kind;
+    let kind = match instant {
+        Instant::At(at) => Kind::Time(timestamp_message(at)),
+        Instant::AsOfPlus(span) => Kind::AsOfOffset(duration(span)),
+    };
+    proto::Instant { kind: Some(kind) }
+}
+
+fn calendar_unit(unit: CalendarUnit) -> proto::CalendarUnit {
+    match unit {
+        CalendarUnit::Day => proto::CalendarUnit::Day,
+        CalendarUnit::Week => proto::CalendarUnit::Week,
+        CalendarUnit::Month => proto::CalendarUnit::Month,
     }
 }
 

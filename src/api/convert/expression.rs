@@ -7,13 +7,14 @@ use std::num::NonZeroU32;
 
 use crate::api::error::ApiError;
 use crate::model::{
-    Comparison, Expression, ExpressionBudget, NonEmpty, Operand, Predicate, Quantifier, Span, Test,
-    Text, Value, ValueType, limit,
+    Comparison, Expression, ExpressionBudget, NonEmpty, Operand, Predicate, Quantifier, Test, Text,
+    Value, ValueType, limit,
 };
 use crate::proto::{self, Operator, expression::Kind};
 
 use super::Path;
-use super::value::{property_name, value};
+use super::event::event_predicate;
+use super::value::{property_name, span, value};
 
 /// An expression from its tree.
 pub(super) fn expression(
@@ -35,12 +36,14 @@ fn node(
     match message.kind {
         None => Err(ApiError::field(
             path,
-            "is empty; set one of predicate, all_of, any_of, negation, at_least and everyone",
+            "is empty; set one of predicate, event, all_of, any_of, negation, at_least and everyone",
         )),
         Some(Kind::Everyone(proto::Everyone {})) => Ok(Expression::Everyone),
         Some(Kind::Predicate(message)) => {
             predicate(message, &path.field("predicate")).map(Expression::Predicate)
         }
+        Some(Kind::Event(message)) => event_predicate(message, &path.field("event"))
+            .map(|predicate| Expression::Event(Box::new(predicate))),
         Some(Kind::Negation(operand)) => {
             let operand = node(*operand, level + 1, budget, &path.field("negation"))?;
             Ok(Expression::Not(Box::new(operand)))
@@ -237,22 +240,6 @@ fn element(message: proto::Value, path: &Path<'_>) -> Result<Text, ApiError> {
             ),
         )),
     }
-}
-
-/// A span; what is finer than a microsecond is cut off.
-fn span(message: prost_types::Duration, path: &Path<'_>) -> Result<Span, ApiError> {
-    let (seconds, nanos) = (message.seconds, i64::from(message.nanos));
-    let one_sign = seconds.signum() * nanos.signum() >= 0;
-    if !one_sign || nanos.abs() > 999_999_999 {
-        return Err(ApiError::field(
-            path,
-            "expected nanos from -999,999,999 to 999,999,999 with the sign of the seconds",
-        ));
-    }
-    let micros = seconds
-        .saturating_mul(1_000_000)
-        .saturating_add(nanos / 1_000);
-    Span::from_micros(micros).map_err(|error| ApiError::field(path, error))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! at fault; a list or a tree is measured before it is walked; nothing here looks at the state of
 //! the service.
 
+mod event;
 mod expression;
 mod mutation;
 mod page;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::api::error::ApiError;
 use crate::model::{
-    Finite, NameError, PopulationName, PropertyName, RequestId, Span, StreamId, Text, Timestamp,
-    UserId, Value, ValueType,
+    EventName, Finite, NameError, PopulationName, PropertyName, RequestId, Span, StreamId, Text,
+    Timestamp, UserId, Value, ValueType,
 };
 use crate::population::ValueCount;
 use crate::proto::{self, value::Kind};
@@ -56,6 +56,13 @@ pub(in crate::api) fn stream_id(
     let given = (!text.is_empty()).then_some(text);
     let id = given.map(StreamId::new).transpose();
     id.map_err(|error| name_error(path, &error))
+}
+
+pub(in crate::api) fn event_name(
+    text: impl Into<Box<str>>,
+    path: &Path<'_>,
+) -> Result<EventName, ApiError> {
+    EventName::new(text).map_err(|error| name_error(path, &error))
 }
 
 pub(in crate::api) fn property_name(
@@ -142,6 +149,22 @@ pub(in crate::api) fn timestamp(
         .saturating_mul(MICROS_PER_SECOND)
         .saturating_add(i64::from(message.nanos / NANOS_PER_MICRO));
     Timestamp::from_micros(micros).map_err(|error| ApiError::field(path, error))
+}
+
+/// A span; what is finer than a microsecond is cut off.
+pub(super) fn span(message: prost_types::Duration, path: &Path<'_>) -> Result<Span, ApiError> {
+    let (seconds, nanos) = (message.seconds, i64::from(message.nanos));
+    let one_sign = seconds.signum() * nanos.signum() >= 0;
+    if !one_sign || nanos.abs() > 999_999_999 {
+        return Err(ApiError::field(
+            path,
+            "expected nanos from -999,999,999 to 999,999,999 with the sign of the seconds",
+        ));
+    }
+    let micros = seconds
+        .saturating_mul(1_000_000)
+        .saturating_add(nanos / 1_000);
+    Span::from_micros(micros).map_err(|error| ApiError::field(path, error))
 }
 
 pub(crate) fn timestamp_message(timestamp: Timestamp) -> prost_types::Timestamp {
