@@ -108,7 +108,7 @@ pub(super) fn bind_event(
     }
     let binder = Binder {
         event: number,
-        window: (window.from.micros(), window.to.micros()),
+        window: (window.from().micros(), window.to().micros()),
         position,
         oldest: oldest_day.map_or(i64::MAX, day_start),
     };
@@ -138,8 +138,8 @@ fn beyond(
         // All that are kept are asked for, which is nothing before there are any.
         return (as_of.micros() <= kept_from).then_some(as_of);
     }
-    let is_empty = window.from >= window.to;
-    (!is_empty && window.from.micros() < kept_from).then_some(window.from)
+    let is_empty = window.is_empty();
+    (!is_empty && window.from().micros() < kept_from).then_some(window.from())
 }
 
 struct Binder {
@@ -248,13 +248,8 @@ impl Binder {
         // Before the oldest event nothing is counted, however many units there are.
         let from = self.window.0.max(self.oldest).min(self.window.1);
         let at = |micros| Timestamp::from_micros(micros).unwrap_or(Timestamp::MIN);
-        let starts = unit.starts_within(
-            zone,
-            Interval {
-                from: at(from),
-                to: at(self.window.1),
-            },
-        );
+        let within = Interval::new(at(from), at(self.window.1));
+        let starts = unit.starts_within(zone, within);
         CountedUnits::Units(starts.into_iter().map(Timestamp::micros).collect())
     }
 
