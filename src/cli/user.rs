@@ -36,7 +36,7 @@ pub(super) async fn user(
             let request = GetUserRequest {
                 population: client.population.clone(),
                 user_id,
-                min_revision: String::new(),
+                ..GetUserRequest::default()
             };
             let answer = client.users().get_user(request).await?.into_inner();
             let user = answer.user.unwrap_or_default();

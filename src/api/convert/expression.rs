@@ -240,7 +240,7 @@ fn element(message: proto::Value, path: &Path<'_>) -> Result<Text, ApiError> {
 }
 
 /// A span; what is finer than a microsecond is cut off.
-fn span(message: prost_types::Duration, path: &Path<'_>) -> Result<Span, ApiError> {
+pub(super) fn span(message: prost_types::Duration, path: &Path<'_>) -> Result<Span, ApiError> {
     let (seconds, nanos) = (message.seconds, i64::from(message.nanos));
     let one_sign = seconds.signum() * nanos.signum() >= 0;
     if !one_sign || nanos.abs() > 999_999_999 {
