@@ -357,9 +357,10 @@ impl WriteStream {
                 replayed: committed.replayed,
                 refused_events: convert::refused_events_message(&committed.changes.refused_events),
                 // Of a repeated batch it is not known any more which ones did not.
-                accepted_events: match committed.replayed {
-                    true => 0,
-                    false => accepted(&origins, &committed),
+                accepted_events: if committed.replayed {
+                    0
+                } else {
+                    accepted(&origins, &committed)
                 },
                 ..WriteStreamResponse::default()
             },

@@ -71,11 +71,11 @@ pub(in crate::api) fn user_events_message(events: UserEvents) -> proto::EventSum
         first_time: Some(timestamp_message(events.first)),
         last_time: Some(timestamp_message(events.last)),
         sum: events.sum.map(sum_message),
-        last_30_days: events.days.into_iter().map(day_message).collect(),
+        last_30_days: events.days.iter().map(day_message).collect(),
     }
 }
 
-fn day_message(day: UserDay) -> proto::EventDay {
+fn day_message(day: &UserDay) -> proto::EventDay {
     proto::EventDay {
         day: Some(timestamp_message(day.day)),
         count: day.count,
