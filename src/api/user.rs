@@ -45,10 +45,7 @@ impl UserService for Api {
             user: Some(User {
                 user_id: user.as_str().to_owned(),
                 properties: properties.collect(),
-                events: events
-                    .into_iter()
-                    .map(convert::user_events_message)
-                    .collect(),
+                events: events.iter().map(convert::user_events_message).collect(),
             }),
             revision,
             as_of: Some(convert::timestamp_message(as_of)),

@@ -56,7 +56,12 @@ pub(super) async fn user(
                         table.row([name.clone(), value::text(value)]);
                     }
                     let events = events_table(&user.events, as_of);
-                    format!("{}\n\n{}{events}", printable(&user.user_id), table.render())
+                    let id = printable(&user.user_id);
+                    if user.properties.is_empty() && !user.events.is_empty() {
+                        format!("{id}{events}")
+                    } else {
+                        format!("{id}\n\n{}{events}", table.render())
+                    }
                 },
                 || {
                     let properties = user.properties.iter();

@@ -9,6 +9,7 @@ mod analysis;
 mod backup;
 mod demo;
 mod endings;
+mod events;
 mod hostile;
 mod import;
 mod questions;

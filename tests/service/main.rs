@@ -6,6 +6,7 @@ mod backup;
 mod bad_input;
 mod catalog;
 mod erasure;
+mod events;
 mod harness;
 mod ingest;
 mod members;

@@ -64,7 +64,7 @@ pub(in crate::api) fn refused_events_message(refused: &[RefusedEvent]) -> Vec<pr
 }
 
 /// What a user did of one name.
-pub(in crate::api) fn user_events_message(events: UserEvents) -> proto::EventSummary {
+pub(in crate::api) fn user_events_message(events: &UserEvents) -> proto::EventSummary {
     proto::EventSummary {
         name: events.name.as_str().to_owned(),
         count: events.count,
@@ -286,7 +286,7 @@ mod tests {
             sum: None,
             days: vec![day],
         };
-        let message = user_events_message(events);
+        let message = user_events_message(&events);
         assert_eq!((message.count, message.sum), (3, None));
         assert_eq!(message.last_time.unwrap().seconds, 1_767_182_400);
         assert_eq!(message.last_30_days[0].sum, Some(-0.5));
