@@ -12,6 +12,7 @@ mod endings;
 mod events;
 mod hostile;
 mod import;
+mod kept_events;
 mod questions;
 mod service;
 mod verify;

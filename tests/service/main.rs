@@ -9,6 +9,7 @@ mod erasure;
 mod events;
 mod harness;
 mod ingest;
+mod kept_events;
 mod members;
 mod questions;
 mod read_only;
