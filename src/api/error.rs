@@ -3,11 +3,11 @@
 //!
 //! Invariant: texts name properties and positions, never the value of a property of a user.
 
-use std::fmt::Display;
+use std::fmt::{Debug, Display};
 
 use crate::engine::{CommitError, QueryFailed, SnapshotError};
 use crate::filter::FilterError;
-use crate::model::{LimitExceeded, PropertyName, Reason};
+use crate::model::{EventName, LimitExceeded, PropertyName, Reason};
 use crate::population::{Refusal, ValuesError};
 use crate::query::{BindError, Stopped};
 
@@ -100,17 +100,22 @@ impl ApiError {
     }
 
     pub(super) fn property_not_found(name: &PropertyName, near: &[PropertyName]) -> Self {
-        let quoted: Vec<String> = near.iter().map(|name| format!("{name:?}")).collect();
-        let help = if quoted.is_empty() {
-            String::new()
-        } else {
-            format!("; did you mean {}?", quoted.join(" or "))
-        };
+        let help = did_you_mean(near);
         Self::new(
             Reason::PropertyNotFound,
             format!("property {name:?} does not exist{help}"),
         )
         .fact("property", name)
+        .suggesting(near)
+    }
+
+    pub(super) fn event_not_found(name: &EventName, near: &[EventName]) -> Self {
+        let help = did_you_mean(near);
+        Self::new(
+            Reason::EventNotFound,
+            format!("event {name:?} does not exist{help}"),
+        )
+        .fact("event", name)
         .suggesting(near)
     }
 
@@ -136,6 +141,16 @@ impl ApiError {
             Some(field) => api.at(field),
             None => api,
         }
+    }
+}
+
+/// Asks whether another name was meant, if there are any like the one given.
+fn did_you_mean(near: &[impl Debug]) -> String {
+    let quoted: Vec<String> = near.iter().map(|name| format!("{name:?}")).collect();
+    if quoted.is_empty() {
+        String::new()
+    } else {
+        format!("; did you mean {}?", quoted.join(" or "))
     }
 }
 

@@ -19,9 +19,15 @@ use crate::proto::{
     ingest_service_server::IngestService,
 };
 
-pub(super) fn write_action(updates: Vec<UserUpdate>) -> Result<(Action, Origins), ApiError> {
-    let (updates, origins) = convert::updates(updates, &Path::Root)?;
-    Ok((Action::Write(updates), origins))
+impl Api {
+    /// What a write that arrives now does.
+    pub(super) fn write_action(
+        &self,
+        updates: Vec<UserUpdate>,
+    ) -> Result<(Action, Origins), ApiError> {
+        let (updates, origins) = convert::updates(updates, self.engine.now(), &Path::Root)?;
+        Ok((Action::Write(updates), origins))
+    }
 }
 
 pub(super) fn stale(committed: &Committed) -> Vec<StaleChange> {
@@ -32,6 +38,12 @@ pub(super) fn stale(committed: &Committed) -> Vec<StaleChange> {
             property: property.as_str().to_owned(),
         })
         .collect()
+}
+
+/// How many events of a write count: all that were not refused.
+pub(super) fn accepted(origins: &Origins, committed: &Committed) -> u64 {
+    let refused = committed.changes.refused_events.len() as u64;
+    origins.events().saturating_sub(refused)
 }
 
 #[tonic::async_trait]
@@ -45,7 +57,7 @@ impl IngestService for Api {
         let name = convert::population_name(request.population)?;
         let id = Path::Field(&Path::Root, "request_id");
         let id = convert::request_id(request.request_id, &id)?;
-        let (action, origins) = write_action(request.updates)?;
+        let (action, origins) = self.write_action(request.updates)?;
         let once = id.map(|id| Once::Request {
             id,
             content: record::content(&action),
@@ -61,6 +73,8 @@ impl IngestService for Api {
             revision: self.revision(committed.revision),
             stale_changes: stale(&committed),
             replayed: committed.replayed,
+            refused_events: convert::refused_events_message(&committed.changes.refused_events),
+            accepted_events: accepted(&origins, &committed),
         }))
     }
 

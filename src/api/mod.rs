@@ -12,6 +12,7 @@ mod backup;
 pub(crate) mod convert;
 mod deadline;
 mod error;
+mod events;
 mod filters;
 mod ingest;
 mod query;

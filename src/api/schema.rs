@@ -1,4 +1,4 @@
-//! Properties and their values.
+//! Properties and their values. Events are in `events`.
 
 use tonic::{Request, Response};
 
@@ -11,9 +11,12 @@ use crate::engine::CommitError;
 use crate::model::{Action, Command, PropertyDeclaration, PropertyName, Text, Value, ValueType};
 use crate::population::{PropertyInfo, Refusal};
 use crate::proto::{
-    CreatePropertyRequest, CreatePropertyResponse, DeletePropertyRequest, DeletePropertyResponse,
-    GetPropertyRequest, GetPropertyResponse, ListPropertiesRequest, ListPropertiesResponse,
-    ListValuesRequest, ListValuesResponse, Property, schema_service_server::SchemaService,
+    CreateEventRequest, CreateEventResponse, CreatePropertyRequest, CreatePropertyResponse,
+    DeleteEventRequest, DeleteEventResponse, DeletePropertyRequest, DeletePropertyResponse,
+    GetEventRequest, GetEventResponse, GetPropertyRequest, GetPropertyResponse, ListEventsRequest,
+    ListEventsResponse, ListPropertiesRequest, ListPropertiesResponse, ListValuesRequest,
+    ListValuesResponse, Property, UpdateEventRequest, UpdateEventResponse,
+    schema_service_server::SchemaService,
 };
 
 const ROOT: Path<'static> = Path::Root;
@@ -239,6 +242,51 @@ impl SchemaService for Api {
             next_page_token,
             revision,
         }))
+    }
+
+    async fn create_event(
+        &self,
+        request: Request<CreateEventRequest>,
+    ) -> Result<Response<CreateEventResponse>, RpcStatus> {
+        let deadline = Deadline::of(&request);
+        let answer = self.event_created(request.into_inner(), deadline).await?;
+        Ok(Response::new(answer))
+    }
+
+    async fn get_event(
+        &self,
+        request: Request<GetEventRequest>,
+    ) -> Result<Response<GetEventResponse>, RpcStatus> {
+        let deadline = Deadline::of(&request);
+        let answer = self.event_told(request.into_inner(), deadline).await?;
+        Ok(Response::new(answer))
+    }
+
+    async fn update_event(
+        &self,
+        request: Request<UpdateEventRequest>,
+    ) -> Result<Response<UpdateEventResponse>, RpcStatus> {
+        let deadline = Deadline::of(&request);
+        let answer = self.event_updated(request.into_inner(), deadline).await?;
+        Ok(Response::new(answer))
+    }
+
+    async fn delete_event(
+        &self,
+        request: Request<DeleteEventRequest>,
+    ) -> Result<Response<DeleteEventResponse>, RpcStatus> {
+        let deadline = Deadline::of(&request);
+        let answer = self.event_deleted(request.into_inner(), deadline).await?;
+        Ok(Response::new(answer))
+    }
+
+    async fn list_events(
+        &self,
+        request: Request<ListEventsRequest>,
+    ) -> Result<Response<ListEventsResponse>, RpcStatus> {
+        let deadline = Deadline::of(&request);
+        let answer = self.events_listed(request.into_inner(), deadline).await?;
+        Ok(Response::new(answer))
     }
 }
 

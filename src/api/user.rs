@@ -30,11 +30,13 @@ impl UserService for Api {
         let request = request.into_inner();
         let name = convert::population_name(request.population)?;
         let user = convert::user_id(request.user_id, &Path::Field(&Path::Root, "user_id"))?;
+        let as_of = self.as_of(request.as_of)?;
         self.reach(&request.min_revision, deadline).await?;
         let revision = self.applied();
-        let properties = self
-            .population(&name)?
-            .user(&user)
+        let population = self.population(&name)?;
+        let properties = population.user(&user).ok_or_else(user_not_found)?;
+        let events = population
+            .user_events(&user, as_of)
             .ok_or_else(user_not_found)?;
         let properties = properties
             .into_iter()
@@ -43,8 +45,10 @@ impl UserService for Api {
             user: Some(User {
                 user_id: user.as_str().to_owned(),
                 properties: properties.collect(),
+                events: events.iter().map(convert::user_events_message).collect(),
             }),
             revision,
+            as_of: Some(convert::timestamp_message(as_of)),
         }))
     }
 

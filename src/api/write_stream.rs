@@ -15,7 +15,7 @@ use tonic::Streaming;
 use super::convert::{self, Origins, Path};
 use super::deadline::Deadline;
 use super::error::ApiError;
-use super::ingest::{stale, write_action};
+use super::ingest::{accepted, stale};
 use super::{Api, RpcStatus, of_transport};
 use crate::engine::{CommitError, Committed, Submitted};
 use crate::model::{Command, Once, PopulationName, Revision, StreamId};
@@ -322,7 +322,7 @@ impl WriteStream {
 
     async fn queue(&self, request: WriteStreamRequest) -> Result<(Origins, Submitted), ApiError> {
         let name = convert::population_name(request.population)?;
-        let (action, origins) = write_action(request.updates)?;
+        let (action, origins) = self.api.write_action(request.updates)?;
         let once = self.resumable.as_ref().map(|open| Once::Batch {
             stream: open.id.clone(),
             previous: open.previous,
@@ -342,8 +342,8 @@ impl WriteStream {
         let Some(Unanswered {
             sequence,
             bytes,
+            origins,
             outcome: Outcome::Decided(outcome),
-            ..
         }) = self.unanswered.pop_front()
         else {
             return Ok(None);
@@ -355,6 +355,13 @@ impl WriteStream {
                 revision: self.api.revision(committed.revision),
                 stale_changes: stale(&committed),
                 replayed: committed.replayed,
+                refused_events: convert::refused_events_message(&committed.changes.refused_events),
+                // Of a repeated batch it is not known any more which ones did not.
+                accepted_events: if committed.replayed {
+                    0
+                } else {
+                    accepted(&origins, &committed)
+                },
                 ..WriteStreamResponse::default()
             },
             Err(failure) if self.resumable.is_some() && !failure.judged => {

@@ -10,6 +10,7 @@ mod backup;
 mod client;
 mod demo;
 mod error;
+mod events;
 mod import;
 mod output;
 mod query;
@@ -36,7 +37,8 @@ Exit codes:
   2  bad input: the command line, a filter, a file, a value
   3  the service can't be reached, or refuses for now
   4  anything else: a fault, an error of the disk
-  5  an import left out bad rows, as it was told to";
+  5  an import left out bad rows, as it was told to, or events were refused as too old or too
+     far ahead";
 
 /// Which users are in which segment, and how many are they, now?
 #[derive(Debug, Parser)]
@@ -77,7 +79,7 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Run the service over sample customers, show some answers, and go on serving.
     Demo(demo::DemoArgs),
-    /// Read users from a CSV or NDJSON file.
+    /// Read users, or what they did, from a CSV or NDJSON file.
     Import(import::ImportArgs),
     /// Count the users of a segment.
     Count(query::CountArgs),
@@ -97,6 +99,11 @@ enum Command {
     /// Show or change the properties.
     #[command(subcommand)]
     Schema(schema::SchemaCommand),
+    /// Show or change the events.
+    Events {
+        #[command(subcommand)]
+        command: Option<events::EventsCommand>,
+    },
     /// Write a snapshot to disk.
     Snapshot,
     /// Make a folder of everything as it is now, from which a store can be restored.
@@ -170,6 +177,9 @@ async fn run(cli: Cli, output: Output) -> Result<u8, CliError> {
         }
         Command::Schema(command) => {
             schema::schema(Client::connect(&global).await?, command, output).await
+        }
+        Command::Events { command } => {
+            events::events(Client::connect(&global).await?, command, output).await
         }
         Command::Snapshot => admin::snapshot(Client::connect(&global).await?, output).await,
         Command::Backup(args) => backup::backup(&global, args, output).await,

@@ -193,6 +193,21 @@ pub(super) fn bar(part: u64, whole: u64, width: usize) -> String {
     format!("{}{}", "█".repeat(eighths / 8), EIGHTHS[eighths % 8])
 }
 
+/// A line with a bar for each count; a dot where there is nothing.
+pub(super) fn bars(counts: &[u64]) -> String {
+    const EIGHTHS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let most = counts.iter().copied().max().unwrap_or(0);
+    let bar = |count: u64| {
+        let eighth = (count.saturating_mul(8)).div_ceil(most.max(1));
+        let place = usize::try_from(eighth).unwrap_or(usize::MAX);
+        match place.checked_sub(1) {
+            None => '·',
+            Some(place) => EIGHTHS[place.min(7)],
+        }
+    };
+    counts.iter().map(|count| bar(*count)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,5 +236,7 @@ mod tests {
         assert_eq!(bar(1, 2, 4), "██");
         assert_eq!(bar(5, 8, 1), "▋");
         assert_eq!(bar(1, 0, 4), "");
+        assert_eq!(bars(&[0, 1, 4, 8]), "·▁▄█");
+        assert_eq!(bars(&[0, 0]), "··");
     }
 }

@@ -53,6 +53,27 @@ pub(super) fn timestamp_message(timestamp: model::Timestamp) -> prost_types::Tim
     }
 }
 
+/// A span as the protocol has it.
+pub(super) fn span_message(span: model::Span) -> prost_types::Duration {
+    let micros = span.micros();
+    prost_types::Duration {
+        seconds: micros / 1_000_000,
+        nanos: i32::try_from(micros % 1_000_000 * 1_000).unwrap_or(0),
+    }
+}
+
+/// A span as it is given on the command line, such as 400d.
+pub(super) fn span_text(span: &prost_types::Duration) -> String {
+    let micros = span
+        .seconds
+        .checked_mul(1_000_000)
+        .and_then(|micros| micros.checked_add(i64::from(span.nanos / 1_000)));
+    match micros.map(model::Span::from_micros) {
+        Some(Ok(span)) => span.to_string(),
+        Some(Err(_)) | None => format!("{}s", span.seconds),
+    }
+}
+
 /// The name of a type on the command line.
 pub(super) fn type_name(value_type: ValueType) -> &'static str {
     match value_type {

@@ -2,8 +2,9 @@
 
 use crate::api::convert::{timestamp_message, value_message};
 use crate::model::{
-    CalendarUnit, Comparison, EventPredicate, EventTest, Expression, Instant, Measure, Operand,
-    Operation, Predicate, Quantifier, Span, Test, Text, UserUpdate, Value, WhichEvent, Window,
+    Amount, CalendarUnit, Comparison, Event, EventPredicate, EventTest, Expression, Instant,
+    Measure, Operand, Operation, Predicate, Quantifier, Span, Test, Text, UserUpdate, Value,
+    WhichEvent, Window,
 };
 use crate::proto::event_predicate::Operand as EventOperand;
 use crate::proto::{self, Operator, expression::Kind};
@@ -180,12 +181,23 @@ fn duration(span: Span) -> prost_types::Duration {
     }
 }
 
-/// An update as a message.
+fn event(event: &Event) -> proto::Event {
+    let id = event.id.as_ref();
+    proto::Event {
+        name: event.name.as_str().into(),
+        time: event.time.map(timestamp_message),
+        amount: event.amount.map(Amount::to_f64),
+        event_id: id.map_or_else(String::new, |id| id.as_str().into()),
+    }
+}
+
+/// An update as a message. When its events are received is for the service to say.
 #[must_use]
 pub fn user_update(update: &UserUpdate) -> proto::UserUpdate {
     let mut message = proto::UserUpdate {
         user_id: update.user.as_str().into(),
         value_time: update.value_time.map(timestamp_message),
+        events: update.events.iter().map(event).collect(),
         ..Default::default()
     };
     let set = |texts: &[Text]| proto::StringSet {

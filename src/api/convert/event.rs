@@ -1,461 +1,294 @@
-//! Tests of what users did.
-
-use std::num::NonZeroU32;
+//! Events: those of a write, what became of them, and what is told of them.
 
 use crate::api::error::ApiError;
-use crate::model::{
-    Amount, CalendarUnit, Comparison, EventPredicate, EventTest, Instant, Measure, Span,
-    WhichEvent, Window, Zone,
-};
-use crate::proto::{self, Operator, event_predicate::Operand, instant, window};
+use crate::model::{Amount, Event, EventDeclaration, EventFault, EventId, Span, Timestamp, limit};
+use crate::population::{EventInfo, RefusedEvent, UserDay, UserEvents};
+use crate::proto;
 
 use super::Path;
-use super::value::{event_name, span, timestamp};
+use super::value::span;
+use super::value::{event_name, name_error, span_message, timestamp, timestamp_message};
 
-/// What a measure asks for.
-enum Asks {
-    Number(Measure),
-    Time(WhichEvent),
-}
+const MICROS_PER_DAY: i64 = 86_400_000_000;
 
-pub(super) fn event_predicate(
-    message: proto::EventPredicate,
+/// The events of one update, which arrived at an instant.
+pub(super) fn events(
+    messages: Vec<proto::Event>,
+    received: Timestamp,
     path: &Path<'_>,
-) -> Result<EventPredicate, ApiError> {
-    let event = event_name(message.event, &path.field("event"))?;
-    let asks = measure(message.measure, &path.field("measure"))?;
-    let window = match message.window {
-        Some(message) => window(message, &path.field("window"))?,
-        None => Window::Ever,
-    };
-    let zone = zone(&message.zone, &path.field("zone"))?;
-    let comparison = comparison(message.operator, &path.field("operator"))?;
-    let test = match asks {
-        Asks::Number(measure) => EventTest::Number {
-            measure,
-            comparison,
-            operand: number(measure, message.operand, path)?,
-        },
-        Asks::Time(which) => EventTest::Time {
-            which,
-            comparison,
-            operand: time(message.operand, path)?,
-        },
-    };
-    Ok(EventPredicate {
-        event,
-        window,
-        zone,
-        test,
+) -> Result<Vec<Event>, ApiError> {
+    let messages = messages.into_iter().enumerate();
+    let events =
+        messages.map(|(position, message)| event(message, received, &path.index(position)));
+    events.collect()
+}
+
+fn event(message: proto::Event, received: Timestamp, path: &Path<'_>) -> Result<Event, ApiError> {
+    let name = event_name(message.name, &path.field("name"))?;
+    let time = message
+        .time
+        .map(|time| timestamp(time, &path.field("time")));
+    let amount = message
+        .amount
+        .map(|amount| {
+            Amount::nearest(amount).map_err(|error| ApiError::field(&path.field("amount"), error))
+        })
+        .transpose()?;
+    let id = (!message.event_id.is_empty())
+        .then(|| EventId::new(message.event_id))
+        .transpose()
+        .map_err(|error| name_error(&path.field("event_id"), &error))?;
+    Ok(Event {
+        name,
+        time: time.transpose()?,
+        received,
+        amount,
+        id,
     })
 }
 
-fn measure(number: i32, path: &Path<'_>) -> Result<Asks, ApiError> {
-    use crate::proto::Measure as Given;
-    Ok(match Given::try_from(number) {
-        Ok(Given::Count) => Asks::Number(Measure::Count),
-        Ok(Given::Days) => Asks::Number(Measure::Days),
-        Ok(Given::Weeks) => Asks::Number(Measure::Weeks),
-        Ok(Given::Months) => Asks::Number(Measure::Months),
-        Ok(Given::Sum) => Asks::Number(Measure::Sum),
-        Ok(Given::Average) => Asks::Number(Measure::Average),
-        Ok(Given::Minimum) => Asks::Number(Measure::Least),
-        Ok(Given::Maximum) => Asks::Number(Measure::Greatest),
-        Ok(Given::First) => Asks::Time(WhichEvent::First),
-        Ok(Given::Last) => Asks::Time(WhichEvent::Last),
-        Ok(Given::Unspecified) | Err(_) => {
-            return Err(ApiError::field(
-                path,
-                "expected a measure, such as MEASURE_COUNT",
-            ));
+/// The events that do not count.
+pub(in crate::api) fn refused_events_message(refused: &[RefusedEvent]) -> Vec<proto::RefusedEvent> {
+    let index = |position: usize| u32::try_from(position).unwrap_or(u32::MAX);
+    let refused = refused.iter().map(|refused| proto::RefusedEvent {
+        update_index: index(refused.update),
+        event_index: index(refused.event),
+        reason: match refused.fault {
+            EventFault::Duplicate => proto::EventRefusal::Duplicate,
+            EventFault::TooOld => proto::EventRefusal::TooOld,
+            EventFault::TooFarAhead => proto::EventRefusal::TooFarAhead,
         }
-    })
+        .into(),
+    });
+    refused.collect()
 }
 
-fn comparison(number: i32, path: &Path<'_>) -> Result<Comparison, ApiError> {
-    match Operator::try_from(number) {
-        Ok(Operator::Equal) => Ok(Comparison::Equal),
-        Ok(Operator::NotEqual) => Ok(Comparison::NotEqual),
-        Ok(Operator::Less) => Ok(Comparison::Less),
-        Ok(Operator::LessOrEqual) => Ok(Comparison::LessOrEqual),
-        Ok(Operator::Greater) => Ok(Comparison::Greater),
-        Ok(Operator::GreaterOrEqual) => Ok(Comparison::GreaterOrEqual),
-        Ok(
-            Operator::Unspecified
-            | Operator::In
-            | Operator::NotIn
-            | Operator::HasAny
-            | Operator::HasAll
-            | Operator::HasNone
-            | Operator::IsSet
-            | Operator::IsNotSet,
-        )
-        | Err(_) => Err(ApiError::field(
-            path,
-            "expected a comparison, such as OPERATOR_GREATER_OR_EQUAL",
-        )),
+/// What a user did of one name.
+pub(in crate::api) fn user_events_message(events: &UserEvents) -> proto::EventSummary {
+    proto::EventSummary {
+        name: events.name.as_str().to_owned(),
+        count: events.count,
+        first_time: Some(timestamp_message(events.first)),
+        last_time: Some(timestamp_message(events.last)),
+        sum: events.sum.map(sum_message),
+        last_30_days: events.days.iter().map(day_message).collect(),
     }
 }
 
-fn zone(text: &str, path: &Path<'_>) -> Result<Zone, ApiError> {
-    if text.is_empty() {
-        return Ok(Zone::utc());
+fn day_message(day: &UserDay) -> proto::EventDay {
+    proto::EventDay {
+        day: Some(timestamp_message(day.day)),
+        count: day.count,
+        sum: day.sum.map(sum_message),
     }
-    Zone::new(text).map_err(|error| ApiError::field(path, error))
 }
 
-fn window(message: proto::Window, path: &Path<'_>) -> Result<Window, ApiError> {
-    let Some(kind) = message.kind else {
-        return Err(ApiError::field(
-            path,
-            "is empty; set one of rolling, between, this_unit and last, or leave the window out",
-        ));
+/// A sum of amounts: the number nearest to it.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "the nearest is what is asked for"
+)]
+fn sum_message(millionths: i128) -> f64 {
+    millionths as f64 / 1e6
+}
+
+/// What is declared of events; what else there is in the message is set by the service.
+pub(in crate::api) fn event_declaration(
+    given: Option<proto::EventDeclaration>,
+    path: &Path<'_>,
+) -> Result<(proto::EventDeclaration, EventDeclaration), ApiError> {
+    let given = given.ok_or_else(|| ApiError::field(path, "is missing; give a name at least"))?;
+    let name = event_name(given.name.as_str(), &path.field("name"))?;
+    let retention = match given.retention {
+        Some(retention) => retention_of(retention, &path.field("retention"))?,
+        None => default_retention(),
     };
-    Ok(match kind {
-        window::Kind::Rolling(message) => {
-            let path = path.field("rolling");
-            let span = span(message, &path)?;
-            if span <= Span::ZERO {
-                return Err(ApiError::field(&path, "must be more than nothing"));
-            }
-            Window::Rolling(span)
-        }
-        window::Kind::Between(message) => {
-            let path = path.field("between");
-            Window::Between {
-                from: instant(message.from, &path.field("from"))?,
-                to: instant(message.to, &path.field("to"))?,
-            }
-        }
-        window::Kind::ThisUnit(number) => {
-            Window::This(calendar_unit(number, &path.field("this_unit"))?)
-        }
-        window::Kind::Last(message) => {
-            let path = path.field("last");
-            let count = NonZeroU32::new(message.count)
-                .ok_or_else(|| ApiError::field(&path.field("count"), "must be at least 1"))?;
-            Window::Last(count, calendar_unit(message.unit, &path.field("unit"))?)
-        }
-    })
+    Ok((given, EventDeclaration { name, retention }))
 }
 
-fn calendar_unit(number: i32, path: &Path<'_>) -> Result<CalendarUnit, ApiError> {
-    use crate::proto::CalendarUnit as Given;
-    match Given::try_from(number) {
-        Ok(Given::Day) => Ok(CalendarUnit::Day),
-        Ok(Given::Week) => Ok(CalendarUnit::Week),
-        Ok(Given::Month) => Ok(CalendarUnit::Month),
-        Ok(Given::Unspecified) | Err(_) => Err(ApiError::field(
+fn retention_of(message: prost_types::Duration, path: &Path<'_>) -> Result<Span, ApiError> {
+    let retention = span(message, path)?;
+    if retention > Span::ZERO {
+        Ok(retention)
+    } else {
+        Err(ApiError::field(
             path,
-            "expected a unit, such as CALENDAR_UNIT_DAY",
-        )),
+            "expected more than nothing, such as 34560000s for 400 days",
+        ))
     }
 }
 
-fn instant(message: Option<proto::Instant>, path: &Path<'_>) -> Result<Instant, ApiError> {
-    match message.and_then(|message| message.kind) {
-        Some(instant::Kind::Time(message)) => {
-            timestamp(message, &path.field("time")).map(Instant::At)
-        }
-        Some(instant::Kind::AsOfOffset(message)) => {
-            span(message, &path.field("as_of_offset")).map(Instant::AsOfPlus)
-        }
-        None => Err(ApiError::field(
-            path,
-            "has no instant; set time or as_of_offset",
-        )),
-    }
+/// How long events are kept unless it is said.
+fn default_retention() -> Span {
+    let days = i64::try_from(limit::EVENT_RETENTION.default).unwrap_or(i64::MAX);
+    Span::from_micros(days.saturating_mul(MICROS_PER_DAY)).unwrap_or(Span::ZERO)
 }
 
-fn number(measure: Measure, operand: Option<Operand>, path: &Path<'_>) -> Result<Amount, ApiError> {
-    match operand {
-        Some(Operand::Number(number)) => {
-            let path = path.field("number");
-            let amount = Amount::exactly(number).map_err(|error| ApiError::field(&path, error))?;
-            if measure.counts() && (amount < Amount::ZERO || amount.as_whole().is_none()) {
-                return Err(ApiError::field(
-                    &path,
-                    format!("must be a whole number of at least 0, as {measure} counts"),
-                ));
-            }
-            Ok(amount)
-        }
-        Some(Operand::Time(_)) => Err(no_time(&path.field("time"))),
-        Some(Operand::AsOfOffset(_)) => Err(no_time(&path.field("as_of_offset"))),
-        None => Err(ApiError::field(
-            &path.field("number"),
-            "is missing: it is what the measure is compared with",
-        )),
-    }
-}
-
-fn no_time(path: &Path<'_>) -> ApiError {
-    ApiError::field(
-        path,
-        "goes only with MEASURE_FIRST and MEASURE_LAST; compare with a number",
-    )
-}
-
-fn time(operand: Option<Operand>, path: &Path<'_>) -> Result<Instant, ApiError> {
-    match operand {
-        Some(Operand::Time(message)) => timestamp(message, &path.field("time")).map(Instant::At),
-        Some(Operand::AsOfOffset(message)) => {
-            span(message, &path.field("as_of_offset")).map(Instant::AsOfPlus)
-        }
-        Some(Operand::Number(_)) => Err(ApiError::field(
-            &path.field("number"),
-            "does not go with MEASURE_FIRST and MEASURE_LAST; set time or as_of_offset",
-        )),
-        None => Err(ApiError::field(
-            &path.field("time"),
-            "is missing: set time or as_of_offset, with which the event's time is compared",
-        )),
+/// The events of a name, which so many users have.
+pub(in crate::api) fn event_info_message(info: &EventInfo, users: u64) -> proto::EventDeclaration {
+    proto::EventDeclaration {
+        name: info.declaration.name.as_str().to_owned(),
+        retention: Some(span_message(info.declaration.retention)),
+        events: info.events,
+        users,
+        duplicates: info.duplicates,
+        too_old: info.too_old,
+        too_far_ahead: info.too_far_ahead,
+        kept_from: info.kept_from.map(timestamp_message),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::filter;
-    use crate::model::Expression;
-    use crate::testing::wire;
-    use prost_types::{Duration, Timestamp};
+    use crate::model::{EventName, Reason};
 
-    /// `count(purchase, 30d) >= 3`
-    fn good() -> proto::EventPredicate {
-        proto::EventPredicate {
-            event: "purchase".into(),
-            measure: proto::Measure::Count.into(),
-            window: Some(rolling(2_592_000)),
-            zone: String::new(),
-            operator: Operator::GreaterOrEqual.into(),
-            operand: Some(Operand::Number(3.0)),
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn purchase() -> proto::Event {
+        proto::Event {
+            name: "purchase".into(),
+            ..Default::default()
         }
     }
 
-    fn of(kind: window::Kind) -> proto::Window {
-        proto::Window { kind: Some(kind) }
-    }
-
-    fn rolling(seconds: i64) -> proto::Window {
-        of(window::Kind::Rolling(Duration { seconds, nanos: 0 }))
-    }
-
-    fn last(count: u32, unit: i32) -> proto::Window {
-        of(window::Kind::Last(proto::LastUnits { count, unit }))
-    }
-
-    fn between(from: Option<instant::Kind>, to: Option<instant::Kind>) -> proto::Window {
-        let instant = |kind| Some(proto::Instant { kind });
-        of(window::Kind::Between(proto::InstantRange {
-            from: instant(from),
-            to: instant(to),
-        }))
-    }
-
-    fn convert(message: proto::EventPredicate) -> Result<EventPredicate, ApiError> {
-        event_predicate(message, &Path::Root.field("event"))
+    fn converted(message: proto::Event) -> Result<Event, ApiError> {
+        let path = Path::Root.field("events");
+        let events = events(vec![purchase(), message], at("2026-01-01"), &path)?;
+        Ok(events[1].clone())
     }
 
     #[test]
-    fn trees_mean_what_texts_mean() {
-        let month = proto::CalendarUnit::Month;
-        let day = proto::CalendarUnit::Day.into();
-        let zero = Duration::default();
-        let time = proto::Measure::Last;
-        for (message, text) in [
-            (good(), "count(purchase, 30d) >= 3"),
+    fn an_event_arrives_with_all_that_was_said() {
+        let event = converted(proto::Event {
+            time: Some(timestamp_message(at("2025-12-31T23:59:59.5Z"))),
+            amount: Some(11.77),
+            event_id: "order-17".into(),
+            ..purchase()
+        });
+        let expected = Event {
+            name: EventName::new("purchase").unwrap(),
+            time: Some(at("2025-12-31T23:59:59.5Z")),
+            received: at("2026-01-01"),
+            amount: Some(Amount::exactly(11.77).unwrap()),
+            id: Some(EventId::new("order-17").unwrap()),
+        };
+        assert_eq!(event.unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_not_said_of_an_event_is_missing() {
+        let event = converted(purchase()).unwrap();
+        assert_eq!((event.time, event.amount, event.id), (None, None, None));
+        let nothing = proto::Event {
+            amount: Some(0.0),
+            ..purchase()
+        };
+        assert_eq!(converted(nothing).unwrap().amount, Some(Amount::ZERO));
+    }
+
+    #[test]
+    fn amounts_are_rounded_to_the_nearest_millionth() {
+        for (given, millionths) in [(0.1, 100_000), (-2.000_000_5, -2_000_001), (1e-9, 0)] {
+            let event = proto::Event {
+                amount: Some(given),
+                ..purchase()
+            };
+            let amount = converted(event).unwrap().amount.unwrap();
+            assert_eq!(amount.millionths(), millionths);
+        }
+    }
+
+    #[test]
+    fn malformed_events_are_refused_with_their_path() {
+        let with = |change: fn(&mut proto::Event)| {
+            let mut event = purchase();
+            change(&mut event);
+            let error = converted(event).unwrap_err();
+            (error.field.unwrap(), error.reason)
+        };
+        let malformed = Reason::InvalidField;
+        let too_long = Reason::RequestLimitExceeded;
+        for (found, field, reason) in [
+            (with(|event| event.name.clear()), "name", malformed),
+            (with(|event| event.name.push('\n')), "name", malformed),
+            (with(|event| event.name = "x".repeat(129)), "name", too_long),
             (
-                proto::EventPredicate {
-                    zone: "europe/paris".into(),
-                    ..good()
-                },
-                "count(purchase, 30d IN 'Europe/Paris') >= 3",
-            ),
-            (
-                proto::EventPredicate {
-                    window: None,
-                    measure: proto::Measure::Average.into(),
-                    operand: Some(Operand::Number(-0.1)),
-                    ..good()
-                },
-                "avg(purchase) >= -0.1",
-            ),
-            (
-                proto::EventPredicate {
-                    window: Some(last(7, day)),
-                    measure: proto::Measure::Days.into(),
-                    ..good()
-                },
-                "days(purchase, last 7 days) >= 3",
-            ),
-            (
-                proto::EventPredicate {
-                    window: Some(of(window::Kind::ThisUnit(month.into()))),
-                    measure: time.into(),
-                    operand: Some(Operand::AsOfOffset(Duration {
-                        seconds: -86_400,
+                with(|event| {
+                    event.time = Some(prost_types::Timestamp {
+                        seconds: i64::MAX,
                         nanos: 0,
-                    })),
-                    ..good()
-                },
-                "last(purchase, this month) >= now() - 1d",
-            ),
-            (
-                proto::EventPredicate {
-                    window: Some(between(
-                        Some(instant::Kind::Time(Timestamp::default())),
-                        Some(instant::Kind::AsOfOffset(zero)),
-                    )),
-                    measure: time.into(),
-                    operand: Some(Operand::Time(Timestamp::default())),
-                    ..good()
-                },
-                "last(purchase, DATE '1970-01-01', now()) >= DATE '1970-01-01'",
-            ),
-        ] {
-            let expression = Expression::Event(Box::new(convert(message.clone()).unwrap()));
-            assert_eq!(filter::parse(text).unwrap(), expression, "{text}");
-            let sent = wire::expression(&expression).kind;
-            let back = match sent {
-                Some(proto::expression::Kind::Event(back)) => convert(back).unwrap(),
-                other => panic!("{other:?}"),
-            };
-            assert_eq!(back, convert(message).unwrap());
-        }
-    }
-
-    #[test]
-    fn malformed_windows_are_refused_with_their_path() {
-        let day = proto::CalendarUnit::Day.into();
-        let now = Some(instant::Kind::AsOfOffset(Duration::default()));
-        let never = Some(instant::Kind::Time(Timestamp {
-            seconds: i64::MAX,
-            nanos: 0,
-        }));
-        for (window, field) in [
-            (proto::Window { kind: None }, ""),
-            (rolling(0), ".rolling"),
-            (rolling(-1), ".rolling"),
-            (rolling(i64::MAX), ".rolling"),
-            (between(None, now), ".between.from"),
-            (between(now, None), ".between.to"),
-            (between(never, now), ".between.from.time"),
-            (
-                between(
-                    now,
-                    Some(instant::Kind::AsOfOffset(Duration {
-                        seconds: 1,
-                        nanos: -1,
-                    })),
-                ),
-                ".between.to.as_of_offset",
-            ),
-            (
-                of(window::Kind::Between(proto::InstantRange::default())),
-                ".between.from",
-            ),
-            (of(window::Kind::ThisUnit(0)), ".this_unit"),
-            (of(window::Kind::ThisUnit(99)), ".this_unit"),
-            (last(0, day), ".last.count"),
-            (last(1, 0), ".last.unit"),
-        ] {
-            let message = proto::EventPredicate {
-                window: Some(window),
-                ..good()
-            };
-            let error = convert(message).unwrap_err();
-            assert_eq!(error.field.unwrap(), format!("event.window{field}"));
-        }
-    }
-
-    #[test]
-    fn malformed_tests_are_refused_with_their_path() {
-        let number = |number| Some(Operand::Number(number));
-        let time = Some(Operand::Time(Timestamp::default()));
-        let offset = Some(Operand::AsOfOffset(Duration::default()));
-        let (count, sum, last) = (
-            proto::Measure::Count,
-            proto::Measure::Sum,
-            proto::Measure::Last,
-        );
-        for (measure, operand, field) in [
-            (proto::Measure::Unspecified, number(1.0), "measure"),
-            (count, None, "number"),
-            (count, number(-1.0), "number"),
-            (count, number(0.5), "number"),
-            (count, time, "time"),
-            (sum, offset, "as_of_offset"),
-            (sum, number(f64::NAN), "number"),
-            (sum, number(f64::INFINITY), "number"),
-            (sum, number(1e13), "number"),
-            (sum, number(1e-7), "number"),
-            (last, number(1.0), "number"),
-            (last, None, "time"),
-            (
-                last,
-                Some(Operand::Time(Timestamp {
-                    seconds: 0,
-                    nanos: -1,
-                })),
+                    });
+                }),
                 "time",
+                malformed,
             ),
             (
-                last,
-                Some(Operand::AsOfOffset(Duration {
-                    seconds: i64::MIN,
-                    nanos: 0,
-                })),
-                "as_of_offset",
+                with(|event| event.amount = Some(f64::NAN)),
+                "amount",
+                malformed,
+            ),
+            (
+                with(|event| event.amount = Some(-1.1e12)),
+                "amount",
+                malformed,
+            ),
+            (
+                with(|event| event.amount = Some(f64::INFINITY)),
+                "amount",
+                malformed,
+            ),
+            (
+                with(|event| event.event_id = "x".repeat(129)),
+                "event_id",
+                too_long,
             ),
         ] {
-            let message = proto::EventPredicate {
-                measure: measure.into(),
-                operand,
-                ..good()
+            assert_eq!(found, (format!("events[1].{field}"), reason));
+        }
+    }
+
+    #[test]
+    fn events_are_kept_for_400_days_unless_it_is_said() {
+        let path = Path::Root.field("event");
+        let declared = |seconds: Option<i64>| {
+            let given = proto::EventDeclaration {
+                name: "purchase".into(),
+                retention: seconds.map(|seconds| prost_types::Duration { seconds, nanos: 0 }),
+                ..Default::default()
             };
-            let error = convert(message).unwrap_err();
-            assert_eq!(error.field.unwrap(), format!("event.{field}"));
+            event_declaration(Some(given), &path)
+                .map(|(_, declared)| declared.retention.to_string())
+        };
+        assert_eq!(declared(None).unwrap(), "400d");
+        assert_eq!(declared(Some(3_600)).unwrap(), "1h");
+        for seconds in [0, -1, i64::MAX] {
+            let error = declared(Some(seconds)).unwrap_err();
+            assert_eq!(error.field.as_deref(), Some("event.retention"));
         }
-        for (message, field) in [
-            (
-                proto::EventPredicate {
-                    event: String::new(),
-                    ..good()
-                },
-                "event",
-            ),
-            (
-                proto::EventPredicate {
-                    event: "x".repeat(129),
-                    ..good()
-                },
-                "event",
-            ),
-            (
-                proto::EventPredicate {
-                    zone: "Europe/Pariss".into(),
-                    ..good()
-                },
-                "zone",
-            ),
-            (
-                proto::EventPredicate {
-                    operator: 0,
-                    ..good()
-                },
-                "operator",
-            ),
-            (
-                proto::EventPredicate {
-                    operator: Operator::In.into(),
-                    ..good()
-                },
-                "operator",
-            ),
-        ] {
-            let error = convert(message).unwrap_err();
-            assert_eq!(error.field.unwrap(), format!("event.{field}"));
-        }
+        assert!(event_declaration(None, &path).is_err());
+    }
+
+    #[test]
+    fn a_user_is_told_with_sums_only_where_there_are_amounts() {
+        let day = UserDay {
+            day: at("2025-12-31"),
+            count: 2,
+            sum: Some(-500_000),
+        };
+        let events = UserEvents {
+            name: EventName::new("purchase").unwrap(),
+            count: 3,
+            first: at("2025-01-01"),
+            last: at("2025-12-31T12:00:00Z"),
+            sum: None,
+            days: vec![day],
+        };
+        let message = user_events_message(&events);
+        assert_eq!((message.count, message.sum), (3, None));
+        assert_eq!(message.last_time.unwrap().seconds, 1_767_182_400);
+        assert_eq!(message.last_30_days[0].sum, Some(-0.5));
     }
 }

@@ -13,7 +13,7 @@ use crate::model::{
 use crate::proto::{self, Operator, expression::Kind};
 
 use super::Path;
-use super::event::event_predicate;
+use super::event_predicate::event_predicate;
 use super::value::{property_name, span, value};
 
 /// An expression from its tree.

@@ -5,6 +5,7 @@
 //! the service.
 
 mod event;
+mod event_predicate;
 mod expression;
 mod mutation;
 mod page;
@@ -12,12 +13,15 @@ mod path;
 mod selection;
 mod value;
 
+pub(super) use event::{
+    event_declaration, event_info_message, refused_events_message, user_events_message,
+};
 pub(super) use mutation::{Origins, updates};
 pub(super) use page::{CATALOG_PAGE, MEMBERS_PAGE, VALUES_PAGE};
 pub(super) use path::Path;
 pub(super) use selection::{Selected, selection, selections};
 pub(super) use value::{
-    duration_message, population_name, property_name, request_id, seconds, stream_id, timestamp,
-    user_id, value, value_count_message, value_type, value_type_message,
+    duration_message, event_name, population_name, property_name, request_id, seconds, stream_id,
+    timestamp, user_id, value, value_count_message, value_type, value_type_message,
 };
 pub(crate) use value::{timestamp_message, value_message};

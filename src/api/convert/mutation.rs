@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use crate::api::error::ApiError;
 use crate::model::{
-    Change, NonEmpty, Number, Operation, PropertyName, Text, UserUpdate, Value, limit,
+    Change, NonEmpty, Number, Operation, PropertyName, Text, Timestamp, UserUpdate, Value, limit,
 };
 use crate::proto;
 
 use super::Path;
+use super::event::events;
 use super::value::{property_name, text, timestamp, user_id, value};
 
 /// The field of an update that a change comes from.
@@ -35,12 +36,22 @@ impl Origin {
     }
 }
 
-/// Which field of the request each change comes from, to be asked when one is refused. Updates
-/// that only set, which most do, are not kept.
+/// What is to be known of a request when it is answered.
 #[derive(Debug, Default)]
-pub(in crate::api) struct Origins(BTreeMap<usize, Vec<(PropertyName, Origin)>>);
+pub(in crate::api) struct Origins {
+    /// Which field each change comes from, to be asked when one is refused. Updates that only set,
+    /// which most do, are not kept.
+    changes: BTreeMap<usize, Vec<(PropertyName, Origin)>>,
+    /// How many events there are.
+    events: u64,
+}
 
 impl Origins {
+    /// How many events the request has.
+    pub(in crate::api) fn events(&self) -> u64 {
+        self.events
+    }
+
     /// The path of a change: `updates[3].set["age"]`; of the update, where no property is known.
     pub(in crate::api) fn field(
         &self,
@@ -54,7 +65,7 @@ impl Origins {
         let Some(property) = property else {
             return Some(update.to_string());
         };
-        let origin = match self.0.get(&position) {
+        let origin = match self.changes.get(&position) {
             None => Origin::Set,
             Some(changes) => {
                 let found = changes.iter().find(|(name, _)| name == property);
@@ -73,16 +84,24 @@ impl Origins {
     }
 }
 
-/// The updates of one request.
+/// The updates of one request, which arrived at an instant.
 pub(in crate::api) fn updates(
     messages: Vec<proto::UserUpdate>,
+    received: Timestamp,
     root: &Path<'_>,
 ) -> Result<(NonEmpty<UserUpdate>, Origins), ApiError> {
     let path = root.field("updates");
     limit::UPDATES_PER_REQUEST
         .check(messages.len() as u64)
         .map_err(|exceeded| ApiError::limit(&path, &exceeded))?;
-    let mut origins = Origins::default();
+    let events = messages.iter().map(|message| message.events.len() as u64);
+    let mut origins = Origins {
+        events: events.sum(),
+        ..Origins::default()
+    };
+    limit::EVENTS_PER_REQUEST
+        .check(origins.events)
+        .map_err(|exceeded| ApiError::limit(&path, &exceeded))?;
     let mut updates = Vec::with_capacity(messages.len());
     for (position, message) in messages.into_iter().enumerate() {
         let only_sets = message.set_once.is_empty()
@@ -94,9 +113,14 @@ pub(in crate::api) fn updates(
             changes: Vec::with_capacity(message.set.len()),
             origins: (!only_sets).then(Vec::new),
         };
-        updates.push(update(message, &mut changes, &path.index(position))?);
+        updates.push(update(
+            message,
+            received,
+            &mut changes,
+            &path.index(position),
+        )?);
         if let Some(kept) = changes.origins {
-            origins.0.insert(position, kept);
+            origins.changes.insert(position, kept);
         }
     }
     let updates = NonEmpty::new(updates)
@@ -124,6 +148,7 @@ impl Changes {
 
 fn update(
     message: proto::UserUpdate,
+    received: Timestamp,
     changes: &mut Changes,
     path: &Path<'_>,
 ) -> Result<UserUpdate, ApiError> {
@@ -202,7 +227,7 @@ fn update(
         user,
         value_time,
         changes: std::mem::take(&mut changes.changes),
-        events: Vec::new(),
+        events: events(message.events, received, &path.field("events"))?,
     })
 }
 
@@ -282,9 +307,15 @@ mod tests {
         }
     }
 
+    fn converted(
+        messages: Vec<proto::UserUpdate>,
+    ) -> Result<(NonEmpty<UserUpdate>, Origins), ApiError> {
+        updates(messages, Timestamp::MIN, &Path::Root)
+    }
+
     /// The field and the message of what is wrong with the second of two updates.
     fn refused(update: proto::UserUpdate) -> (String, String) {
-        let error = updates(vec![user(), update], &Path::Root).unwrap_err();
+        let error = converted(vec![user(), update]).unwrap_err();
         (error.field.unwrap(), error.message)
     }
 
@@ -299,7 +330,7 @@ mod tests {
             remove_from_set: of("g", set(&["y"])),
             ..user()
         };
-        let (updates, origins) = updates(vec![update], &Path::Root).unwrap();
+        let (updates, origins) = converted(vec![update]).unwrap();
         let changes = &updates[0].changes;
         let names: Vec<&str> = changes.iter().map(|c| c.property.as_str()).collect();
         assert_eq!(names, ["a", "b", "c", "d", "e", "f", "g"]);
@@ -322,7 +353,7 @@ mod tests {
             set: of("a", int(1)),
             ..user()
         };
-        let (_, origins) = updates(vec![update], &Path::Root).unwrap();
+        let (_, origins) = converted(vec![update]).unwrap();
         let name = PropertyName::new("a").unwrap();
         assert_eq!(
             origins.field(Some(0), Some(&name), &Path::Root).unwrap(),
@@ -334,7 +365,7 @@ mod tests {
     #[test]
     fn no_updates_or_too_many_are_refused() {
         let field = |count| {
-            let error = updates(vec![user(); count], &Path::Root).unwrap_err();
+            let error = converted(vec![user(); count]).unwrap_err();
             (error.field.unwrap(), error.reason)
         };
         assert_eq!(field(0), ("updates".into(), Reason::InvalidField));
@@ -342,7 +373,7 @@ mod tests {
             field(10_001),
             ("updates".into(), Reason::RequestLimitExceeded)
         );
-        assert!(updates(vec![user(); 10_000], &Path::Root).is_ok());
+        assert!(converted(vec![user(); 10_000]).is_ok());
     }
 
     #[test]
@@ -368,7 +399,7 @@ mod tests {
             unset: vec!["b".into()],
             ..user()
         };
-        assert!(updates(vec![timed.clone()], &Path::Root).is_ok());
+        assert!(converted(vec![timed.clone()]).is_ok());
         let (field, _) = refused(proto::UserUpdate {
             increment: of("c", int(1)),
             ..timed
@@ -438,5 +469,41 @@ mod tests {
         ] {
             assert_eq!(refused(update).0, expected);
         }
+    }
+
+    #[test]
+    fn events_come_with_the_changes_and_are_counted() {
+        let event = || proto::Event {
+            name: "login".into(),
+            ..Default::default()
+        };
+        let update = proto::UserUpdate {
+            set: of("a", int(1)),
+            value_time: Some(prost_types::Timestamp::default()),
+            events: vec![event(), event()],
+            ..user()
+        };
+        let many = proto::UserUpdate {
+            events: vec![event(); 9_998],
+            ..user()
+        };
+        let (updates, origins) = converted(vec![update.clone(), many.clone()]).unwrap();
+        assert_eq!((updates[0].changes.len(), updates[0].events.len()), (1, 2));
+        assert_eq!(updates[0].events[0].received, Timestamp::MIN);
+        assert_eq!(origins.events(), 10_000);
+        let error = converted(vec![update.clone(), many, update]).unwrap_err();
+        assert_eq!(error.reason, Reason::RequestLimitExceeded);
+        assert_eq!(error.field.as_deref(), Some("updates"));
+        let (field, _) = refused(proto::UserUpdate {
+            events: vec![
+                event(),
+                proto::Event {
+                    amount: Some(f64::NAN),
+                    ..event()
+                },
+            ],
+            ..user()
+        });
+        assert_eq!(field, "updates[1].events[1].amount");
     }
 }

@@ -16,7 +16,7 @@ const MICROS_PER_SECOND: i64 = 1_000_000;
 const NANOS_PER_MICRO: i32 = 1_000;
 const NANOS_PER_SECOND: i32 = 1_000_000_000;
 
-fn name_error(path: &Path<'_>, error: &NameError) -> ApiError {
+pub(super) fn name_error(path: &Path<'_>, error: &NameError) -> ApiError {
     match error {
         NameError::TooLong(exceeded) => ApiError::limit(path, exceeded),
         NameError::Empty | NameError::Character { .. } => ApiError::field(path, error),
@@ -180,6 +180,15 @@ pub(in crate::api) fn duration_message(elapsed: std::time::Duration) -> prost_ty
     prost_types::Duration {
         seconds: i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX),
         nanos: i32::try_from(elapsed.subsec_nanos()).unwrap_or_default(),
+    }
+}
+
+pub(super) fn span_message(span: Span) -> prost_types::Duration {
+    let micros = span.micros();
+    let nanos = micros % MICROS_PER_SECOND * i64::from(NANOS_PER_MICRO);
+    prost_types::Duration {
+        seconds: micros / MICROS_PER_SECOND,
+        nanos: i32::try_from(nanos).unwrap_or_default(),
     }
 }
 

@@ -1,8 +1,9 @@
-//! `import`: users from a CSV or NDJSON file into the service.
+//! `import`: users, or what they did, from a CSV or NDJSON file into the service.
 //!
 //! Invariants: rows take effect in the order of the file; what is reported as imported is on the
 //! service's disk; a bad row is named with its line and reason.
 
+mod events;
 mod rows;
 mod send;
 mod types;
@@ -23,10 +24,11 @@ use super::error::CliError;
 use super::output::{self, Output, Table, counted, grouped, printable};
 use super::{Global, schema};
 use crate::proto::ValueType;
+use events::{Declaring, EventArgs, EventColumns};
 use rows::{BadRow, Rows};
-use send::Sender;
+use send::{Order, Sender, Written};
 use types::{ColumnType, ColumnTypes};
-use updates::{Step, Updates};
+use updates::{Columns, Reading, Step, Updates};
 
 /// Bad rows that are named; all are counted.
 const NAMED: usize = 20;
@@ -44,7 +46,7 @@ pub(super) struct ImportArgs {
     #[arg(long, value_enum)]
     format: Option<FileFormat>,
     /// The column with the user ids; user_id, id or the first that ends in _id if left out.
-    #[arg(long)]
+    #[arg(long, visible_alias = "user-column")]
     id_column: Option<String>,
     /// Types of columns, such as age=int64,tags=string_set(;),comment=ignore; the others are those
     /// that the service knows, or inferred from the first 1,000 rows. Types are bool, string,
@@ -60,6 +62,8 @@ pub(super) struct ImportArgs {
     /// Show the columns with their types, and import nothing.
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    events: EventArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -81,7 +85,7 @@ enum OnError {
 /// What became of an import.
 #[derive(Debug, Default)]
 pub(super) struct Report {
-    pub(super) imported: u64,
+    written: Written,
     bad: u64,
     named: Vec<BadRow>,
 }
@@ -114,26 +118,47 @@ pub(super) async fn import(
         .flat_map(|types| types.0.clone())
         .collect();
     let known = match &client {
-        Some(client) => known_types(client, &said).await?,
-        None => BTreeMap::new(),
+        Some(client) if !args.events.events => known_types(client, &said).await?,
+        Some(_) | None => BTreeMap::new(),
     };
     let (source, length) = open(&args.file)?;
     let progress = progress(length);
     let source = progress.wrap_read(source);
     let rows = read_as(&args, Box::new(source))?;
-    let updates =
-        Updates::new(rows, args.id_column.as_deref(), &said, &known).map_err(CliError::Input)?;
+    let id_column = args.id_column.as_deref();
+    let updates = if args.events.events {
+        Updates::of_events(rows, id_column, &args.events)
+    } else {
+        Updates::new(rows, id_column, &said, &known)
+    };
+    let updates = updates.map_err(CliError::Input)?;
     let Some(client) = client.filter(|_| !args.dry_run) else {
         progress.finish_and_clear();
-        show_columns(&updates, output)?;
+        show_columns(updates.reading(), output)?;
         return Ok(0);
     };
     let start = Instant::now();
     let stop = args.on_error == OnError::Stop;
     let mut report = Report::default();
-    let ended = run(&client, updates, stop, Some(&progress), &mut report).await;
+    let run = Run {
+        client: &client,
+        stop,
+        progress: Some(&progress),
+        declaring: args.events.retention.map(Declaring::new),
+    };
+    let ended = run.through(updates, &mut report).await;
     progress.finish_and_clear();
-    finish(&report, ended, stop, start.elapsed(), output)
+    let end = End {
+        result: ended,
+        stop,
+        elapsed: start.elapsed(),
+        events: args.events.events,
+        harmless: !args.events.without_ids,
+    };
+    if end.result.is_ok() {
+        events::tell_way_out(&client, &report.written).await?;
+    }
+    finish(&report, end, output)
 }
 
 /// Imports a CSV file that is in memory; returns how many rows it had.
@@ -141,9 +166,15 @@ pub(super) async fn import_bytes(client: &Client, bytes: &'static [u8]) -> Resul
     let rows = Rows::csv(Box::new(bytes), b',').map_err(CliError::Input)?;
     let updates = Updates::new(rows, None, &[], &BTreeMap::new()).map_err(CliError::Input)?;
     let mut report = Report::default();
-    run(client, updates, true, None, &mut report).await?;
+    let run = Run {
+        client,
+        stop: true,
+        progress: None,
+        declaring: None,
+    };
+    run.through(updates, &mut report).await?;
     match report.named.first() {
-        None => Ok(report.imported),
+        None => Ok(report.written.rows),
         Some(bad) => Err(CliError::Input(format!(
             "line {}: {}",
             bad.line, bad.reason
@@ -235,71 +266,115 @@ fn progress(length: Option<u64>) -> ProgressBar {
     bar
 }
 
-/// Reads on a thread of its own while the service writes. The report holds also if it fails.
-async fn run(
-    client: &Client,
-    updates: Updates,
+/// An import under way.
+struct Run<'a> {
+    client: &'a Client,
+    /// Whether it ends at the first bad row.
     stop: bool,
-    progress: Option<&ProgressBar>,
-    report: &mut Report,
-) -> Result<(), CliError> {
-    let (steps, mut received) = mpsc::channel(AHEAD);
-    let reader = std::thread::Builder::new()
-        .name("read".into())
-        .spawn(move || {
-            for step in updates {
-                // The other side ends early after a bad row.
-                if steps.blocking_send(step).is_err() {
-                    return;
+    progress: Option<&'a ProgressBar>,
+    /// How events are declared ahead, if they are.
+    declaring: Option<Declaring>,
+}
+
+impl Run<'_> {
+    /// Reads on a thread of its own while the service writes. The report holds also if it fails.
+    async fn through(mut self, updates: Updates, report: &mut Report) -> Result<(), CliError> {
+        let order = match updates.reading() {
+            Reading::Properties(_) => Order::Matters,
+            Reading::Events(_) => Order::DoesNotMatter,
+        };
+        let (steps, mut received) = mpsc::channel(AHEAD);
+        let reader = std::thread::Builder::new()
+            .name("read".into())
+            .spawn(move || {
+                for step in updates {
+                    // The other side ends early after a bad row.
+                    if steps.blocking_send(step).is_err() {
+                        return;
+                    }
+                }
+            });
+        reader.map_err(|error| CliError::Other(format!("can't start a thread: {error}")))?;
+
+        let mut sender = Sender::open(self.client, order).await?;
+        let mut next = received.recv().await;
+        while let Some(step) = next.take() {
+            let mut bad = None;
+            let mut window = Vec::new();
+            match step {
+                Step::Batch(batch) => window.push(batch),
+                Step::Bad(row) => bad = Some(row),
+            }
+            // Whatever has been read by now goes out together.
+            while bad.is_none() && window.len() < send::window(self.stop) {
+                match received.try_recv() {
+                    Ok(Step::Batch(batch)) => window.push(batch),
+                    Ok(Step::Bad(row)) => bad = Some(row),
+                    Err(_) => break,
                 }
             }
-        });
-    reader.map_err(|error| CliError::Other(format!("can't start a thread: {error}")))?;
-
-    let mut sender = Sender::open(client).await?;
-    let mut next = received.recv().await;
-    while let Some(step) = next.take() {
-        let mut bad = None;
-        let mut window = Vec::new();
-        match step {
-            Step::Batch(batch) => window.push(batch),
-            Step::Bad(row) => bad = Some(row),
-        }
-        // Whatever has been read by now goes out together.
-        while bad.is_none() && window.len() < send::window(stop) {
-            match received.try_recv() {
-                Ok(Step::Batch(batch)) => window.push(batch),
-                Ok(Step::Bad(row)) => bad = Some(row),
-                Err(_) => break,
+            if let Some(declaring) = &mut self.declaring {
+                declaring.declare(self.client, &window).await?;
             }
+            let refused = sender.write(window, self.stop, &mut report.written).await?;
+            for row in refused {
+                report.bad(row);
+            }
+            self.show(report.written.rows);
+            if self.stop && report.bad > 0 {
+                break;
+            }
+            if let Some(bad) = bad {
+                report.bad(bad);
+                if self.stop {
+                    break;
+                }
+            }
+            next = received.recv().await;
         }
-        let refused = sender.write(window, stop, &mut report.imported).await?;
-        for row in refused {
-            report.bad(row);
-        }
-        if let Some(progress) = progress {
-            progress.set_message(format!("{} rows", grouped(report.imported)));
+        Ok(())
+    }
+
+    fn show(&self, rows: u64) {
+        if let Some(progress) = self.progress {
+            progress.set_message(format!("{} rows", grouped(rows)));
             let late = progress.is_hidden() && progress.elapsed() > UNSHOWN;
             if late && output::is_watched() {
                 progress.set_draw_target(ProgressDrawTarget::stderr());
             }
         }
-        if stop && report.bad > 0 {
-            break;
-        }
-        if let Some(bad) = bad {
-            report.bad(bad);
-            if stop {
-                break;
-            }
-        }
-        next = received.recv().await;
     }
-    Ok(())
 }
 
-fn show_columns(updates: &Updates, output: Output) -> Result<(), CliError> {
-    let columns = updates.columns();
+fn show_columns(reading: &Reading, output: Output) -> Result<(), CliError> {
+    match reading {
+        Reading::Properties(columns) => show_property_columns(columns, output),
+        Reading::Events(columns) => show_event_columns(columns, output),
+    }
+}
+
+fn show_event_columns(columns: &EventColumns, output: Output) -> Result<(), CliError> {
+    output.answer(
+        || {
+            let mut table = Table::new(&["column", "is"]);
+            for (column, role) in columns.roles() {
+                table.row([column.to_owned(), role.to_owned()]);
+            }
+            match columns.name() {
+                None => table.render(),
+                Some(name) => format!("{}\n\nall are events {name:?}", table.render()),
+            }
+        },
+        || {
+            let roles = columns
+                .roles()
+                .map(|(column, role)| (column.to_owned(), json!(role)));
+            json!({ "columns": roles.collect::<serde_json::Map<_, _>>(), "event": columns.name() })
+        },
+    )
+}
+
+fn show_property_columns(columns: &Columns, output: Output) -> Result<(), CliError> {
     output.answer(
         || {
             let mut table = Table::new(&["column", "type"]);
@@ -319,13 +394,19 @@ fn show_columns(updates: &Updates, output: Output) -> Result<(), CliError> {
     )
 }
 
-fn finish(
-    report: &Report,
-    ended: Result<(), CliError>,
+/// How an import ended.
+struct End {
+    result: Result<(), CliError>,
     stop: bool,
     elapsed: Duration,
-    output: Output,
-) -> Result<u8, CliError> {
+    /// Whether the rows are events.
+    events: bool,
+    /// Whether importing them again counts nothing twice.
+    harmless: bool,
+}
+
+fn finish(report: &Report, end: End, output: Output) -> Result<u8, CliError> {
+    let (written, stop, elapsed) = (&report.written, end.stop, end.elapsed);
     for row in &report.named {
         output::note(&printable(&format!("line {}: {}", row.line, row.reason)));
     }
@@ -339,18 +420,23 @@ fn finish(
         clippy::cast_sign_loss,
         reason = "a rate to look at"
     )]
-    let rate = (report.imported as f64 / elapsed.as_secs_f64().max(1e-6)) as u64;
+    let rate = (written.rows as f64 / elapsed.as_secs_f64().max(1e-6)) as u64;
     output.answer(
         || {
-            let imported = counted(report.imported, "row");
+            let imported = counted(written.rows, "row");
             let seconds = elapsed.as_secs_f64();
             let left_out = if report.bad > 0 && !stop {
                 format!(", left out {}", counted(report.bad, "bad row"))
             } else {
                 String::new()
             };
+            let events = if end.events {
+                format!("\n{}", events::text(written))
+            } else {
+                String::new()
+            };
             format!(
-                "imported {imported} in {seconds:.1} s ({} a second){left_out}",
+                "imported {imported} in {seconds:.1} s ({} a second){left_out}{events}",
                 grouped(rate)
             )
         },
@@ -359,24 +445,39 @@ fn finish(
                 .named
                 .iter()
                 .map(|row| json!({ "line": row.line, "reason": row.reason }));
-            json!({
-                "imported": report.imported,
+            let mut json = json!({
+                "imported": written.rows,
                 "bad": report.bad,
                 "bad_rows": bad.collect::<Vec<_>>(),
-                "complete": ended.is_ok() && (report.bad == 0 || !stop),
+                "complete": end.result.is_ok() && (report.bad == 0 || !stop),
                 "seconds": elapsed.as_secs_f64(),
-            })
+            });
+            if end.events {
+                json["events"] = json!({
+                    "taken": written.taken,
+                    "duplicates": written.duplicates,
+                    "too_old": written.too_old,
+                    "too_far_ahead": written.too_far_ahead,
+                });
+            }
+            json
         },
     )?;
-    if ended.is_err() {
-        output::note(
-            "the import ended early: what was imported stays, and importing all of the file again is harmless",
-        );
+    if end.result.is_err() {
+        output::note(if end.harmless {
+            "the import ended early: what was imported stays, and importing all of the file again is harmless"
+        } else {
+            "the import ended early: what was imported stays, and would count twice if it were imported again"
+        });
     }
-    ended?;
+    end.result?;
     match (report.bad, stop) {
+        (0, _) if written.too_old + written.too_far_ahead > 0 => Ok(5),
         (0, _) => Ok(0),
         (_, false) => Ok(5),
+        (_, true) if !end.harmless => Err(CliError::Input(
+            "stopped at the bad row; what was imported stays and would count twice. Mend the row and import from there on, or leave bad rows out with --on-error skip".into(),
+        )),
         (_, true) => Err(CliError::Input(
             "stopped at the bad row; what was imported stays. Mend the row and import again, or leave bad rows out with --on-error skip".into(),
         )),

@@ -3,8 +3,11 @@
 //! Invariants: updates take effect in the order of the file, also where a batch is refused: then
 //! it and all that went out behind it are written again one after another, the refused ones in
 //! halves until only the bad rows are left. Writing again is harmless, since an import only sets
-//! and unsets values. Where an import is to stop at the first bad row nothing goes out behind a
+//! and unsets values. Of events the order does not matter, so that what was acknowledged is not
+//! written again. Where an import is to stop at the first bad row nothing goes out behind a
 //! batch that is not acknowledged yet, so that nothing behind that row takes effect.
+
+use std::collections::BTreeMap;
 
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -14,7 +17,9 @@ use super::rows::BadRow;
 use super::updates::LineUpdate;
 use crate::cli::client::Client;
 use crate::cli::error::CliError;
-use crate::proto::{UserUpdate, WriteRequest, WriteStreamRequest, WriteStreamResponse};
+use crate::proto::{
+    EventRefusal, RefusedEvent, UserUpdate, WriteRequest, WriteStreamRequest, WriteStreamResponse,
+};
 
 /// Batches that wait for their acknowledgement together where bad rows are left out.
 const WINDOW: usize = 32;
@@ -24,16 +29,67 @@ pub(super) fn window(stop: bool) -> usize {
     if stop { 1 } else { WINDOW }
 }
 
+/// What was written.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    /// Rows that were acknowledged.
+    pub(super) rows: u64,
+    /// Events that count.
+    pub(super) taken: u64,
+    /// Events that the users had already.
+    pub(super) duplicates: u64,
+    /// Events that are older than they would be kept.
+    pub(super) too_old: u64,
+    /// Events too far ahead of the clock.
+    pub(super) too_far_ahead: u64,
+    /// Those that are too old, by name.
+    pub(super) old: BTreeMap<String, u64>,
+}
+
+impl Written {
+    fn add(&mut self, rows: &[LineUpdate], taken: u64, refused: &[RefusedEvent]) {
+        self.rows += rows.len() as u64;
+        self.taken += taken;
+        for event in refused {
+            match event.reason() {
+                EventRefusal::Duplicate => self.duplicates += 1,
+                EventRefusal::TooOld => {
+                    self.too_old += 1;
+                    if let Some(name) = name_of(rows, event) {
+                        *self.old.entry(name).or_default() += 1;
+                    }
+                }
+                EventRefusal::TooFarAhead | EventRefusal::Unspecified => self.too_far_ahead += 1,
+            }
+        }
+    }
+}
+
+/// The name of an event that was refused.
+fn name_of(rows: &[LineUpdate], event: &RefusedEvent) -> Option<String> {
+    let row = rows.get(usize::try_from(event.update_index).ok()?)?;
+    let index = usize::try_from(event.event_index).ok()?;
+    Some(row.update.events.get(index)?.name.clone())
+}
+
+/// Whether it matters in which order rows take effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    Matters,
+    DoesNotMatter,
+}
+
 /// A stream of writes.
 pub(super) struct Sender {
     client: Client,
     requests: mpsc::Sender<WriteStreamRequest>,
     responses: Streaming<WriteStreamResponse>,
     sequence: u64,
+    order: Order,
 }
 
 impl Sender {
-    pub(super) async fn open(client: &Client) -> Result<Self, CliError> {
+    pub(super) async fn open(client: &Client, order: Order) -> Result<Self, CliError> {
         let (requests, receiver) = mpsc::channel(WINDOW);
         let responses = client
             .ingest()
@@ -44,16 +100,17 @@ impl Sender {
             requests,
             responses: responses.into_inner(),
             sequence: 0,
+            order,
         })
     }
 
-    /// Writes some batches; adds to `imported` the rows that were acknowledged, and returns the
+    /// Writes some batches; adds to `written` the rows that were acknowledged, and returns the
     /// rows that were refused: no more than one if it is to stop there.
     pub(super) async fn write(
         &mut self,
         batches: Vec<Vec<LineUpdate>>,
         stop: bool,
-        imported: &mut u64,
+        written: &mut Written,
     ) -> Result<Vec<BadRow>, CliError> {
         let first = self.sequence + 1;
         for batch in &batches {
@@ -61,7 +118,7 @@ impl Sender {
             let request = WriteStreamRequest {
                 sequence: self.sequence,
                 population: self.client.population.clone(),
-                updates: batch.iter().map(|row| row.update.clone()).collect(),
+                updates: updates(batch),
                 ..WriteStreamRequest::default()
             };
             if self.requests.send(request).await.is_err() {
@@ -84,8 +141,8 @@ impl Sender {
             if answer.error.is_some() {
                 refused[position] = true;
                 refused_from = refused_from.or(Some(position));
-            } else if refused_from.is_none() {
-                *imported += batch.len() as u64;
+            } else if refused_from.is_none() || self.order == Order::DoesNotMatter {
+                written.add(batch, answer.accepted_events, &answer.refused_events);
             }
         }
         let Some(from) = refused_from else {
@@ -94,13 +151,12 @@ impl Sender {
         let mut bad = Vec::new();
         for (batch, refused) in batches.iter().zip(refused).skip(from) {
             if !refused {
-                self.write_now(batch.iter().map(|row| row.update.clone()).collect())
-                    .await?;
-                *imported += batch.len() as u64;
+                if self.order == Order::Matters {
+                    self.write_now(batch, written).await?;
+                }
                 continue;
             }
-            self.write_in_halves(batch, stop, imported, &mut bad)
-                .await?;
+            self.write_in_halves(batch, stop, written, &mut bad).await?;
             if stop && !bad.is_empty() {
                 break;
             }
@@ -113,7 +169,7 @@ impl Sender {
         &self,
         batch: &[LineUpdate],
         stop: bool,
-        imported: &mut u64,
+        written: &mut Written,
         bad: &mut Vec<BadRow>,
     ) -> Result<(), CliError> {
         // What is to be written, the first part last. A batch that was refused need not be
@@ -121,9 +177,8 @@ impl Sender {
         let mut parts = Vec::new();
         push_halves(&mut parts, batch);
         while let Some(part) = parts.pop() {
-            let updates = part.iter().map(|row| row.update.clone()).collect();
-            match (self.write_now(updates).await, part) {
-                (Ok(()), _) => *imported += part.len() as u64,
+            match (self.write_now(part, written).await, part) {
+                (Ok(()), _) => {}
                 (Err(error), [row]) if error.blames_what_was_written() => {
                     bad.push(BadRow {
                         line: row.line,
@@ -143,15 +198,20 @@ impl Sender {
         Ok(())
     }
 
-    async fn write_now(&self, updates: Vec<UserUpdate>) -> Result<(), CliError> {
+    async fn write_now(&self, rows: &[LineUpdate], written: &mut Written) -> Result<(), CliError> {
         let request = WriteRequest {
             population: self.client.population.clone(),
-            updates,
+            updates: updates(rows),
             ..WriteRequest::default()
         };
-        self.client.ingest().write(request).await?;
+        let answer = self.client.ingest().write(request).await?.into_inner();
+        written.add(rows, answer.accepted_events, &answer.refused_events);
         Ok(())
     }
+}
+
+fn updates(rows: &[LineUpdate]) -> Vec<UserUpdate> {
+    rows.iter().map(|row| row.update.clone()).collect()
 }
 
 /// Adds the two halves of some rows, the first to be taken first; a single row as it is.

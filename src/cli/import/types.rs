@@ -193,7 +193,7 @@ fn parse_bool(text: &str) -> Option<bool> {
     }
 }
 
-fn parse_double(text: &str) -> Option<f64> {
+pub(super) fn parse_double(text: &str) -> Option<f64> {
     // Rust reads "inf" and "nan" as numbers, people write them as texts.
     let number = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.'));
     let parsed = number.then(|| text.parse::<f64>().ok()).flatten()?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use prost::Message;
 
+use super::events::{EventArgs, EventColumns};
 use super::rows::{BadRow, Cell, Row, Rows, about_lines};
 use super::types::{ColumnType, Inference, convert};
 use crate::proto::UserUpdate;
@@ -41,24 +42,34 @@ pub(super) struct Columns {
     pub(super) types: BTreeMap<String, ColumnType>,
 }
 
-/// The rows of a file with the types of its columns.
+/// What the rows of a file are.
+#[derive(Clone, Debug)]
+pub(super) enum Reading {
+    /// Users with properties.
+    Properties(Columns),
+    /// Events.
+    Events(EventColumns),
+}
+
+/// The rows of a file, and how they are to be read.
 pub(super) struct Updates {
     sample: std::vec::IntoIter<Result<Row, BadRow>>,
     rows: Rows,
-    columns: Columns,
+    reading: Reading,
     waiting: Option<Result<LineUpdate, BadRow>>,
     ended: bool,
 }
 
-impl Updates {
-    /// Settles the columns by what was said, what the service knows and a sample of the rows, in
-    /// this order.
-    pub(super) fn new(
-        mut rows: Rows,
-        id_column: Option<&str>,
-        said: &[(String, ColumnType)],
-        known: &BTreeMap<String, ColumnType>,
-    ) -> Result<Self, String> {
+/// The first rows of a file.
+struct Sample {
+    rows: Vec<Result<Row, BadRow>>,
+    inference: Inference,
+    /// The columns of the header; of a file without one, those of these rows.
+    names: Vec<String>,
+}
+
+impl Sample {
+    fn of(rows: &mut Rows) -> Result<Self, String> {
         let sample: Vec<_> = rows.by_ref().take(SAMPLE).collect();
         let mut inference = Inference::default();
         for row in sample.iter().flatten() {
@@ -76,6 +87,28 @@ impl Updates {
                 Some(Ok(_)) | None => "the file has no rows".into(),
             });
         }
+        Ok(Self {
+            rows: sample,
+            inference,
+            names,
+        })
+    }
+}
+
+impl Updates {
+    /// Users with properties. Settles the columns by what was said, what the service knows and a
+    /// sample of the rows, in this order.
+    pub(super) fn new(
+        mut rows: Rows,
+        id_column: Option<&str>,
+        said: &[(String, ColumnType)],
+        known: &BTreeMap<String, ColumnType>,
+    ) -> Result<Self, String> {
+        let Sample {
+            rows: sample,
+            inference,
+            names,
+        } = Sample::of(&mut rows)?;
         let id = choose_id(&names, id_column)?;
         for (name, _) in said {
             if !names.contains(name) && rows.columns().is_some() {
@@ -98,25 +131,45 @@ impl Updates {
         Ok(Self {
             sample: sample.into_iter(),
             rows,
-            columns: Columns { id, types },
+            reading: Reading::Properties(Columns { id, types }),
             waiting: None,
             ended: false,
         })
     }
 
-    pub(super) fn columns(&self) -> &Columns {
-        &self.columns
+    /// Events. Settles the columns by what was said and their names.
+    pub(super) fn of_events(
+        mut rows: Rows,
+        id_column: Option<&str>,
+        args: &EventArgs,
+    ) -> Result<Self, String> {
+        let sample = Sample::of(&mut rows)?;
+        let has_header = rows.columns().is_some();
+        let columns = EventColumns::new(&sample.names, has_header, id_column, args)?;
+        Ok(Self {
+            sample: sample.rows.into_iter(),
+            rows,
+            reading: Reading::Events(columns),
+            waiting: None,
+            ended: false,
+        })
     }
 
+    pub(super) fn reading(&self) -> &Reading {
+        &self.reading
+    }
+}
+
+impl Columns {
     fn update(&mut self, row: Row) -> Result<UserUpdate, String> {
         let mut update = UserUpdate::default();
         for (column, cell) in row.cells {
-            if *column == *self.columns.id {
+            if *column == *self.id {
                 update.user_id = id_of(cell)?;
                 continue;
             }
             // A name that first appears after the sample.
-            let column_type = match self.columns.types.get(&*column) {
+            let column_type = match self.types.get(&*column) {
                 Some(column_type) => column_type.clone(),
                 None => self.settle(&column, &cell),
             };
@@ -127,7 +180,7 @@ impl Updates {
         if update.user_id.is_empty() {
             return Err(format!(
                 "column {:?} is empty: there is no user id",
-                self.columns.id
+                self.id
             ));
         }
         Ok(update)
@@ -138,9 +191,7 @@ impl Updates {
         inference.see(column, cell);
         let column_type = inference.column_type(column);
         if *cell != Cell::Json(serde_json::Value::Null) {
-            self.columns
-                .types
-                .insert(column.to_string(), column_type.clone());
+            self.types.insert(column.to_string(), column_type.clone());
         }
         column_type
     }
@@ -162,7 +213,11 @@ impl Updates {
                 reason: format!("{reason}{}", about_lines(lines)),
                 last: false,
             };
-            let update = self.update(row).map_err(bad)?;
+            let update = match &mut self.reading {
+                Reading::Properties(columns) => columns.update(row),
+                Reading::Events(columns) => columns.update(row),
+            };
+            let update = update.map_err(bad)?;
             let size = update.encoded_len();
             if size > SENT_BYTES {
                 return Err(bad(format!(
@@ -206,7 +261,7 @@ impl Iterator for Updates {
     }
 }
 
-fn id_of(cell: Cell) -> Result<String, String> {
+pub(super) fn id_of(cell: Cell) -> Result<String, String> {
     match cell {
         Cell::Text(text) | Cell::Json(serde_json::Value::String(text)) => Ok(text),
         // A larger number was rounded when it was read: it would be another user's id.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::day::DAY;
+use super::page::PAGE_EVENTS;
 use super::*;
 use crate::bits::Block;
 use crate::codec::{Decoder, Encoder};
@@ -365,10 +366,7 @@ fn an_event_in_the_order_of_time_takes_few_bytes() {
     }
     let (bytes, _) = index.heap_bytes();
     let each = bytes as f64 / f64::from(users);
-    println!(
-        "{each:.1} bytes an event, in pages of {}",
-        super::page::PAGE_EVENTS
-    );
+    println!("{each:.1} bytes an event, in pages of {}", PAGE_EVENTS);
     // A user, a time in milliseconds and an amount in cents; the rest is what pages of the tests cost.
     assert!(each < 40.0, "{each}");
 }
