@@ -241,7 +241,7 @@ mod tests {
         let width = |numbers: &[Option<i64>]| Packed::of(numbers).heap_bytes() / numbers.len();
         assert_eq!(width(&[Some(7), Some(7)]), 0);
         assert_eq!(width(&[None, None]), 0);
-        let cents = [Some(11_770_000), Some(655_350_000), None];
+        let cents = [Some(11_770_000), Some(655_340_000), None];
         assert_eq!(width(&cents), 2);
         assert_eq!(width(&[Some(86_399_999_000), Some(1_000)]), 4);
     }
