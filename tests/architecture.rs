@@ -16,7 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("clock", &["model"]),
     ("filter", &["model"]),
     ("index", &["bits", "codec", "model"]),
-    ("population", &["codec", "index", "model"]),
+    ("population", &["codec", "filter", "index", "model"]),
     ("query", &["bits", "index", "model", "population"]),
     ("storage", &["codec", "model"]),
     (

@@ -175,6 +175,7 @@ impl From<BindError> for ApiError {
         match error {
             BindError::UnknownProperty { suggestions, .. } => api.suggesting(&suggestions),
             BindError::UnknownEvent { suggestions, .. } => api.suggesting(&suggestions),
+            BindError::UnknownSegment { suggestions, .. } => api.suggesting(&suggestions),
             BindError::BeyondRetention { kept_from, .. } => api.fact("kept_from", kept_from),
             BindError::LiteralType {
                 expected, given, ..
@@ -211,6 +212,16 @@ impl From<Refusal> for ApiError {
             Refusal::TooManyEventNames { event, exceeded } => {
                 api.fact("event", event).exceeding(&exceeded)
             }
+            Refusal::TooManySegments { segment, exceeded }
+            | Refusal::SegmentTooLarge { segment, exceeded } => {
+                api.fact("segment", segment).exceeding(&exceeded)
+            }
+            Refusal::SegmentExists { segment }
+            | Refusal::SegmentNotFound { segment }
+            | Refusal::UnknownSegment { segment }
+            | Refusal::SegmentChanged { segment }
+            | Refusal::SegmentInUse { segment }
+            | Refusal::SegmentCycle { segment } => api.fact("segment", segment),
             Refusal::EventExists { event } | Refusal::EventNotFound { event } => {
                 api.fact("event", event)
             }

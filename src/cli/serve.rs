@@ -88,6 +88,9 @@ struct LimitArgs {
     /// How many seconds ahead of the clock the time of an event may be.
     #[arg(long, default_value_t = limit::EVENT_AHEAD.default)]
     event_ahead_seconds: u64,
+    /// Saved segments of one population.
+    #[arg(long, default_value_t = limit::SEGMENTS.default)]
+    max_segments: u64,
 }
 
 pub(super) async fn serve(args: ServeArgs, output: Output) -> Result<u8, CliError> {
@@ -111,6 +114,7 @@ pub(super) async fn serve(args: ServeArgs, output: Output) -> Result<u8, CliErro
             events: args.limits.max_events,
             event_retention_days: args.limits.event_retention_days,
             event_ahead_seconds: args.limits.event_ahead_seconds,
+            segments: args.limits.max_segments,
         },
         query_threads: args.query_threads,
         snapshot_interval: (interval > 0).then(|| Duration::from_micros(interval)),

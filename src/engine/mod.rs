@@ -11,6 +11,7 @@ mod checkpoint;
 mod commit;
 mod pool;
 pub mod record;
+mod record_segment;
 mod recover;
 mod registry;
 mod repair;

@@ -4,6 +4,7 @@
 //! same checks that a request's values pass. The first byte is the version of the format: what it
 //! means never changes, since old logs are replayed.
 
+use super::record_segment;
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::model::{
     Action, Amount, Change, Command, Digest, Event, EventDeclaration, EventId, EventName, Finite,
@@ -91,6 +92,9 @@ fn kind(action: &Action) -> u8 {
         Action::CreateEvent(_) => CREATE_EVENT,
         Action::UpdateEvent(_) => UPDATE_EVENT,
         Action::DeleteEvent(_) => DELETE_EVENT,
+        Action::CreateSegment(..) => record_segment::CREATE_SEGMENT,
+        Action::UpdateSegment(..) => record_segment::UPDATE_SEGMENT,
+        Action::DeleteSegment(..) => record_segment::DELETE_SEGMENT,
     }
 }
 
@@ -154,6 +158,24 @@ fn encode_action(encoder: &mut Encoder, action: &Action, received: Received) {
             encoder.i64(declaration.retention.micros());
         }
         Action::DeleteEvent(name) => encoder.text(name.as_str()),
+        Action::CreateSegment(declaration, time) => {
+            record_segment::encode_creation(encoder, declaration);
+            encode_time(encoder, *time, received);
+        }
+        Action::UpdateSegment(change, time) => {
+            record_segment::encode_change(encoder, change);
+            encode_time(encoder, *time, received);
+        }
+        Action::DeleteSegment(name, since) => {
+            record_segment::encode_deletion(encoder, name, *since);
+        }
+    }
+}
+
+/// When a command arrived, which does not belong to its content.
+fn encode_time(encoder: &mut Encoder, time: Timestamp, received: Received) {
+    if received == Received::Kept {
+        encoder.i64(time.micros());
     }
 }
 
@@ -291,6 +313,18 @@ pub fn decode(bytes: &[u8]) -> Result<Command, DecodeError> {
         CREATE_EVENT => Action::CreateEvent(decode_event_declaration(&mut decoder)?),
         UPDATE_EVENT => Action::UpdateEvent(decode_event_declaration(&mut decoder)?),
         DELETE_EVENT => Action::DeleteEvent(event_name(&mut decoder)?),
+        record_segment::CREATE_SEGMENT => {
+            let declaration = record_segment::decode_creation(&mut decoder)?;
+            Action::CreateSegment(declaration, decode_timestamp(&mut decoder)?)
+        }
+        record_segment::UPDATE_SEGMENT => {
+            let change = record_segment::decode_change(&mut decoder)?;
+            Action::UpdateSegment(change, decode_timestamp(&mut decoder)?)
+        }
+        record_segment::DELETE_SEGMENT => {
+            let (name, since) = record_segment::decode_deletion(&mut decoder)?;
+            Action::DeleteSegment(name, since)
+        }
         other => return Err(decoder.bad_value("the kind of a record", other)),
     };
     decoder.finish()?;
@@ -311,6 +345,7 @@ pub(super) fn encode_limits(encoder: &mut Encoder, limits: &StoreLimits) {
         events,
         event_retention_days,
         event_ahead_seconds,
+        segments,
     } = *limits;
     for limit in [
         populations,
@@ -324,6 +359,7 @@ pub(super) fn encode_limits(encoder: &mut Encoder, limits: &StoreLimits) {
         events,
         event_retention_days,
         event_ahead_seconds,
+        segments,
     ] {
         encoder.count(limit);
     }
@@ -350,6 +386,7 @@ pub(super) fn decode_limits(
         limits.events = decoder.count()?;
         limits.event_retention_days = decoder.count()?;
         limits.event_ahead_seconds = decoder.count()?;
+        limits.segments = decoder.count()?;
     }
     Ok(limits)
 }

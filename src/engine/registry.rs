@@ -90,7 +90,10 @@ impl Registry {
                     | Action::DeleteProperty(_)
                     | Action::CreateEvent(_)
                     | Action::UpdateEvent(_)
-                    | Action::DeleteEvent(_),
+                    | Action::DeleteEvent(_)
+                    | Action::CreateSegment(..)
+                    | Action::UpdateSegment(..)
+                    | Action::DeleteSegment(..),
                 ) => self.create(revision, name, once.as_ref(), action),
             },
         }

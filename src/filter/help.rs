@@ -93,8 +93,6 @@ pub(super) fn function(word: &str, following: &Kind<'_>) -> Option<String> {
     let is = |function: &&str| function.eq_ignore_ascii_case(word);
     Some(if is(&"now") {
         "a test starts with the property: last_seen >= now() - 30d".into()
-    } else if is(&"segment") {
-        "saved segments are not supported yet".into()
     } else if is_one_of(word, &SEQUENCES) {
         NO_SEQUENCES.into()
     } else if let Some(function) = event_function(word) {

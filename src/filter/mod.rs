@@ -12,6 +12,7 @@
 //! any_of     = all_of { OR all_of }
 //! all_of     = not { AND not }
 //! not        = NOT not | primary
+//! segment    = SEGMENT "(" text ")"
 //! primary    = "(" any_of ")" | TRUE | FALSE | at_least | predicate | event
 //! at_least   = AT LEAST whole OF "(" any_of { "," any_of } ")"
 //! predicate  = any_name test

@@ -11,7 +11,8 @@ use super::literal;
 use super::token::{Kind, Lexer, Token};
 use crate::model::{
     Comparison, Expression, ExpressionBudget, LimitExceeded, NameError, NonEmpty, Operand,
-    Predicate, PropertyName, Quantifier, RESERVED_WORDS, Span, Test, Text, Value, limit,
+    Predicate, PropertyName, Quantifier, RESERVED_WORDS, SegmentName, Span, Test, Text, Value,
+    limit,
 };
 
 pub(super) fn parse(text: &str) -> Result<Expression, Fault> {
@@ -137,7 +138,36 @@ impl<'a> Parser<'a> {
         if self.at_event_function() {
             return self.event_predicate();
         }
+        if self.at_word("segment") && self.following() == Kind::Symbol("(") {
+            return self.segment();
+        }
         self.predicate()
+    }
+
+    /// `segment('name')`.
+    fn segment(&mut self) -> Result<Parsed, Fault> {
+        let start = self.current.start;
+        self.advance()?;
+        self.advance()?;
+        let at = self.current.start;
+        let Kind::Text(name) = &self.current.kind else {
+            return Err(self
+                .expected("the name of a segment in single quotes")
+                .help("for example segment('vip')"));
+        };
+        let name = match SegmentName::new(name.as_ref()) {
+            Ok(name) => name,
+            Err(NameError::TooLong(exceeded)) => return Err(Fault::limit(at, exceeded)),
+            Err(NameError::Empty) => return Err(self.expected("the name of a segment")),
+            Err(NameError::Character { .. }) => {
+                return Err(self.expected("a segment's name without control characters"));
+            }
+        };
+        self.advance()?;
+        if !self.accept_symbol(")")? {
+            return Err(self.expected("`)`"));
+        }
+        self.node(start, 1, Expression::Segment(name))
     }
 
     fn at_least(&mut self, level: u64) -> Result<Parsed, Fault> {

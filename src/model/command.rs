@@ -2,8 +2,12 @@
 
 use super::event::{Event, EventDeclaration};
 use super::limits::StoreLimits;
-use super::name::{EventName, PopulationName, PropertyName, RequestId, StreamId, UserId};
+use super::name::{
+    EventName, PopulationName, PropertyName, RequestId, SegmentName, StreamId, UserId,
+};
 use super::non_empty::NonEmpty;
+use super::revision::Revision;
+use super::segment::{SegmentChange, SegmentDeclaration};
 use super::time::Timestamp;
 use super::value::{Number, Text, Value, ValueType};
 
@@ -40,6 +44,13 @@ pub enum Action {
     UpdateEvent(EventDeclaration),
     /// Deletes all events of a name, and what was declared of them.
     DeleteEvent(EventName),
+    /// Saves a segment under a new name.
+    CreateSegment(SegmentDeclaration, Timestamp),
+    /// Changes a segment.
+    UpdateSegment(SegmentChange, Timestamp),
+    /// Deletes a segment that no other one is defined by; with a revision, only if that is the one
+    /// of its last change.
+    DeleteSegment(SegmentName, Option<Revision>),
 }
 
 /// By what a command is known when it is sent again.

@@ -10,7 +10,7 @@ use std::num::NonZeroU32;
 
 use super::event::EventPredicate;
 use super::limits::{LimitExceeded, limit};
-use super::name::PropertyName;
+use super::name::{EventName, PropertyName, SegmentName};
 use super::non_empty::NonEmpty;
 use super::time::Span;
 use super::value::{Text, Value};
@@ -43,6 +43,8 @@ pub enum Expression {
     Predicate(Predicate),
     /// The users who pass one test of what they did.
     Event(Box<EventPredicate>),
+    /// The users of a saved segment.
+    Segment(SegmentName),
 }
 
 /// One test of one property.
@@ -176,7 +178,44 @@ impl ExpressionBudget {
     }
 }
 
+/// A name that an expression mentions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mentioned<'a> {
+    /// A property.
+    Property(&'a PropertyName),
+    /// An event.
+    Event(&'a EventName),
+    /// A segment.
+    Segment(&'a SegmentName),
+}
+
 impl Expression {
+    /// Visits every name that is mentioned, from the left; returns the number of nodes.
+    pub fn mentioned<'a>(&'a self, visit: &mut impl FnMut(Mentioned<'a>)) -> u64 {
+        1 + match self {
+            Self::Everyone => 0,
+            Self::Predicate(predicate) => {
+                visit(Mentioned::Property(&predicate.property));
+                0
+            }
+            Self::Event(predicate) => {
+                visit(Mentioned::Event(&predicate.event));
+                0
+            }
+            Self::Segment(name) => {
+                visit(Mentioned::Segment(name));
+                0
+            }
+            Self::Not(operand) => operand.mentioned(visit),
+            Self::And(operands) | Self::Or(operands) | Self::AtLeast { of: operands, .. } => {
+                operands
+                    .iter()
+                    .map(|operand| operand.mentioned(visit))
+                    .sum()
+            }
+        }
+    }
+
     /// Checks depth and number of nodes.
     ///
     /// # Errors
@@ -189,7 +228,10 @@ impl Expression {
         ) -> Result<(), LimitExceeded> {
             budget.node(level)?;
             match expression {
-                Expression::Everyone | Expression::Predicate(_) | Expression::Event(_) => Ok(()),
+                Expression::Everyone
+                | Expression::Predicate(_)
+                | Expression::Event(_)
+                | Expression::Segment(_) => Ok(()),
                 Expression::Not(operand) => visit(operand, level + 1, budget),
                 Expression::And(operands)
                 | Expression::Or(operands)
@@ -219,6 +261,7 @@ impl fmt::Display for Expression {
             }
             Self::Predicate(predicate) => write!(f, "{predicate}"),
             Self::Event(predicate) => write!(f, "{predicate}"),
+            Self::Segment(name) => write!(f, "segment('{}')", name.as_str().replace('\'', "''")),
         }
     }
 }
@@ -247,7 +290,8 @@ fn write_operand(f: &mut fmt::Formatter<'_>, operand: &Expression) -> fmt::Resul
         | Expression::Not(_)
         | Expression::AtLeast { .. }
         | Expression::Predicate(_)
-        | Expression::Event(_) => write!(f, "{operand}"),
+        | Expression::Event(_)
+        | Expression::Segment(_) => write!(f, "{operand}"),
     }
 }
 

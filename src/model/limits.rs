@@ -70,6 +70,8 @@ pub mod limit {
         PROPERTY_NAME_BYTES = "property_name_bytes", 128, "bytes";
         /// Length of an event's name.
         EVENT_NAME_BYTES = "event_name_bytes", 128, "bytes";
+        /// Length of a segment's name.
+        SEGMENT_NAME_BYTES = "segment_name_bytes", 128, "bytes";
         /// Length of the id of an event.
         EVENT_ID_BYTES = "event_id_bytes", 128, "bytes";
         /// Length of a population's name.
@@ -94,6 +96,14 @@ pub mod limit {
         UPDATES_PER_REQUEST = "updates_per_request", 10_000, "updates";
         /// Events of one write request.
         EVENTS_PER_REQUEST = "events_per_request", 10_000, "events";
+        /// Labels of one segment.
+        SEGMENT_LABELS = "segment_labels", 64, "labels";
+        /// Levels of segments that are defined by segments.
+        SEGMENT_DEPTH = "segment_depth", 8, "levels";
+        /// Nodes of the definition of a segment, with those of all segments in it.
+        SEGMENT_NODES = "segment_nodes", 4_096, "nodes";
+        /// Past definitions of a segment that are kept: the newest ones.
+        SEGMENT_HISTORY = "segment_history", 100, "definitions";
         /// Selections of one request.
         SELECTIONS_PER_REQUEST = "selections_per_request", 1_000, "selections";
         /// Users of one batch check.
@@ -122,6 +132,8 @@ pub mod limit {
         DISTINCT_VALUES = "distinct_values_per_property", 2_000_000, "values";
         /// Elements of one set.
         SET_ELEMENTS = "elements_per_set", 1_000, "elements";
+        /// Saved segments of one population.
+        SEGMENTS = "segments_per_population", 20_000, "segments";
         /// Names of events of one population.
         EVENT_NAMES = "event_names_per_population", 1_000, "names of events";
         /// Events of one population that are kept.
@@ -163,6 +175,8 @@ pub struct StoreLimits {
     pub event_retention_days: u64,
     /// See [`limit::EVENT_AHEAD`].
     pub event_ahead_seconds: u64,
+    /// See [`limit::SEGMENTS`].
+    pub segments: u64,
 }
 
 /// Ten thousand years, the longest span.
@@ -187,6 +201,7 @@ impl StoreLimits {
             events: self.events,
             event_retention_days: self.event_retention_days.clamp(1, LONGEST_DAYS),
             event_ahead_seconds: self.event_ahead_seconds.min(LONGEST_DAYS * 86_400),
+            segments: self.segments.min(numbers),
         }
     }
 }
@@ -205,6 +220,7 @@ impl Default for StoreLimits {
             events: limit::EVENTS.default,
             event_retention_days: limit::EVENT_RETENTION.default,
             event_ahead_seconds: limit::EVENT_AHEAD.default,
+            segments: limit::SEGMENTS.default,
         }
     }
 }

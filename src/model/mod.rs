@@ -16,6 +16,7 @@ mod near;
 mod non_empty;
 mod reason;
 mod revision;
+mod segment;
 mod time;
 mod value;
 mod version;
@@ -30,16 +31,19 @@ pub use event::{
     WhichEvent, Window,
 };
 pub use expression::{
-    Comparison, Expression, ExpressionBudget, Operand, Predicate, Quantifier, RESERVED_WORDS, Test,
+    Comparison, Expression, ExpressionBudget, Mentioned, Operand, Predicate, Quantifier,
+    RESERVED_WORDS, Test,
 };
 pub use limits::{Limit, LimitExceeded, StoreLimits, limit};
 pub use name::{
-    EventId, EventName, NameError, PopulationName, PropertyName, RequestId, StreamId, UserId,
+    EventId, EventName, NameError, PopulationName, PropertyName, RequestId, SegmentName, StreamId,
+    UserId,
 };
 pub use near::distance;
 pub use non_empty::NonEmpty;
 pub use reason::Reason;
 pub use revision::Revision;
+pub use segment::{Labels, PastDefinition, SegmentChange, SegmentDeclaration};
 pub use time::{Span, SpanError, Timestamp, TimestampError};
 pub use value::{CoercionError, Finite, Number, Text, Value, ValueType};
 pub use version::{Version, VersionError};

@@ -105,6 +105,13 @@ name!(
     |c: char| !c.is_control()
 );
 name!(
+    /// The name of a segment: 1 to 128 bytes of UTF-8 without control characters.
+    SegmentName,
+    limit::SEGMENT_NAME_BYTES,
+    "all but control characters",
+    |c: char| !c.is_control()
+);
+name!(
     /// Names a user within a population: 1 to 256 bytes of UTF-8, compared byte for byte.
     UserId,
     limit::USER_ID_BYTES,
@@ -161,6 +168,12 @@ impl fmt::Debug for EventName {
 }
 
 impl fmt::Debug for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &self.0)
+    }
+}
+
+impl fmt::Debug for SegmentName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", &self.0)
     }

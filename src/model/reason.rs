@@ -33,6 +33,18 @@ pub enum Reason {
     EventNotFound,
     /// Events of the name exist already.
     EventExists,
+    /// An expression names a segment that does not exist.
+    UnknownSegment,
+    /// The segment does not exist.
+    SegmentNotFound,
+    /// The segment exists already.
+    SegmentExists,
+    /// The segment was changed since.
+    SegmentChanged,
+    /// Something is used by the definition of a segment.
+    SegmentInUse,
+    /// A segment would be defined by itself.
+    SegmentCycle,
     /// A window reaches back to events that are not kept any more.
     BeyondRetention,
     /// The id of the request was used for another one.

@@ -14,10 +14,11 @@ use super::catalog::{Catalog, Property};
 use super::cell::Cell;
 use super::judge::check_property_count;
 use super::refusal::Refusal;
+use super::segments::check_unused;
 use super::users::{IdHash, Ordinal};
 use super::{Changes, Population, ShardState, Writer, split};
 use crate::index::{Dictionary, Difference, SHARD_USERS, Stored, encode_dictionary};
-use crate::model::{Action, PropertyDeclaration, PropertyName, Revision, UserId};
+use crate::model::{Action, Mentioned, PropertyDeclaration, PropertyName, Revision, UserId};
 
 impl Population {
     /// Judges an action and, unless it is refused, carries it out. To be called by one thread at
@@ -45,6 +46,11 @@ impl Population {
             Action::CreateEvent(declaration) => self.create_event(writer, declaration),
             Action::UpdateEvent(declaration) => self.update_event(writer, declaration),
             Action::DeleteEvent(name) => self.delete_event(revision, name),
+            Action::CreateSegment(declaration, time) => {
+                self.create_segment(writer, revision, declaration, *time)
+            }
+            Action::UpdateSegment(change, time) => self.update_segment(revision, change, *time),
+            Action::DeleteSegment(name, since) => self.delete_segment(name, *since),
         }
     }
 
@@ -87,6 +93,7 @@ impl Population {
                 property: name.clone(),
             });
         };
+        check_unused(&catalog, Mentioned::Property(name))?;
         self.catalog.store(Arc::new(catalog));
         for cell in self.shards.load().iter() {
             if cell.read().shard.index(property.number).is_some() {

@@ -12,6 +12,7 @@ use super::capture_events::{KnownEvents, decode_events, encode_events};
 use super::catalog::{Catalog, KnownEvent, Property};
 use super::cell::{Cell, Epoch};
 use super::once::{Fault, Numbered, Requests, Segment, Streams, encode_segment, encode_streams};
+use super::segments::{SavedSegment, decode_segments, encode_segments};
 use super::users::{IdHash, Ids, Ordinal};
 use super::{Population, ShardCell, ShardState, Writer};
 use crate::codec::{DecodeError, Decoder, Encoder};
@@ -191,6 +192,7 @@ impl Population {
             next_number,
             next_ordinal,
             events,
+            segments,
         } = decode_catalog(&bytes).map_err(damaged(CATALOG))?;
 
         let mut catalog = Catalog::default();
@@ -209,6 +211,9 @@ impl Population {
 
         let mut population = Self::new(limits);
         population.restore_events(&mut catalog, events);
+        for segment in segments {
+            catalog.insert_segment(segment);
+        }
         let streams = Streams::decode(&read(STREAMS)?).map_err(damaged(STREAMS))?;
         population.streams = Cell::new(streams, revision, 0);
         let bytes = read(REQUESTS)?;
@@ -350,7 +355,7 @@ impl Population {
         let mut encoder = Encoder::new();
         encode_properties(&mut encoder, catalog, writer.next_ordinal);
         // Nothing where there never were events: so catalogs were written before there were any.
-        if catalog.next_event > 0 {
+        if catalog.next_event > 0 || catalog.segments().len() > 0 {
             let counts = |event: &KnownEvent| self.kept(|kept| kept.of_events(event.number()));
             let events = catalog.events();
             encode_events(
@@ -363,6 +368,9 @@ impl Population {
                         .collect(),
                 },
             );
+        }
+        if catalog.segments().len() > 0 {
+            encode_segments(&mut encoder, catalog);
         }
         encoder.into_bytes()
     }
@@ -500,6 +508,7 @@ struct DecodedCatalog {
     next_number: u32,
     next_ordinal: u32,
     events: KnownEvents,
+    segments: Vec<SavedSegment>,
 }
 
 fn decode_catalog(bytes: &[u8]) -> Result<DecodedCatalog, DecodeError> {
@@ -541,8 +550,14 @@ fn decode_catalog(bytes: &[u8]) -> Result<DecodedCatalog, DecodeError> {
     } else {
         KnownEvents::default()
     };
+    let segments = if decoder.remaining() > 0 {
+        decode_segments(&mut decoder)?
+    } else {
+        Vec::new()
+    };
     decoder.finish()?;
     Ok(DecodedCatalog {
+        segments,
         declarations,
         next_number,
         next_ordinal,

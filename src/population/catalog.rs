@@ -7,8 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::cell::Cell;
+use super::segments::SavedSegment;
 use crate::index::{Dictionary, IndexKind};
-use crate::model::{EventDeclaration, EventName, PropertyDeclaration, PropertyName, ValueType};
+use crate::model::{
+    EventDeclaration, EventName, PropertyDeclaration, PropertyName, SegmentName, ValueType,
+};
 
 /// A property of a population.
 #[derive(Debug)]
@@ -95,13 +98,14 @@ impl KnownEvent {
     }
 }
 
-/// The properties and events of a population.
+/// The properties, events and segments of a population.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
     properties: BTreeMap<PropertyName, Arc<Property>>,
     pub(super) next_number: u32,
     events: BTreeMap<EventName, Arc<KnownEvent>>,
     pub(super) next_event: u32,
+    segments: BTreeMap<SegmentName, Arc<SavedSegment>>,
 }
 
 impl Catalog {
@@ -138,6 +142,34 @@ impl Catalog {
     #[must_use]
     pub fn events(&self) -> impl ExactSizeIterator<Item = &Arc<KnownEvent>> {
         self.events.values()
+    }
+
+    /// The segment of a name.
+    #[must_use]
+    pub fn segment(&self, name: &SegmentName) -> Option<&Arc<SavedSegment>> {
+        self.segments.get(name)
+    }
+
+    /// All segments, in the order of their names.
+    #[must_use]
+    pub fn segments(&self) -> impl ExactSizeIterator<Item = &Arc<SavedSegment>> {
+        self.segments.values()
+    }
+
+    /// Names of segments like the one given, the nearest first: at most three.
+    #[must_use]
+    pub fn near_segments(&self, name: &SegmentName) -> Vec<SegmentName> {
+        nearest(name.as_str(), self.segments.keys(), SegmentName::as_str)
+    }
+
+    /// Adds a segment, or takes another one of the same name for it.
+    pub(super) fn insert_segment(&mut self, segment: SavedSegment) {
+        self.segments
+            .insert(segment.name().clone(), Arc::new(segment));
+    }
+
+    pub(super) fn remove_segment(&mut self, name: &SegmentName) -> Option<Arc<SavedSegment>> {
+        self.segments.remove(name)
     }
 
     /// Names of events like the one given, the nearest first: at most three.

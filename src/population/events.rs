@@ -5,10 +5,11 @@ use std::sync::{Arc, PoisonError};
 use super::capture::encode_state;
 use super::catalog::{Catalog, KnownEvent};
 use super::refusal::Refusal;
+use super::segments::check_unused;
 use super::{Changes, Population, Writer};
 use crate::index::{EventIndex, day_of, day_start};
 use crate::model::{
-    EventDeclaration, EventName, LimitExceeded, Revision, Timestamp, UserId, limit,
+    EventDeclaration, EventName, LimitExceeded, Mentioned, Revision, Timestamp, UserId, limit,
 };
 
 /// Days of which it is shown what a user did.
@@ -146,6 +147,7 @@ impl Population {
     ) -> Result<Changes, Refusal> {
         let mut catalog = Catalog::clone(&self.catalog());
         let number = known(&catalog, name)?.number;
+        check_unused(&catalog, Mentioned::Event(name))?;
         catalog.remove_event(name);
         self.catalog.store(Arc::new(catalog));
         for cell in self.shards.load().iter() {

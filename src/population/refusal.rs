@@ -1,6 +1,6 @@
 //! Why a command was refused. Nothing was changed.
 
-use crate::model::{EventName, LimitExceeded, PropertyName, Reason, ValueType};
+use crate::model::{EventName, LimitExceeded, PropertyName, Reason, SegmentName, ValueType};
 
 /// Why a command was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -117,6 +117,58 @@ pub enum Refusal {
         /// The name.
         event: EventName,
     },
+    /// The population would have too many segments.
+    #[error("segment {segment:?} would be one too many: {exceeded}")]
+    TooManySegments {
+        /// The segment.
+        segment: SegmentName,
+        /// The limit.
+        exceeded: LimitExceeded,
+    },
+    /// A definition would be too large, with all segments in it.
+    #[error("segment {segment:?}, with all segments in it: {exceeded}")]
+    SegmentTooLarge {
+        /// The segment whose definition that is.
+        segment: SegmentName,
+        /// The limit.
+        exceeded: LimitExceeded,
+    },
+    /// The segment to create exists.
+    #[error("segment {segment:?} exists already")]
+    SegmentExists {
+        /// The segment.
+        segment: SegmentName,
+    },
+    /// The segment to change does not exist.
+    #[error("segment {segment:?} does not exist")]
+    SegmentNotFound {
+        /// The segment.
+        segment: SegmentName,
+    },
+    /// A definition mentions a segment that does not exist.
+    #[error("the definition mentions segment {segment:?}, which does not exist")]
+    UnknownSegment {
+        /// The segment.
+        segment: SegmentName,
+    },
+    /// The segment was changed since.
+    #[error("segment {segment:?} was changed since; read it again, and decide again")]
+    SegmentChanged {
+        /// The segment.
+        segment: SegmentName,
+    },
+    /// Something is used by the definition of a segment.
+    #[error("segment {segment:?} is defined by it; change or delete that first")]
+    SegmentInUse {
+        /// The segment that uses it.
+        segment: SegmentName,
+    },
+    /// A segment would be defined by itself.
+    #[error("segment {segment:?} would be defined by itself")]
+    SegmentCycle {
+        /// The segment.
+        segment: SegmentName,
+    },
     /// The id of the request was used for another one.
     #[error(
         "the id was used for another request with other content; give every request an id of its own, and send the same content again with the same id"
@@ -147,13 +199,52 @@ impl Refusal {
             | Self::TooManyUsers { .. }
             | Self::TooManyPopulations { .. }
             | Self::TooManyEvents { .. }
-            | Self::TooManyEventNames { .. } => Reason::StoreLimitExceeded,
+            | Self::TooManyEventNames { .. }
+            | Self::TooManySegments { .. } => Reason::StoreLimitExceeded,
+            Self::SegmentTooLarge { .. } => Reason::RequestLimitExceeded,
+            Self::SegmentExists { .. } => Reason::SegmentExists,
+            Self::SegmentNotFound { .. } => Reason::SegmentNotFound,
+            Self::UnknownSegment { .. } => Reason::UnknownSegment,
+            Self::SegmentChanged { .. } => Reason::SegmentChanged,
+            Self::SegmentInUse { .. } => Reason::SegmentInUse,
+            Self::SegmentCycle { .. } => Reason::SegmentCycle,
             Self::PropertyExists { .. } => Reason::PropertyExists,
             Self::PropertyNotFound { .. } => Reason::PropertyNotFound,
             Self::EventExists { .. } => Reason::EventExists,
             Self::EventNotFound { .. } => Reason::EventNotFound,
             Self::RequestIdReused => Reason::RequestIdReused,
             Self::SequenceConflict { .. } => Reason::SequenceConflict,
+        }
+    }
+
+    /// The segment at fault, or that stands in the way, if there is one.
+    #[must_use]
+    pub fn segment(&self) -> Option<&SegmentName> {
+        match self {
+            Self::TooManySegments { segment, .. }
+            | Self::SegmentTooLarge { segment, .. }
+            | Self::SegmentExists { segment }
+            | Self::SegmentNotFound { segment }
+            | Self::UnknownSegment { segment }
+            | Self::SegmentChanged { segment }
+            | Self::SegmentInUse { segment }
+            | Self::SegmentCycle { segment } => Some(segment),
+            Self::TypeConflict { .. }
+            | Self::Inexact { .. }
+            | Self::OutOfRange { .. }
+            | Self::SetTooLarge { .. }
+            | Self::TooManyValues { .. }
+            | Self::TooManyProperties { .. }
+            | Self::TooManyUsers { .. }
+            | Self::TooManyPopulations { .. }
+            | Self::TooManyEvents { .. }
+            | Self::TooManyEventNames { .. }
+            | Self::EventExists { .. }
+            | Self::EventNotFound { .. }
+            | Self::PropertyExists { .. }
+            | Self::PropertyNotFound { .. }
+            | Self::RequestIdReused
+            | Self::SequenceConflict { .. } => None,
         }
     }
 
@@ -175,6 +266,14 @@ impl Refusal {
             | Self::TooManyEventNames { .. }
             | Self::EventExists { .. }
             | Self::EventNotFound { .. }
+            | Self::TooManySegments { .. }
+            | Self::SegmentTooLarge { .. }
+            | Self::SegmentExists { .. }
+            | Self::SegmentNotFound { .. }
+            | Self::UnknownSegment { .. }
+            | Self::SegmentChanged { .. }
+            | Self::SegmentInUse { .. }
+            | Self::SegmentCycle { .. }
             | Self::RequestIdReused
             | Self::SequenceConflict { .. } => None,
         }
@@ -198,6 +297,14 @@ impl Refusal {
             | Self::TooManyEventNames { .. }
             | Self::EventExists { .. }
             | Self::EventNotFound { .. }
+            | Self::TooManySegments { .. }
+            | Self::SegmentTooLarge { .. }
+            | Self::SegmentExists { .. }
+            | Self::SegmentNotFound { .. }
+            | Self::UnknownSegment { .. }
+            | Self::SegmentChanged { .. }
+            | Self::SegmentInUse { .. }
+            | Self::SegmentCycle { .. }
             | Self::RequestIdReused
             | Self::SequenceConflict { .. } => None,
         }

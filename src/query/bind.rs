@@ -12,7 +12,7 @@ use super::bind_event::{EventLeaf, Relied, bind_event, oldest};
 use crate::index::{Dictionary, DictionaryChanges, DictionaryStamp, IndexKind};
 use crate::model::{
     CoercionError, Comparison, EventName, Expression, Operand, Predicate, PropertyName, Quantifier,
-    Reason, Test, Text, Timestamp, Value, ValueType, Version,
+    Reason, SegmentName, Test, Text, Timestamp, Value, ValueType, Version,
 };
 use crate::population::{Catalog, Population, Property, number_of};
 
@@ -34,6 +34,14 @@ pub enum BindError {
         event: EventName,
         /// Names like it, the nearest first.
         suggestions: Vec<EventName>,
+    },
+    /// There is no such segment.
+    #[error("segment {segment:?} does not exist{}", did_you_mean(.suggestions))]
+    UnknownSegment {
+        /// The segment.
+        segment: SegmentName,
+        /// Names like it, the nearest first.
+        suggestions: Vec<SegmentName>,
     },
     /// A window reaches back to events that are not kept any more.
     #[error(
@@ -113,6 +121,7 @@ impl BindError {
         match self {
             Self::UnknownProperty { .. } => Reason::UnknownProperty,
             Self::UnknownEvent { .. } => Reason::UnknownEvent,
+            Self::UnknownSegment { .. } => Reason::UnknownSegment,
             Self::BeyondRetention { .. } => Reason::BeyondRetention,
             Self::LiteralType { .. } | Self::Inexact { .. } | Self::Operator { .. } => {
                 Reason::PredicateType
@@ -137,6 +146,7 @@ impl BindError {
             Self::UnknownEvent { event, .. } | Self::BeyondRetention { event, .. } => {
                 ("event", event.as_str())
             }
+            Self::UnknownSegment { segment, .. } => ("segment", segment.as_str()),
         }
     }
 }
@@ -221,6 +231,7 @@ impl Bound {
                 }
                 Expression::Predicate(predicate) => texts.push(positive(predicate).to_string()),
                 Expression::Event(predicate) => texts.push(predicate.to_string()),
+                Expression::Segment(_) => texts.push(expression.to_string()),
             }
         }
         let mut texts = Vec::new();
@@ -329,6 +340,7 @@ pub fn bind_shared(
         events: Vec::new(),
         population,
         predicates: 0,
+        within: None,
     };
     let root = binder.node(expression)?;
     Ok(Bound {
@@ -352,6 +364,8 @@ struct Binder<'a> {
     events: Vec<Relied>,
     /// How many predicates have been begun.
     predicates: usize,
+    /// The predicate that stands for the segment whose definition is bound.
+    within: Option<usize>,
 }
 
 impl Binder<'_> {
@@ -366,8 +380,7 @@ impl Binder<'_> {
             }
             Expression::Predicate(predicate) => self.predicate(predicate)?,
             Expression::Event(predicate) => {
-                let position = self.predicates;
-                self.predicates += 1;
+                let position = self.position();
                 // All windows end with it.
                 self.depends_on_time = true;
                 let (node, relied) = bind_event(
@@ -380,7 +393,32 @@ impl Binder<'_> {
                 self.events.push(relied);
                 node
             }
+            Expression::Segment(name) => self.segment(name)?,
         })
+    }
+
+    /// The place in the expression of the predicate that is begun.
+    fn position(&mut self) -> usize {
+        self.within.unwrap_or_else(|| {
+            self.predicates += 1;
+            self.predicates - 1
+        })
+    }
+
+    /// What a segment stands for: its definition, which the catalog keeps within limits.
+    fn segment(&mut self, name: &SegmentName) -> Result<Node, BindError> {
+        let Some(segment) = self.catalog.segment(name).map(Arc::clone) else {
+            return Err(BindError::UnknownSegment {
+                segment: name.clone(),
+                suggestions: self.catalog.near_segments(name),
+            });
+        };
+        let outer = self.within;
+        let position = self.position();
+        self.within = Some(position);
+        let node = self.node(segment.definition());
+        self.within = outer;
+        node
     }
 
     fn nodes(&mut self, expressions: &[Expression]) -> Result<Vec<Node>, BindError> {
@@ -391,8 +429,7 @@ impl Binder<'_> {
     }
 
     fn predicate(&mut self, predicate: &Predicate) -> Result<Node, BindError> {
-        let position = self.predicates;
-        self.predicates += 1;
+        let position = self.position();
         let Some(property) = self.catalog.get(&predicate.property).map(Arc::clone) else {
             return Err(BindError::UnknownProperty {
                 property: predicate.property.clone(),

@@ -57,6 +57,9 @@ impl NaivePopulation {
             Action::CreateEvent(_) | Action::UpdateEvent(_) | Action::DeleteEvent(_) => {
                 unreachable!("events are not generated")
             }
+            Action::CreateSegment(..) | Action::UpdateSegment(..) | Action::DeleteSegment(..) => {
+                unreachable!("segments are not generated")
+            }
             Action::DeleteProperty(name) => {
                 next.properties.remove(name).ok_or(Refused)?;
                 for user in next.users.values_mut() {
@@ -197,6 +200,7 @@ impl NaivePopulation {
             }
             Expression::Predicate(predicate) => self.passes(predicate, user, as_of),
             Expression::Event(_) => unreachable!("events are not generated"),
+            Expression::Segment(_) => unreachable!("segments are not generated"),
         }
     }
 

@@ -31,6 +31,7 @@ pub fn expression(expression: &Expression) -> proto::Expression {
             expressions: of.iter().map(self::expression).collect(),
         }),
         Expression::Predicate(test) => Kind::Predicate(predicate(test)),
+        Expression::Segment(name) => Kind::Segment(name.as_str().into()),
         Expression::Event(test) => Kind::Event(event_predicate(test)),
     };
     proto::Expression { kind: Some(kind) }

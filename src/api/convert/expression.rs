@@ -14,7 +14,7 @@ use crate::proto::{self, Operator, expression::Kind};
 
 use super::Path;
 use super::event_predicate::event_predicate;
-use super::value::{property_name, span, value};
+use super::value::{property_name, segment_name, span, value};
 
 /// An expression from its tree.
 pub(super) fn expression(
@@ -44,6 +44,9 @@ fn node(
         }
         Some(Kind::Event(message)) => event_predicate(message, &path.field("event"))
             .map(|predicate| Expression::Event(Box::new(predicate))),
+        Some(Kind::Segment(name)) => {
+            segment_name(name, &path.field("segment")).map(Expression::Segment)
+        }
         Some(Kind::Negation(operand)) => {
             let operand = node(*operand, level + 1, budget, &path.field("negation"))?;
             Ok(Expression::Not(Box::new(operand)))

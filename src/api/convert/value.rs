@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::api::error::ApiError;
 use crate::model::{
-    EventName, Finite, NameError, PopulationName, PropertyName, RequestId, Span, StreamId, Text,
-    Timestamp, UserId, Value, ValueType,
+    EventName, Finite, NameError, PopulationName, PropertyName, RequestId, SegmentName, Span,
+    StreamId, Text, Timestamp, UserId, Value, ValueType,
 };
 use crate::population::ValueCount;
 use crate::proto::{self, value::Kind};
@@ -56,6 +56,13 @@ pub(in crate::api) fn stream_id(
     let given = (!text.is_empty()).then_some(text);
     let id = given.map(StreamId::new).transpose();
     id.map_err(|error| name_error(path, &error))
+}
+
+pub(in crate::api) fn segment_name(
+    text: impl Into<Box<str>>,
+    path: &Path<'_>,
+) -> Result<SegmentName, ApiError> {
+    SegmentName::new(text).map_err(|error| name_error(path, &error))
 }
 
 pub(in crate::api) fn event_name(

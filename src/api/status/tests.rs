@@ -5,11 +5,11 @@ use crate::api::convert::{Origins, Path};
 use crate::api::token::Tokens;
 use crate::engine::{CommitError, SnapshotError};
 use crate::filter;
-use crate::model::{EventName, LimitExceeded, PropertyName, Timestamp, ValueType};
+use crate::model::{EventName, LimitExceeded, PropertyName, SegmentName, Timestamp, ValueType};
 use crate::population::{Refusal, ValuesError};
 use crate::query::{BindError, Stopped};
 
-const REASONS: [Reason; 26] = [
+const REASONS: [Reason; 32] = [
     Reason::InvalidField,
     Reason::FilterSyntax,
     Reason::UnknownProperty,
@@ -34,12 +34,22 @@ const REASONS: [Reason; 26] = [
     Reason::EventNotFound,
     Reason::EventExists,
     Reason::BeyondRetention,
+    Reason::UnknownSegment,
+    Reason::SegmentNotFound,
+    Reason::SegmentExists,
+    Reason::SegmentChanged,
+    Reason::SegmentInUse,
+    Reason::SegmentCycle,
     Reason::StorageFull,
     Reason::Internal,
 ];
 
 fn property() -> PropertyName {
     PropertyName::new("age").unwrap()
+}
+
+fn segment() -> SegmentName {
+    SegmentName::new("vip").unwrap()
 }
 
 fn event() -> EventName {
@@ -94,8 +104,22 @@ fn refusals() -> Vec<Refusal> {
         },
         Refusal::TooManyEventNames {
             event: event(),
+            exceeded: exceeded.clone(),
+        },
+        Refusal::TooManySegments {
+            segment: segment(),
+            exceeded: exceeded.clone(),
+        },
+        Refusal::SegmentTooLarge {
+            segment: segment(),
             exceeded,
         },
+        Refusal::SegmentExists { segment: segment() },
+        Refusal::SegmentNotFound { segment: segment() },
+        Refusal::UnknownSegment { segment: segment() },
+        Refusal::SegmentChanged { segment: segment() },
+        Refusal::SegmentInUse { segment: segment() },
+        Refusal::SegmentCycle { segment: segment() },
         Refusal::EventExists { event: event() },
         Refusal::EventNotFound { event: event() },
         Refusal::PropertyExists {
@@ -135,6 +159,11 @@ fn errors() -> Vec<ApiError> {
         BindError::UnknownEvent {
             event: EventName::new("purchse").unwrap(),
             suggestions: vec![event()],
+        }
+        .into(),
+        BindError::UnknownSegment {
+            segment: SegmentName::new("vpi").unwrap(),
+            suggestions: vec![segment()],
         }
         .into(),
         BindError::BeyondRetention {
@@ -239,6 +268,12 @@ fn facts_are_where_the_protocol_says() {
             }
             Reason::UnknownEvent => &["event", "suggestions"],
             Reason::EventNotFound | Reason::EventExists => &["event"],
+            Reason::UnknownSegment
+            | Reason::SegmentNotFound
+            | Reason::SegmentExists
+            | Reason::SegmentChanged
+            | Reason::SegmentInUse
+            | Reason::SegmentCycle => &["segment"],
             Reason::BeyondRetention => &["event", "kept_from"],
             Reason::PropertyNotFound | Reason::PropertyExists => &["property"],
             Reason::SequenceConflict => &["last_sequence"],

@@ -4,7 +4,9 @@
 //! stale is kept as their places in the command, which a repeat has at the same places.
 
 use crate::codec::{DecodeError, Decoder, Encoder};
-use crate::model::{Action, EventFault, EventName, LimitExceeded, PropertyName, ValueType, limit};
+use crate::model::{
+    Action, EventFault, EventName, LimitExceeded, PropertyName, SegmentName, ValueType, limit,
+};
 use crate::population::capture::type_code;
 use crate::population::{Changes, Refusal, RefusedEvent};
 
@@ -27,6 +29,15 @@ const EVENT_EXISTS: u8 = 16;
 const EVENT_NOT_FOUND: u8 = 17;
 /// Accepted, save some of its events.
 const ACCEPTED_EVENTS: u8 = 18;
+
+const TOO_MANY_SEGMENTS: u8 = 19;
+const SEGMENT_TOO_LARGE: u8 = 20;
+const SEGMENT_EXISTS: u8 = 21;
+const SEGMENT_NOT_FOUND: u8 = 22;
+const UNKNOWN_SEGMENT: u8 = 23;
+const SEGMENT_CHANGED: u8 = 24;
+const SEGMENT_IN_USE: u8 = 25;
+const SEGMENT_CYCLE: u8 = 26;
 
 const DUPLICATE: u8 = 1;
 const TOO_OLD: u8 = 2;
@@ -103,7 +114,10 @@ fn changes_of(action: &Action) -> impl Iterator<Item = (usize, &PropertyName)> {
         | Action::DeleteProperty(_)
         | Action::CreateEvent(_)
         | Action::UpdateEvent(_)
-        | Action::DeleteEvent(_) => &[],
+        | Action::DeleteEvent(_)
+        | Action::CreateSegment(..)
+        | Action::UpdateSegment(..)
+        | Action::DeleteSegment(..) => &[],
     };
     updates.iter().enumerate().flat_map(|(position, update)| {
         let changes = update.changes.iter();
@@ -271,6 +285,23 @@ fn encode_refusal(encoder: &mut Encoder, refusal: &Refusal) {
             encoder.u8(EVENT_NOT_FOUND);
             encoder.text(event.as_str());
         }
+        Refusal::TooManySegments { segment, exceeded } => {
+            encode_segment(encoder, TOO_MANY_SEGMENTS, segment);
+            encode_exceeded(encoder, exceeded);
+        }
+        Refusal::SegmentTooLarge { segment, exceeded } => {
+            encode_segment(encoder, SEGMENT_TOO_LARGE, segment);
+            encoder.u8(u8::from(exceeded.limit == limit::SEGMENT_DEPTH));
+            encode_exceeded(encoder, exceeded);
+        }
+        Refusal::SegmentExists { segment } => encode_segment(encoder, SEGMENT_EXISTS, segment),
+        Refusal::SegmentNotFound { segment } => {
+            encode_segment(encoder, SEGMENT_NOT_FOUND, segment);
+        }
+        Refusal::UnknownSegment { segment } => encode_segment(encoder, UNKNOWN_SEGMENT, segment),
+        Refusal::SegmentChanged { segment } => encode_segment(encoder, SEGMENT_CHANGED, segment),
+        Refusal::SegmentInUse { segment } => encode_segment(encoder, SEGMENT_IN_USE, segment),
+        Refusal::SegmentCycle { segment } => encode_segment(encoder, SEGMENT_CYCLE, segment),
         Refusal::RequestIdReused => encoder.u8(REQUEST_ID_REUSED),
         Refusal::SequenceConflict { previous, last } => {
             encoder.u8(SEQUENCE_CONFLICT);
@@ -377,6 +408,39 @@ fn read_refusal(decoder: &mut Decoder<'_>, kind: u8) -> Result<Refusal, DecodeEr
         EVENT_NOT_FOUND => Refusal::EventNotFound {
             event: read_event(decoder)?,
         },
+        TOO_MANY_SEGMENTS => Refusal::TooManySegments {
+            segment: read_segment(decoder)?,
+            exceeded: read_exceeded(decoder, limit::SEGMENTS)?,
+        },
+        SEGMENT_TOO_LARGE => Refusal::SegmentTooLarge {
+            segment: read_segment(decoder)?,
+            exceeded: {
+                let of = match decoder.u8()? {
+                    0 => limit::SEGMENT_NODES,
+                    1 => limit::SEGMENT_DEPTH,
+                    other => return Err(decoder.bad_value("a limit of segments", other)),
+                };
+                read_exceeded(decoder, of)?
+            },
+        },
+        SEGMENT_EXISTS => Refusal::SegmentExists {
+            segment: read_segment(decoder)?,
+        },
+        SEGMENT_NOT_FOUND => Refusal::SegmentNotFound {
+            segment: read_segment(decoder)?,
+        },
+        UNKNOWN_SEGMENT => Refusal::UnknownSegment {
+            segment: read_segment(decoder)?,
+        },
+        SEGMENT_CHANGED => Refusal::SegmentChanged {
+            segment: read_segment(decoder)?,
+        },
+        SEGMENT_IN_USE => Refusal::SegmentInUse {
+            segment: read_segment(decoder)?,
+        },
+        SEGMENT_CYCLE => Refusal::SegmentCycle {
+            segment: read_segment(decoder)?,
+        },
         REQUEST_ID_REUSED => Refusal::RequestIdReused,
         SEQUENCE_CONFLICT => Refusal::SequenceConflict {
             previous: decoder.count()?,
@@ -406,6 +470,17 @@ fn read_property(decoder: &mut Decoder<'_>) -> Result<PropertyName, DecodeError>
     let text = decoder.text()?;
     PropertyName::new(text)
         .map_err(|_| decoder.bad_value("the length of a property name", text.len() as u64))
+}
+
+fn encode_segment(encoder: &mut Encoder, kind: u8, segment: &SegmentName) {
+    encoder.u8(kind);
+    encoder.text(segment.as_str());
+}
+
+fn read_segment(decoder: &mut Decoder<'_>) -> Result<SegmentName, DecodeError> {
+    let text = decoder.text()?;
+    SegmentName::new(text)
+        .map_err(|_| decoder.bad_value("the length of a segment's name", text.len() as u64))
 }
 
 fn encode_exceeded(encoder: &mut Encoder, exceeded: &LimitExceeded) {

@@ -1,0 +1,389 @@
+//! The saved segments of a population.
+//!
+//! Invariants: a definition mentions no segment that does not exist, and none is defined by itself,
+//! however indirectly; what is mentioned by a definition can't be deleted; a definition with all
+//! segments in it stays within the limits, so that evaluating it does.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::catalog::Catalog;
+use super::refusal::Refusal;
+use super::{Changes, Population, Writer};
+use crate::codec::{DecodeError, Decoder, Encoder};
+use crate::filter;
+use crate::model::{
+    Expression, Labels, Limit, Mentioned, PastDefinition, Revision, SegmentChange,
+    SegmentDeclaration, SegmentName, Text, Timestamp, limit,
+};
+
+/// A segment as it is saved.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SavedSegment {
+    declaration: SegmentDeclaration,
+    /// The last change of anything.
+    revision: Revision,
+    created: Timestamp,
+    updated: Timestamp,
+    /// Since when it has its definition.
+    defined: (Revision, Timestamp),
+    /// The definitions before, the oldest first.
+    history: Vec<PastDefinition>,
+    /// The segments in its definition, without those in these; and how many nodes it has itself.
+    mentions: Vec<SegmentName>,
+    nodes: u64,
+}
+
+impl SavedSegment {
+    fn new(declaration: SegmentDeclaration, revision: Revision, time: Timestamp) -> Self {
+        let mut segment = Self {
+            declaration,
+            revision,
+            created: time,
+            updated: time,
+            defined: (revision, time),
+            history: Vec::new(),
+            mentions: Vec::new(),
+            nodes: 0,
+        };
+        segment.measure();
+        segment
+    }
+
+    fn measure(&mut self) {
+        let mut mentions = Vec::new();
+        self.nodes = self.declaration.definition.mentioned(&mut |mentioned| {
+            if let Mentioned::Segment(name) = mentioned {
+                mentions.push(name.clone());
+            }
+        });
+        self.mentions = mentions;
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &SegmentName {
+        &self.declaration.name
+    }
+
+    /// Who is in it.
+    #[must_use]
+    pub fn definition(&self) -> &Expression {
+        &self.declaration.definition
+    }
+
+    /// What it is for.
+    #[must_use]
+    pub fn description(&self) -> &Text {
+        &self.declaration.description
+    }
+
+    /// Texts by key.
+    #[must_use]
+    pub fn labels(&self) -> &Labels {
+        &self.declaration.labels
+    }
+
+    /// The revision of its last change.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// When it was created.
+    #[must_use]
+    pub fn created(&self) -> Timestamp {
+        self.created
+    }
+
+    /// When it was changed last.
+    #[must_use]
+    pub fn updated(&self) -> Timestamp {
+        self.updated
+    }
+
+    /// The definitions that it had before, the oldest first: the newest
+    /// [`limit::SEGMENT_HISTORY`] of them.
+    #[must_use]
+    pub fn history(&self) -> &[PastDefinition] {
+        &self.history
+    }
+}
+
+/// Makes sure that no segment is defined by something.
+///
+/// # Errors
+/// [`Refusal::SegmentInUse`] names the first segment that is.
+pub(super) fn check_unused(catalog: &Catalog, used: Mentioned<'_>) -> Result<(), Refusal> {
+    for segment in catalog.segments() {
+        let mut mentions = false;
+        segment
+            .definition()
+            .mentioned(&mut |mentioned| mentions |= mentioned == used);
+        if mentions {
+            return Err(Refusal::SegmentInUse {
+                segment: segment.name().clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// How many levels a segment has, and how many nodes with those of all segments in it.
+type Size = (u64, u64);
+
+/// Measures a segment and, before it, those that it is defined by.
+fn size<'a>(
+    catalog: &'a Catalog,
+    name: &'a SegmentName,
+    known: &mut BTreeMap<&'a SegmentName, Option<Size>>,
+) -> Result<Size, Refusal> {
+    match known.get(name) {
+        Some(Some(size)) => return Ok(*size),
+        // It is being measured: it is within itself.
+        Some(None) => {
+            return Err(Refusal::SegmentCycle {
+                segment: name.clone(),
+            });
+        }
+        None => {}
+    }
+    let Some(segment) = catalog.segment(name) else {
+        return Err(Refusal::UnknownSegment {
+            segment: name.clone(),
+        });
+    };
+    // Levels are counted going down, so that a long chain is refused before it exhausts the stack.
+    let on_the_way = known.values().filter(|size| size.is_none()).count() as u64;
+    check(name, limit::SEGMENT_DEPTH, on_the_way + 1)?;
+    known.insert(segment.name(), None);
+    let (mut depth, mut nodes) = (1, segment.nodes);
+    for mentioned in &segment.mentions {
+        let (inner_depth, inner_nodes) = size(catalog, mentioned, known)?;
+        depth = depth.max(inner_depth + 1);
+        nodes = nodes.saturating_add(inner_nodes);
+    }
+    check(name, limit::SEGMENT_DEPTH, depth)?;
+    check(name, limit::SEGMENT_NODES, nodes)?;
+    known.insert(segment.name(), Some((depth, nodes)));
+    Ok((depth, nodes))
+}
+
+fn check(segment: &SegmentName, limit: Limit, given: u64) -> Result<(), Refusal> {
+    limit
+        .check(given)
+        .map_err(|exceeded| Refusal::SegmentTooLarge {
+            segment: segment.clone(),
+            exceeded,
+        })
+}
+
+/// Makes sure that a segment that is new or changed, and all that are defined by it, are within the
+/// limits.
+fn check_sizes(catalog: &Catalog, name: &SegmentName) -> Result<(), Refusal> {
+    let mut known = BTreeMap::new();
+    size(catalog, name, &mut known)?;
+    let is_mentioned = catalog
+        .segments()
+        .any(|segment| segment.mentions.contains(name));
+    if is_mentioned {
+        for segment in catalog.segments() {
+            size(catalog, segment.name(), &mut known)?;
+        }
+    }
+    Ok(())
+}
+
+impl Population {
+    pub(super) fn create_segment(
+        &self,
+        writer: &Writer,
+        revision: Revision,
+        declaration: &SegmentDeclaration,
+        time: Timestamp,
+    ) -> Result<Changes, Refusal> {
+        let name = &declaration.name;
+        let mut catalog = Catalog::clone(&self.catalog());
+        if catalog.segment(name).is_some() {
+            return Err(Refusal::SegmentExists {
+                segment: name.clone(),
+            });
+        }
+        limit::SEGMENTS
+            .check_against(writer.limits.segments, catalog.segments().len() as u64 + 1)
+            .map_err(|exceeded| Refusal::TooManySegments {
+                segment: name.clone(),
+                exceeded,
+            })?;
+        catalog.insert_segment(SavedSegment::new(declaration.clone(), revision, time));
+        check_sizes(&catalog, name)?;
+        self.catalog.store(Arc::new(catalog));
+        Ok(Changes::default())
+    }
+
+    pub(super) fn update_segment(
+        &self,
+        revision: Revision,
+        change: &SegmentChange,
+        time: Timestamp,
+    ) -> Result<Changes, Refusal> {
+        let mut catalog = Catalog::clone(&self.catalog());
+        let mut segment = unchanged(&catalog, &change.name, change.unchanged_since)?.clone();
+        let declaration = &mut segment.declaration;
+        if let Some(description) = &change.description {
+            declaration.description = description.clone();
+        }
+        if let Some(labels) = &change.labels {
+            declaration.labels = labels.clone();
+        }
+        if let Some(definition) = &change.definition
+            && *definition != declaration.definition
+        {
+            let (revision_before, saved) = segment.defined;
+            segment.history.push(PastDefinition {
+                definition: std::mem::replace(&mut declaration.definition, definition.clone()),
+                revision: revision_before,
+                saved,
+            });
+            let most = usize::try_from(limit::SEGMENT_HISTORY.default).unwrap_or(usize::MAX);
+            let forgotten = segment.history.len().saturating_sub(most);
+            segment.history.drain(..forgotten);
+            segment.defined = (revision, time);
+            segment.measure();
+        }
+        segment.revision = revision;
+        segment.updated = time;
+        catalog.insert_segment(segment);
+        if change.definition.is_some() {
+            check_sizes(&catalog, &change.name)?;
+        }
+        self.catalog.store(Arc::new(catalog));
+        Ok(Changes::default())
+    }
+
+    pub(super) fn delete_segment(
+        &self,
+        name: &SegmentName,
+        unchanged_since: Option<Revision>,
+    ) -> Result<Changes, Refusal> {
+        let mut catalog = Catalog::clone(&self.catalog());
+        unchanged(&catalog, name, unchanged_since)?;
+        catalog.remove_segment(name);
+        check_unused(&catalog, Mentioned::Segment(name))?;
+        self.catalog.store(Arc::new(catalog));
+        Ok(Changes::default())
+    }
+}
+
+/// The segment of a name, unless it was changed since.
+fn unchanged<'a>(
+    catalog: &'a Catalog,
+    name: &SegmentName,
+    since: Option<Revision>,
+) -> Result<&'a SavedSegment, Refusal> {
+    let segment = catalog
+        .segment(name)
+        .ok_or_else(|| Refusal::SegmentNotFound {
+            segment: name.clone(),
+        })?;
+    if since.is_some_and(|since| since != segment.revision) {
+        return Err(Refusal::SegmentChanged {
+            segment: name.clone(),
+        });
+    }
+    Ok(segment)
+}
+
+/// Appends a definition as its filter text.
+pub(crate) fn encode_definition(encoder: &mut Encoder, definition: &Expression) {
+    encoder.text(&definition.to_string());
+}
+
+/// Reads a definition.
+///
+/// # Errors
+/// [`DecodeError`] if the text is no filter.
+pub(crate) fn decode_definition(decoder: &mut Decoder<'_>) -> Result<Expression, DecodeError> {
+    let text = decoder.text()?;
+    filter::parse(text).map_err(|_| decoder.bad_value("a filter of this length", text.len() as u64))
+}
+
+/// Appends the segments of a catalog.
+pub(super) fn encode_segments(encoder: &mut Encoder, catalog: &Catalog) {
+    encoder.count(catalog.segments().len() as u64);
+    for segment in catalog.segments() {
+        encoder.text(segment.name().as_str());
+        encode_definition(encoder, segment.definition());
+        encoder.text(segment.description().as_str());
+        encoder.count(segment.labels().len() as u64);
+        for (key, value) in segment.labels() {
+            encoder.text(key.as_str());
+            encoder.text(value.as_str());
+        }
+        encoder.count(segment.revision.number());
+        encoder.i64(segment.created.micros());
+        encoder.i64(segment.updated.micros());
+        encoder.count(segment.defined.0.number());
+        encoder.i64(segment.defined.1.micros());
+        encoder.count(segment.history.len() as u64);
+        for past in &segment.history {
+            encode_definition(encoder, &past.definition);
+            encoder.count(past.revision.number());
+            encoder.i64(past.saved.micros());
+        }
+    }
+}
+
+/// Reads the segments of a catalog into it.
+pub(super) fn decode_segments(decoder: &mut Decoder<'_>) -> Result<Vec<SavedSegment>, DecodeError> {
+    let mut segments: Vec<SavedSegment> = Vec::new();
+    for _ in 0..decoder.length(40)? {
+        let text_name = decoder.text()?;
+        let name = SegmentName::new(text_name)
+            .ok()
+            .filter(|name| segments.last().is_none_or(|before| before.name() < name))
+            .ok_or_else(|| decoder.bad_value("the name of a segment", text_name.len() as u64))?;
+        let definition = decode_definition(decoder)?;
+        let description = text(decoder)?;
+        let mut labels = Labels::new();
+        for _ in 0..decoder.length(2)? {
+            labels.insert(text(decoder)?, text(decoder)?);
+        }
+        let revision = Revision::new(decoder.count()?);
+        let created = timestamp(decoder)?;
+        let updated = timestamp(decoder)?;
+        let defined = (Revision::new(decoder.count()?), timestamp(decoder)?);
+        let mut history = Vec::new();
+        for _ in 0..decoder.length(11)? {
+            history.push(PastDefinition {
+                definition: decode_definition(decoder)?,
+                revision: Revision::new(decoder.count()?),
+                saved: timestamp(decoder)?,
+            });
+        }
+        let declaration = SegmentDeclaration {
+            name,
+            definition,
+            description,
+            labels,
+        };
+        segments.push(SavedSegment {
+            updated,
+            defined,
+            history,
+            ..SavedSegment::new(declaration, revision, created)
+        });
+    }
+    Ok(segments)
+}
+
+fn text(decoder: &mut Decoder<'_>) -> Result<Text, DecodeError> {
+    let text = decoder.text()?;
+    Text::new(text).map_err(|_| decoder.bad_value("the length of a text", text.len() as u64))
+}
+
+fn timestamp(decoder: &mut Decoder<'_>) -> Result<Timestamp, DecodeError> {
+    let micros = decoder.i64()?;
+    Timestamp::from_micros(micros)
+        .map_err(|_| decoder.bad_value("an instant", micros.unsigned_abs()))
+}
