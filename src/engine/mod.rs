@@ -9,6 +9,7 @@
 mod backup;
 mod checkpoint;
 mod commit;
+mod keeper;
 mod pool;
 pub mod record;
 mod record_segment;
@@ -48,6 +49,7 @@ use crate::population::Population;
 use crate::storage::{DataFolder, Disk, DiskError, LogOptions, RealDisk, StorageError};
 use checkpoint::{Checkpointer, Request, Schedule};
 use commit::{Committer, Counters, Job, Task, Waiting, is_erasure};
+use keeper::Keeper;
 use pool::QueryPool;
 use registry::Registry;
 
@@ -111,8 +113,10 @@ struct Shared {
 struct Threads {
     commit: JoinHandle<()>,
     checkpoint: JoinHandle<()>,
+    keeper: JoinHandle<()>,
     commits: mpsc::Sender<Task>,
     checkpoints: SyncSender<Request>,
+    stop_keeper: SyncSender<()>,
 }
 
 /// Tells everyone who watches how far the store is and what it can do.
@@ -280,6 +284,13 @@ impl Engine {
         };
         let commit = spawn("commit", move || committer.run())?;
         let checkpoint = spawn("checkpoint", move || checkpointer.run())?;
+        let (stop_keeper, stop) = sync_channel(1);
+        let windows = Keeper {
+            registry: Arc::clone(&registry),
+            clock: Arc::clone(&clock),
+            stop,
+        };
+        let keeper = spawn("windows", move || windows.run())?;
         Ok(Self(Arc::new(Shared {
             registry,
             announcer,
@@ -292,8 +303,10 @@ impl Engine {
             threads: Mutex::new(Some(Threads {
                 commit,
                 checkpoint,
+                keeper,
                 commits: commits.clone(),
                 checkpoints: checkpoints.clone(),
+                stop_keeper,
             })),
             commits,
             checkpoints,
@@ -521,6 +534,8 @@ impl Threads {
     /// Stops the checkpoints first, since they need the commit thread.
     fn stop(self) {
         // Errors mean that a thread has ended already.
+        let _ = self.stop_keeper.send(());
+        let _ = self.keeper.join();
         let _ = self.checkpoints.send(Request::Stop);
         let _ = self.checkpoint.join();
         let _ = self.commits.blocking_send(Task::Stop);

@@ -168,7 +168,7 @@ fn collect_properties(node: &Node, properties: &mut Vec<u32>) {
 }
 
 /// Whether an expression is true for a user.
-fn holds(node: &Node, shard: &Shard, user: u16) -> bool {
+pub(super) fn holds(node: &Node, shard: &Shard, user: u16) -> bool {
     match node {
         Node::Everyone => true,
         Node::Not(operand) => !holds(operand, shard, user),

@@ -16,21 +16,25 @@ mod distribution;
 mod evaluate;
 mod explain;
 mod histogram;
+mod keep;
 mod members;
 mod plan;
 mod prepared;
 mod shards;
 mod stop;
 mod summarize;
+mod user_segments;
 
 pub use bind::{BindError, Bound, bind, bind_shared};
 pub use breakdown::{Breakdown, BreakdownError, PropertyBreakdown, breakdown};
 pub use check::{check, check_many};
 pub use count::{count, kept};
 pub use explain::{ExplainedNode, Explanation, explain};
+pub use keep::keep_windows;
 pub use members::{MembersPage, Position, members};
 pub use prepared::Prepared;
 pub use stop::{Stop, Stopped};
 pub use summarize::{
     Deviation, Histogram, HistogramBin, HistogramBins, Statistics, Summary, SummaryError, summarize,
 };
+pub use user_segments::{SegmentChecker, UserSegments};

@@ -10,7 +10,7 @@ use std::num::NonZeroU32;
 use super::generate_events;
 use crate::model::{
     Action, Change, Comparison, Expression, Finite, NonEmpty, Number, Once, Operand, Operation,
-    Predicate, PropertyDeclaration, PropertyName, Quantifier, RequestId, Span, StreamId, Test,
+    Predicate, PropertyDeclaration, PropertyName, Quantifier, RequestId, SegmentName, Span, StreamId, Test,
     Text, Timestamp, UserId, UserUpdate, Value, ValueType, Version, limit,
 };
 
@@ -216,7 +216,13 @@ fn at_most(choices: &mut Choices<'_>, vocabulary: Vocabulary<'_>, below: usize) 
         at_most(choices, vocabulary, below)
     };
     match kind {
-        1 => Expression::Everyone,
+        1 => {
+            if matches!(vocabulary, Vocabulary::Anything) && choices.below(4) == 3 {
+                Expression::Segment(segment_name(choices))
+            } else {
+                Expression::Everyone
+            }
+        }
         2 | 3 => Expression::And(choices.several(2, operand)),
         4 | 5 => Expression::Or(choices.several(2, operand)),
         // The only way to the deepest levels that does not need many nodes.
@@ -288,6 +294,12 @@ fn comparison(choices: &mut Choices<'_>, value_type: ValueType) -> Comparison {
     ];
     let usable = if value_type.is_ordered() { 6 } else { 2 };
     choices.pick(&ALL[..usable])
+}
+
+/// A segment's name, some of which have quotes.
+pub fn segment_name(choices: &mut Choices<'_>) -> SegmentName {
+    const COMMON: [&str; 4] = ["vip", "it's", "''", "two words"];
+    SegmentName::new(choices.pick(&COMMON)).expect("well-formed names")
 }
 
 /// A property's name, often one that needs quotes.

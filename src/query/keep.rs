@@ -1,0 +1,56 @@
+//! Which windows of events the saved segments ask for, as of an instant.
+
+use super::bind::{Node, bind};
+use crate::index::KeptWindow;
+use crate::model::{Expression, Timestamp};
+use crate::population::Population;
+
+/// Has the population keep counts of the windows that its saved segments ask for, as of an instant.
+/// That takes as long as counting the windows that were not kept before.
+pub fn keep_windows(population: &Population, as_of: Timestamp) {
+    let catalog = population.catalog();
+    if catalog.segments().len() == 0 {
+        return;
+    }
+    let mut windows = Vec::new();
+    for segment in catalog.segments() {
+        let mut asks_events = false;
+        collect(segment.definition(), &mut |_| asks_events = true);
+        // A segment that can't be asked now has nothing to keep.
+        if asks_events && let Ok(bound) = bind(population, segment.definition(), as_of) {
+            windows_of(&bound.root, &mut windows);
+        }
+    }
+    windows.sort_unstable();
+    windows.dedup();
+    population.pin_windows(&windows);
+}
+
+/// Visits the tests of events of a definition.
+fn collect(expression: &Expression, visit: &mut impl FnMut(&Expression)) {
+    match expression {
+        Expression::Everyone | Expression::Predicate(_) | Expression::Segment(_) => {}
+        Expression::Event(_) => visit(expression),
+        Expression::Not(operand) => collect(operand, visit),
+        Expression::And(operands)
+        | Expression::Or(operands)
+        | Expression::AtLeast { of: operands, .. } => {
+            operands.iter().for_each(|operand| collect(operand, visit));
+        }
+    }
+}
+
+fn windows_of(node: &Node, windows: &mut Vec<(u32, KeptWindow)>) {
+    match node {
+        Node::Everyone | Node::Leaf(_) => {}
+        Node::Event(leaf) => {
+            windows.extend(leaf.kept_window().map(|window| (leaf.event, window)));
+        }
+        Node::Not(operand) => windows_of(operand, windows),
+        Node::And(operands) | Node::Or(operands) | Node::AtLeast(_, operands) => {
+            operands
+                .iter()
+                .for_each(|operand| windows_of(operand, windows));
+        }
+    }
+}

@@ -1,0 +1,413 @@
+//! One user against all saved segments.
+//!
+//! Invariant: each distinct part of the definitions is worked out at most once for a user, however
+//! many segments share it, and only if something depends on it; the answer is what checking the
+//! segments one by one would give. What was made of the definitions is used again until a segment,
+//! property or event is declared, changed or deleted.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+use arc_swap::ArcSwapOption;
+
+use super::bind::{BindError, Bound, answer_all};
+use super::check::holds;
+use super::prepared::Prepared;
+use crate::index::Shard;
+use crate::model::{Expression, SegmentName, Timestamp, UserId};
+use crate::population::{Catalog, Population};
+
+/// The segments of a user.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UserSegments {
+    /// Those that the user is in, in the order of their names.
+    pub segments: Vec<SegmentName>,
+    /// Those of which it can't be told, and why: a window that reaches back to events that are not
+    /// kept any more.
+    pub unknown: Vec<(SegmentName, BindError)>,
+}
+
+/// Checks users against all segments of one population, and remembers what it made of them.
+#[derive(Debug, Default)]
+pub struct SegmentChecker {
+    last: ArcSwapOption<Definitions>,
+}
+
+/// The definitions of all segments, their common parts only once.
+#[derive(Debug)]
+struct Definitions {
+    catalog: Weak<Catalog>,
+    parts: Vec<Part>,
+    /// The predicates, and for how many there are values.
+    predicates: Vec<Prepared>,
+    /// Each segment with the part that is its definition, in the order of names.
+    segments: Vec<(SegmentName, u32)>,
+}
+
+/// A part of a definition; others are meant by their places, which are lower.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Part {
+    Everyone,
+    Predicate(u32),
+    Not(u32),
+    And(Box<[u32]>),
+    Or(Box<[u32]>),
+    AtLeast(u32, Box<[u32]>),
+}
+
+/// Gives parts their places.
+struct Builder<'a> {
+    catalog: &'a Catalog,
+    parts: Vec<Part>,
+    places: HashMap<Part, u32>,
+    predicates: Vec<Prepared>,
+    known: HashMap<&'a Expression, u32>,
+    segments: HashMap<&'a SegmentName, u32>,
+}
+
+impl<'a> Builder<'a> {
+    fn place(&mut self, part: Part) -> u32 {
+        let next = u32::try_from(self.parts.len()).unwrap_or(u32::MAX);
+        *self.places.entry(part.clone()).or_insert_with(|| {
+            self.parts.push(part);
+            next
+        })
+    }
+
+    fn all(&mut self, operands: &'a [Expression]) -> Box<[u32]> {
+        operands.iter().map(|operand| self.part(operand)).collect()
+    }
+
+    fn part(&mut self, expression: &'a Expression) -> u32 {
+        let part = match expression {
+            Expression::Everyone => Part::Everyone,
+            Expression::Not(operand) => Part::Not(self.part(operand)),
+            Expression::And(operands) => Part::And(self.all(operands)),
+            Expression::Or(operands) => Part::Or(self.all(operands)),
+            Expression::AtLeast { count, of } => Part::AtLeast(count.get(), self.all(of)),
+            Expression::Segment(name) => return self.segment(name),
+            Expression::Predicate(_) | Expression::Event(_) => {
+                let next = u32::try_from(self.predicates.len()).unwrap_or(u32::MAX);
+                let number = *self.known.entry(expression).or_insert(next);
+                if number == next {
+                    self.predicates.push(Prepared::new(expression.clone()));
+                }
+                Part::Predicate(number)
+            }
+        };
+        self.place(part)
+    }
+
+    fn segment(&mut self, name: &'a SegmentName) -> u32 {
+        if let Some(place) = self.segments.get(name) {
+            return *place;
+        }
+        let place = match self.catalog.segment(name) {
+            Some(segment) => self.part(segment.definition()),
+            // No definition mentions a segment that does not exist.
+            None => {
+                let everyone = self.place(Part::Everyone);
+                self.place(Part::Not(everyone))
+            }
+        };
+        self.segments.insert(name, place);
+        place
+    }
+}
+
+impl Definitions {
+    fn of(catalog: &Arc<Catalog>) -> Self {
+        let mut builder = Builder {
+            catalog,
+            parts: Vec::new(),
+            places: HashMap::new(),
+            predicates: Vec::new(),
+            known: HashMap::new(),
+            segments: HashMap::new(),
+        };
+        let segments = catalog.segments();
+        let segments = segments.map(|segment| {
+            let place = builder.segment(segment.name());
+            (segment.name().clone(), place)
+        });
+        let segments = segments.collect();
+        Self {
+            catalog: Arc::downgrade(catalog),
+            parts: builder.parts,
+            predicates: builder.predicates,
+            segments,
+        }
+    }
+
+    fn check(&self, population: &Population, user: &UserId, as_of: Timestamp) -> Option<Found> {
+        let mut errors: HashMap<u32, BindError> = HashMap::new();
+        let mut places = vec![u32::MAX; self.predicates.len()];
+        let mut bounds: Vec<Arc<Bound>> = Vec::with_capacity(self.predicates.len());
+        for (number, predicate) in (0..).zip(&self.predicates) {
+            match predicate.bound(population, as_of) {
+                Ok(bound) => {
+                    places[number as usize] = u32::try_from(bounds.len()).unwrap_or(u32::MAX);
+                    bounds.push(bound);
+                }
+                Err(error) => {
+                    errors.insert(number, error);
+                }
+            }
+        }
+        let members = answer_all(population, &bounds, |bounds| {
+            population.with_user(user, |reader, place| {
+                let mut answers = Answers {
+                    definitions: self,
+                    places: &places,
+                    bounds,
+                    shard: reader.shard(),
+                    user: place,
+                    known: vec![Known::No; self.parts.len()],
+                };
+                let segments = self.segments.iter();
+                let members = segments.map(|(_, part)| answers.holds(*part));
+                members.collect::<Vec<_>>()
+            })
+        });
+        Some(Found {
+            members: members?,
+            errors,
+        })
+    }
+}
+
+struct Found {
+    /// Whether the user is in each segment; the predicate for which it can't be told.
+    members: Vec<Result<bool, u32>>,
+    errors: HashMap<u32, BindError>,
+}
+
+/// What is known of a part.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Known {
+    No,
+    Holds(bool),
+}
+
+/// The answers for one user.
+struct Answers<'a> {
+    definitions: &'a Definitions,
+    /// Where each predicate is among those bound.
+    places: &'a [u32],
+    bounds: &'a [&'a Bound],
+    shard: &'a Shard,
+    user: u16,
+    known: Vec<Known>,
+}
+
+impl Answers<'_> {
+    /// Whether a part holds.
+    ///
+    /// # Errors
+    /// The predicate for which it can't be told.
+    fn holds(&mut self, part: u32) -> Result<bool, u32> {
+        if let Known::Holds(holds) = self.known[part as usize] {
+            return Ok(holds);
+        }
+        let definitions = self.definitions;
+        let holds = match &definitions.parts[part as usize] {
+            Part::Everyone => true,
+            Part::Predicate(number) => {
+                let place = self.places[*number as usize];
+                let bound = self.bounds.get(place as usize).ok_or(*number)?;
+                holds(&bound.root, self.shard, self.user)
+            }
+            Part::Not(operand) => !self.holds(*operand)?,
+            Part::And(operands) => self.first(operands, false)?.is_none(),
+            Part::Or(operands) => self.first(operands, true)?.is_some(),
+            Part::AtLeast(count, operands) => {
+                let mut missing = *count;
+                for operand in operands {
+                    if missing == 0 {
+                        break;
+                    }
+                    missing -= u32::from(self.holds(*operand)?);
+                }
+                missing == 0
+            }
+        };
+        self.known[part as usize] = Known::Holds(holds);
+        Ok(holds)
+    }
+
+    /// The first of some parts that holds, or that does not.
+    fn first(&mut self, parts: &[u32], wanted: bool) -> Result<Option<u32>, u32> {
+        for part in parts {
+            if self.holds(*part)? == wanted {
+                return Ok(Some(*part));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl SegmentChecker {
+    /// The segments that a user is in; `None` if there is no such user. All are answered by what is
+    /// known of the user at one moment.
+    #[must_use]
+    pub fn check(
+        &self,
+        population: &Population,
+        user: &UserId,
+        as_of: Timestamp,
+    ) -> Option<UserSegments> {
+        let definitions = self.definitions(population);
+        let found = definitions.check(population, user, as_of)?;
+        let mut answer = UserSegments::default();
+        for ((name, _), member) in definitions.segments.iter().zip(found.members) {
+            match member {
+                Ok(true) => answer.segments.push(name.clone()),
+                Ok(false) => {}
+                Err(predicate) => {
+                    let error = found.errors.get(&predicate).cloned();
+                    answer
+                        .unknown
+                        .extend(error.map(|error| (name.clone(), error)));
+                }
+            }
+        }
+        Some(answer)
+    }
+
+    fn definitions(&self, population: &Population) -> Arc<Definitions> {
+        if let Some(last) = &*self.last.load()
+            && population.has_catalog(&last.catalog)
+        {
+            return Arc::clone(last);
+        }
+        let definitions = Arc::new(Definitions::of(&population.catalog()));
+        self.last.store(Some(Arc::clone(&definitions)));
+        definitions
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filter;
+    use crate::model::{
+        Action, Change, Event, EventName, Labels, NonEmpty, Operation, PropertyName, Revision,
+        SegmentChange, SegmentDeclaration, StoreLimits, Text, UserUpdate, Value,
+    };
+    use crate::query::{bind, check};
+
+    fn at(micros: i64) -> Timestamp {
+        Timestamp::from_micros(micros).unwrap()
+    }
+
+    fn id(number: i64) -> UserId {
+        UserId::new(format!("u{number}")).unwrap()
+    }
+
+    fn name(text: &str) -> SegmentName {
+        SegmentName::new(text).unwrap()
+    }
+
+    fn create(text: &str, filter: &str) -> Action {
+        let declaration = SegmentDeclaration {
+            name: name(text),
+            definition: filter::parse(filter).unwrap(),
+            description: Text::new("").unwrap(),
+            labels: Labels::new(),
+        };
+        Action::CreateSegment(declaration, at(0))
+    }
+
+    /// Users `u0` to `u99`: their age is their number, and so many days ago they logged in.
+    fn population() -> Population {
+        let population = Population::new(StoreLimits::default());
+        let updates = (0..100).map(|number| UserUpdate {
+            user: id(number),
+            value_time: None,
+            changes: vec![Change {
+                property: PropertyName::new("age").unwrap(),
+                operation: Operation::Set(Value::Int64(number)),
+            }],
+            events: vec![Event {
+                name: EventName::new("login").unwrap(),
+                time: Some(at(-number * 86_400_000_000)),
+                received: at(0),
+                amount: None,
+                id: None,
+            }],
+        });
+        let write = Action::Write(NonEmpty::new(updates.collect()).unwrap());
+        population.apply(Revision::new(1), &write).unwrap();
+        population
+    }
+
+    #[test]
+    fn all_at_once_is_what_one_by_one_is() {
+        let population = population();
+        let checker = SegmentChecker::default();
+        let filters = [
+            ("adult", "age >= 18"),
+            ("active", "count(login, 30d) >= 1"),
+            ("both", "segment('adult') AND segment('active')"),
+            ("neither", "NOT (segment('adult') OR segment('active'))"),
+            (
+                "some",
+                "AT LEAST 2 OF (age >= 18, age < 50, segment('active'))",
+            ),
+            ("same", "age >= 18 AND count(login, 30d) >= 1"),
+            ("all", "TRUE"),
+            ("nobody", "FALSE"),
+        ];
+        for (number, (segment, filter)) in (2..).zip(filters) {
+            let action = create(segment, filter);
+            population.apply(Revision::new(number), &action).unwrap();
+        }
+        for as_of in [at(1), at(5 * 86_400_000_000)] {
+            for number in 0..100 {
+                let user = id(number);
+                let found = checker.check(&population, &user, as_of).unwrap();
+                assert!(found.unknown.is_empty());
+                let mut expected: Vec<SegmentName> = filters
+                    .iter()
+                    .filter(|(segment, _)| {
+                        let segment = Expression::Segment(name(segment));
+                        let bound = bind(&population, &segment, as_of).unwrap();
+                        check(&population, &user, &[bound]) == Some(vec![true])
+                    })
+                    .map(|(segment, _)| name(segment))
+                    .collect();
+                expected.sort();
+                assert_eq!(found.segments, expected, "{user} at {as_of}");
+            }
+        }
+        // "both" and "same" are one part, and there are two predicates beside those of "some".
+        let definitions = checker.definitions(&population);
+        assert_eq!(definitions.predicates.len(), 3);
+        let part = |segment: &str| {
+            let mut segments = definitions.segments.iter();
+            segments
+                .find(|(other, _)| *other == name(segment))
+                .unwrap()
+                .1
+        };
+        assert_eq!(part("both"), part("same"));
+        assert_eq!(
+            checker.check(&population, &UserId::new("nobody").unwrap(), at(1)),
+            None
+        );
+
+        let change = SegmentChange {
+            name: name("adult"),
+            definition: Some(filter::parse("age >= 21").unwrap()),
+            description: None,
+            labels: None,
+            unchanged_since: None,
+        };
+        let change = Action::UpdateSegment(change, at(1));
+        population.apply(Revision::new(99), &change).unwrap();
+        let found = checker.check(&population, &id(20), at(1)).unwrap();
+        assert!(!found.segments.contains(&name("adult")));
+        assert!(!found.segments.contains(&name("both")));
+        assert!(found.segments.contains(&name("same")));
+    }
+}
