@@ -12,7 +12,7 @@ use crate::proto::{
     summarize_request,
 };
 use crate::query::{
-    self, Breakdown, BreakdownError, Deviation, HistogramBins, Statistics, SummaryError,
+    self, Breakdown, BreakdownError, Deviation, HistogramBins, Statistics, Subject, SummaryError,
 };
 
 const ROOT: Path<'static> = Path::Root;
@@ -53,7 +53,7 @@ impl Api {
     ) -> Result<SummarizeResponse, ApiError> {
         let name = convert::population_name(request.population)?;
         let selected = convert::selection(&self.filters, request.selection, &ROOT)?;
-        let property = convert::property_name(request.property, &Path::Field(&ROOT, "property"))?;
+        let subject = subject(request.property, request.of_events)?;
         check_percentiles(&request.percentiles)?;
         let bins = bins(request.bins)?;
         let as_of = self.as_of(request.as_of)?;
@@ -65,7 +65,7 @@ impl Api {
             let revision = api.applied();
             let bound = bind(&population, &selected, as_of)?;
             let summary =
-                query::summarize(&population, &bound, &property, &percentiles, &bins, stop)
+                query::summarize(&population, &bound, &subject, &percentiles, &bins, stop)
                     .map_err(summary_error)?;
             let count = summary.users - summary.missing;
             Ok(SummarizeResponse {
@@ -97,6 +97,21 @@ fn properties(names: &[String]) -> Result<Vec<PropertyName>, ApiError> {
     names
         .map(|(position, name)| convert::property_name(name.as_str(), &path.index(position)))
         .collect()
+}
+
+/// A property or a measure of events, whichever is given.
+fn subject(property: String, of_events: Option<proto::EventMeasure>) -> Result<Subject, ApiError> {
+    let path = Path::Field(&ROOT, "property");
+    match of_events {
+        None => convert::property_name(property, &path).map(Subject::Property),
+        Some(_) if !property.is_empty() => Err(ApiError::field(
+            &path,
+            "must be empty where of_events is set: a summary is of one of them",
+        )),
+        Some(measure) => {
+            convert::event_measure(measure, &Path::Field(&ROOT, "of_events")).map(Subject::Events)
+        }
+    }
 }
 
 /// `None` for all values.
@@ -182,13 +197,23 @@ fn breakdown_error(error: &BreakdownError, properties: &[PropertyName]) -> ApiEr
 
 fn summary_error(error: SummaryError) -> ApiError {
     match error {
-        SummaryError::Property(cause) => {
-            let field = if cause.reason() == Reason::UnknownProperty || cause.is_operator() {
+        SummaryError::Subject(cause) => {
+            let reason = cause.reason();
+            let field = if reason == Reason::UnknownEvent {
+                "of_events.event"
+            } else if reason == Reason::BeyondRetention {
+                "of_events.window"
+            } else if reason == Reason::UnknownProperty || cause.is_operator() {
                 "property"
             } else {
                 "bin_edges.edges"
             };
             ApiError::from(cause).at(field)
+        }
+        SummaryError::EdgeType { position, .. } => {
+            let path = Path::Field(&ROOT, "bin_edges");
+            let path = Path::Field(&path, "edges");
+            ApiError::field(&path.index(position), error)
         }
         SummaryError::Edges { position } => {
             let path = Path::Field(&ROOT, "bin_edges");

@@ -138,6 +138,13 @@ impl Day {
         }
     }
 
+    /// Each event of a part of the day, by user and time since the day began.
+    pub(super) fn times(&self, part: Part, mut visit: impl FnMut(u16, i64)) {
+        for page in &self.pages {
+            page.events_between(part.0, part.1, |user, time, _| visit(user, time));
+        }
+    }
+
     /// Each event of a user in a part of the day, by its time since the day began and its amount,
     /// the earliest first.
     pub(super) fn events_of(&self, user: u16, part: Part, mut visit: impl FnMut(i64, Option<i64>)) {
