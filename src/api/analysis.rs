@@ -6,7 +6,7 @@ use super::convert::{self, Path};
 use super::deadline::Deadline;
 use super::error::ApiError;
 use super::{Api, query::bind};
-use crate::model::{PropertyName, Reason, limit};
+use crate::model::{PropertyName, Reason, Timestamp, limit};
 use crate::proto::{
     self, BreakdownRequest, BreakdownResponse, SummarizeRequest, SummarizeResponse,
     summarize_request,
@@ -53,10 +53,10 @@ impl Api {
     ) -> Result<SummarizeResponse, ApiError> {
         let name = convert::population_name(request.population)?;
         let selected = convert::selection(&self.filters, request.selection, &ROOT)?;
-        let subject = subject(request.property, request.of_events)?;
+        let as_of = self.as_of(request.as_of)?;
+        let subject = subject(request.property, request.of_events, as_of)?;
         check_percentiles(&request.percentiles)?;
         let bins = bins(request.bins)?;
-        let as_of = self.as_of(request.as_of)?;
         self.reach(&request.min_revision, deadline).await?;
         let population = self.population(&name)?;
         let api = self.clone();
@@ -100,7 +100,11 @@ fn properties(names: &[String]) -> Result<Vec<PropertyName>, ApiError> {
 }
 
 /// A property or a measure of events, whichever is given.
-fn subject(property: String, of_events: Option<proto::EventMeasure>) -> Result<Subject, ApiError> {
+fn subject(
+    property: String,
+    of_events: Option<proto::EventMeasure>,
+    as_of: Timestamp,
+) -> Result<Subject, ApiError> {
     let path = Path::Field(&ROOT, "property");
     match of_events {
         None => convert::property_name(property, &path).map(Subject::Property),
@@ -109,7 +113,8 @@ fn subject(property: String, of_events: Option<proto::EventMeasure>) -> Result<S
             "must be empty where of_events is set: a summary is of one of them",
         )),
         Some(measure) => {
-            convert::event_measure(measure, &Path::Field(&ROOT, "of_events")).map(Subject::Events)
+            let measure = convert::event_measure(measure, &Path::Field(&ROOT, "of_events"))?;
+            Ok(Subject::Events(measure, as_of))
         }
     }
 }
@@ -210,12 +215,7 @@ fn summary_error(error: SummaryError) -> ApiError {
             };
             ApiError::from(cause).at(field)
         }
-        SummaryError::EdgeType { position, .. } => {
-            let path = Path::Field(&ROOT, "bin_edges");
-            let path = Path::Field(&path, "edges");
-            ApiError::field(&path.index(position), error)
-        }
-        SummaryError::Edges { position } => {
+        SummaryError::EdgeType { position, .. } | SummaryError::Edges { position } => {
             let path = Path::Field(&ROOT, "bin_edges");
             let path = Path::Field(&path, "edges");
             ApiError::field(&path.index(position), error)

@@ -200,11 +200,6 @@ impl Bound {
         &self.source
     }
 
-    /// The instant that `now()` stands for.
-    pub(super) const fn as_of(&self) -> Timestamp {
-        self.as_of
-    }
-
     /// The predicates of the expression as filter text, from the left, each without its negation,
     /// which is a part of its own.
     pub(super) fn predicate_texts(&self) -> Vec<String> {

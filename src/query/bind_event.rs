@@ -71,10 +71,13 @@ impl EventLeaf {
 }
 
 /// What a bound test of events relied on: the number of the name, and what was known of its oldest.
-pub(super) type Relied = (u32, (Option<i32>, Option<i32>));
+pub(super) type Relied = (u32, Oldest);
 
 /// What is known of the oldest events of a name: the first day, and the first one that is kept.
-pub(super) fn oldest(population: &Population, event: u32) -> (Option<i32>, Option<i32>) {
+pub(super) type Oldest = (Option<i32>, Option<i32>);
+
+/// What is known of the oldest events of a name.
+pub(super) fn oldest(population: &Population, event: u32) -> Oldest {
     let counts = population.kept(|kept| kept.of_events(event));
     (counts.oldest_day, counts.kept_from)
 }
@@ -116,7 +119,7 @@ fn bind_window(
     catalog: &Catalog,
     (event, window, zone): (&EventName, &Window, &Zone),
     as_of: Timestamp,
-) -> Result<(u32, Interval, (Option<i32>, Option<i32>)), BindError> {
+) -> Result<(u32, Interval, Oldest), BindError> {
     let Some(found) = catalog.event(event) else {
         return Err(BindError::UnknownEvent {
             event: event.clone(),

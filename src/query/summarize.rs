@@ -23,20 +23,14 @@ use crate::population::{Population, Property, ShardReader, number_of};
 pub enum Subject {
     /// A property of type int64, double or timestamp.
     Property(PropertyName),
-    /// A measure of the events of each user who has such events. Others have none, also where
-    /// nothing would count as 0: a summary is of those who did something.
-    Events(EventMeasure),
+    /// A measure of the events, as of an instant, of each user who has such events. Others have
+    /// none, also where nothing would count as 0: a summary is of those who did something.
+    Events(EventMeasure, Timestamp),
 }
 
 impl From<PropertyName> for Subject {
     fn from(property: PropertyName) -> Self {
         Self::Property(property)
-    }
-}
-
-impl From<EventMeasure> for Subject {
-    fn from(measure: EventMeasure) -> Self {
-        Self::Events(measure)
     }
 }
 
@@ -158,7 +152,7 @@ pub enum SummaryError {
 }
 
 /// Summarizes a property or a measure of events over the users whom an expression selects, with
-/// percentiles from 0 to 100. A measure looks back from the instant of the expression. All figures are of the same moment for each user; all
+/// percentiles from 0 to 100. All figures are of the same moment for each user; all
 /// but the mean and the deviation, which are rounded as doubles are, are exact.
 ///
 /// The numbers of the selected users are held meanwhile: up to 8 bytes each.
@@ -173,7 +167,7 @@ pub fn summarize(
     bins: &HistogramBins,
     stop: &Stop,
 ) -> Result<Summary, SummaryError> {
-    let subject = bind_subject(population, subject, bound.as_of())?;
+    let subject = bind_subject(population, subject)?;
     let bins = bound_bins(&subject, bins)?;
     let (users, mut numbers) = bound.answer(population, |root| {
         gather(population, &plan(population, root), &subject, stop)
@@ -220,12 +214,11 @@ impl BoundSubject<'_> {
 fn bind_subject<'a>(
     population: &Population,
     subject: &'a Subject,
-    as_of: Timestamp,
 ) -> Result<BoundSubject<'a>, BindError> {
     let name = match subject {
         Subject::Property(name) => name,
-        Subject::Events(measure) => {
-            let bound = bind_measure(population, measure, as_of)?;
+        Subject::Events(measure, as_of) => {
+            let bound = bind_measure(population, measure, *as_of)?;
             return Ok(BoundSubject::Events(measure, bound));
         }
     };

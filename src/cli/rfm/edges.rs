@@ -54,7 +54,7 @@ pub(super) struct Edges {
     unit_name: &'static str,
     /// The highest value that is below each score but the first: units since `now()` of the
     /// latest event that is too early, things, or millionths. Of recency it falls with the score.
-    edges: Vec<i64>,
+    values: Vec<i64>,
     /// The lowest and the highest value.
     ends: (i64, i64),
 }
@@ -76,7 +76,7 @@ impl Edges {
         ends: (f64, f64),
     ) -> Self {
         let (mut unit, mut unit_name) = (1, "");
-        let (edges, ends) = match scale {
+        let (values, ends) = match scale {
             Scale::Time(as_of) => {
                 let ago = |micros: f64| as_of.saturating_sub(floor(micros));
                 let nearest = percentiles.last().map_or(0, |micros| ago(*micros));
@@ -102,7 +102,7 @@ impl Edges {
             scale,
             unit,
             unit_name,
-            edges,
+            values,
             ends,
         }
     }
@@ -120,11 +120,16 @@ impl Edges {
     /// scores are.
     pub(super) fn between(&self, (from, to): (usize, usize)) -> Vec<String> {
         let function = &self.function;
-        let edge = |score: usize| self.edges.get(score.wrapping_sub(2)).copied();
+        let edge = |score: usize| self.values.get(score.wrapping_sub(2)).copied();
         let (above, below) = match self.scale {
             Scale::Time(_) => (">=", "<"),
             Scale::Whole | Scale::Amount => (">", "<="),
         };
+        if let (Scale::Whole, Some(below), Some(to)) = (self.scale, edge(from), edge(to + 1))
+            && below + 1 == to
+        {
+            return vec![format!("{function} = {to}")];
+        }
         let above = edge(from).map(|edge| format!("{function} {above} {}", self.operand(edge)));
         let below = edge(to + 1).map(|edge| format!("{function} {below} {}", self.operand(edge)));
         above.into_iter().chain(below).collect()
@@ -144,7 +149,7 @@ impl Edges {
 
     /// The edge below a score as a number: the first score has none.
     pub(super) fn edge(&self, score: usize) -> Option<f64> {
-        let edge = *self.edges.get(score.checked_sub(2)?)?;
+        let edge = *self.values.get(score.checked_sub(2)?)?;
         Some(match self.scale {
             #[expect(clippy::cast_precision_loss, reason = "for programs, as JSON has it")]
             Scale::Time(_) | Scale::Whole => edge as f64,
@@ -154,8 +159,10 @@ impl Edges {
 
     /// The values of a score as people read them.
     pub(super) fn range(&self, score: usize) -> String {
-        let below = score.checked_sub(2).and_then(|place| self.edges.get(place));
-        let above = self.edges.get(score - 1);
+        let below = score
+            .checked_sub(2)
+            .and_then(|place| self.values.get(place));
+        let above = self.values.get(score - 1);
         let (low, high) = match self.scale {
             Scale::Time(_) => (
                 above.map_or(self.ends.0, |edge| edge + 1),
@@ -205,6 +212,7 @@ mod tests {
         let of = |score| counts.between((score, score)).join(" AND ");
         assert_eq!(of(1), "count(e) <= 1");
         assert_eq!(of(2), "count(e) > 1 AND count(e) <= 1");
+        assert_eq!(of(3), "count(e) = 2");
         assert_eq!(of(4), "count(e) > 2 AND count(e) <= 6");
         assert_eq!(of(5), "count(e) > 6");
         let ranges: Vec<String> = (1..=5).map(|score| counts.range(score)).collect();

@@ -133,9 +133,9 @@ pub(super) async fn rfm(client: Client, args: RfmArgs, output: Output) -> Result
     };
     output.answer(|| show::text(&report), || show::json(&report))?;
     if !output.is_json() {
-        show::uneven(&report)
-            .iter()
-            .for_each(|line| output::note(line));
+        for line in show::uneven(&report) {
+            output::note(&line);
+        }
     }
     Ok(0)
 }
@@ -256,7 +256,7 @@ impl Asker {
             return Ok(None);
         };
         let someone = self.someone(&args.filter)?;
-        let mut report = Report::new(scores, someone, [recency, frequency, monetary]);
+        let mut report = Report::new(scores, &someone, [recency, frequency, monetary]);
         report.as_of = as_of
             .as_ref()
             .map(super::value::timestamp_text)
@@ -310,7 +310,7 @@ impl Someone {
 }
 
 impl Report {
-    fn new(scores: usize, someone: Someone, edges: [Edges; 3]) -> Self {
+    fn new(scores: usize, someone: &Someone, edges: [Edges; 3]) -> Self {
         let groups = if scores == SCORES { &GROUPS[..] } else { &[] };
         let [recency, frequency, monetary] = edges;
         let both = |of_recency, of_frequency| {

@@ -145,10 +145,10 @@ impl Parser<'_> {
             },
         };
         Ok(EventMeasure {
-            measured,
             event,
             window,
             zone,
+            measured,
         })
     }
 
