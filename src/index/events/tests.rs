@@ -272,15 +272,15 @@ proptest! {
                 users.filter_map(|(_, events)| number(&events)).collect()
             };
             for counted in [Counted::Events, Counted::Days, Counted::Units(&starts)] {
-                let mut found = Vec::new();
+                let mut found: Vec<i128> = Vec::new();
                 tally.each_count(&index, counted, (from, to), &some, |n| found.push(i128::from(n)));
                 let expected = of_some(&|events| Some(units(counted, events) as i128));
                 prop_assert_eq!(found, expected, "{:?}", counted);
             }
-            let mut found = Vec::new();
+            let mut found: Vec<i128> = Vec::new();
             tally.each_sum(&index, (from, to), &some, |sum| found.push(sum));
             prop_assert_eq!(found, of_some(&|events| Some(amounts(events).iter().sum())));
-            let (mut sums, mut counts) = (Vec::new(), Vec::new());
+            let (mut sums, mut counts): (Vec<i128>, Vec<i128>) = (Vec::new(), Vec::new());
             tally.each_mean(&index, (from, to), &some, |sum, count| {
                 sums.push(sum);
                 counts.push(i128::from(count));
@@ -292,10 +292,10 @@ proptest! {
                 (Extreme::Least, Iterator::min as fn(std::vec::IntoIter<i128>) -> Option<i128>),
                 (Extreme::Greatest, Iterator::max),
             ] {
-                let mut found = Vec::new();
+                let mut found: Vec<i128> = Vec::new();
                 tally.each_extreme(&index, (from, to), which, &some, |n| found.push(n.into()));
                 prop_assert_eq!(found, of_some(&|events| extreme(amounts(events).into_iter())));
-                let mut found = Vec::new();
+                let mut found: Vec<i128> = Vec::new();
                 tally.each_time(&index, (from, to), which, &some, |n| found.push(n.into()));
                 let times = |events: &[StoredEvent]| -> Vec<i128> {
                     events.iter().map(|event| event.time.into()).collect()
