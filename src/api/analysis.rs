@@ -2,10 +2,11 @@
 
 use prost::Message;
 
+use super::Api;
 use super::convert::{self, Path};
 use super::deadline::Deadline;
 use super::error::ApiError;
-use super::{Api, query::bind};
+use super::query::{RESOLUTION, bind, time_resolution};
 use crate::model::{PropertyName, Reason, Timestamp, limit};
 use crate::proto::{
     self, BreakdownRequest, BreakdownResponse, SummarizeRequest, SummarizeResponse,
@@ -27,17 +28,21 @@ impl Api {
         let selected = convert::selection(&self.filters, request.selection, &ROOT)?;
         let properties = properties(&request.properties)?;
         let limit = value_limit(request.limit)?;
-        let as_of = self.as_of(request.as_of)?;
         self.reach(&request.min_revision, deadline).await?;
+        let given = request.as_of;
         let population = self.population(&name)?;
         let api = self.clone();
         self.evaluate(deadline, move |stop| {
             let revision = api.applied();
+            let as_of = api.as_of(given)?;
             let bound = bind(&population, &selected, as_of)?;
             let breakdown = query::breakdown(&population, &bound, &properties, limit, stop)
                 .map_err(|error| breakdown_error(&error, &properties))?;
-            let response =
-                breakdown_message(breakdown, revision, convert::timestamp_message(as_of));
+            let as_of = convert::timestamp_message(as_of);
+            let response = BreakdownResponse {
+                time_resolution: time_resolution([&bound]),
+                ..breakdown_message(breakdown, revision, as_of)
+            };
             limit::ANSWER_BYTES
                 .check(response.encoded_len() as u64)
                 .map_err(|exceeded| ApiError::limit(&Path::Field(&ROOT, "limit"), &exceeded))?;
@@ -53,17 +58,20 @@ impl Api {
     ) -> Result<SummarizeResponse, ApiError> {
         let name = convert::population_name(request.population)?;
         let selected = convert::selection(&self.filters, request.selection, &ROOT)?;
-        let as_of = self.as_of(request.as_of)?;
-        let subject = subject(request.property, request.of_events, as_of)?;
         check_percentiles(&request.percentiles)?;
         let bins = bins(request.bins)?;
         self.reach(&request.min_revision, deadline).await?;
+        let given = request.as_of;
         let population = self.population(&name)?;
         let api = self.clone();
         let percentiles = request.percentiles;
+        let (property, of_events) = (request.property, request.of_events);
         self.evaluate(deadline, move |stop| {
             let revision = api.applied();
+            let as_of = api.as_of(given)?;
+            let subject = subject(property, of_events, as_of)?;
             let bound = bind(&population, &selected, as_of)?;
+            let is_of_events = matches!(subject, Subject::Events(..));
             let summary =
                 query::summarize(&population, &bound, &subject, &percentiles, &bins, stop)
                     .map_err(summary_error)?;
@@ -76,6 +84,7 @@ impl Api {
                     .map(|statistics| statistics_message(statistics, count, &percentiles)),
                 revision,
                 as_of: Some(convert::timestamp_message(as_of)),
+                time_resolution: time_resolution([&bound]).or(is_of_events.then_some(RESOLUTION)),
             })
         })
         .await
@@ -245,6 +254,7 @@ fn breakdown_message(
         properties: properties.collect(),
         revision,
         as_of: Some(as_of),
+        time_resolution: None,
     }
 }
 
