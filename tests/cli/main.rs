@@ -14,5 +14,6 @@ mod hostile;
 mod import;
 mod kept_events;
 mod questions;
+mod rfm;
 mod service;
 mod verify;

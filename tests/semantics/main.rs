@@ -7,6 +7,7 @@ mod filters;
 mod generate;
 mod laws;
 mod many_users;
+mod measures;
 mod retries;
 mod seed_example;
 
