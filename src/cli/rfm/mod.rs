@@ -9,11 +9,12 @@
 //! score of each kind and is in one group.
 
 use clap::Args;
+use serde_json::json;
 
 use super::client::Client;
 use super::error::CliError;
 use super::measure;
-use super::output::{self, Output};
+use super::output::{self, Output, printable};
 use super::query::{EVERYONE, instant};
 use crate::filter;
 use crate::model::{
@@ -125,11 +126,12 @@ struct Report {
 pub(super) async fn rfm(client: Client, args: RfmArgs, output: Output) -> Result<u8, CliError> {
     let asker = Asker::new(client, &args)?;
     let Some(report) = asker.report(&args).await? else {
-        let nobody = format!("nobody in {} has such an event", args.filter);
-        return Err(CliError::Input(format!(
-            "{nobody}: {}",
-            asker.measure(Measured::Number(Measure::Count))
-        )));
+        let filter = asker.someone(&args.filter)?.with(&[], false);
+        output.answer(
+            || format!("nobody: {}", printable(&filter)),
+            || json!({ "users": 0, "filter": filter }),
+        )?;
+        return Ok(0);
     };
     output.answer(|| show::text(&report), || show::json(&report))?;
     if !output.is_json() {
