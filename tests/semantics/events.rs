@@ -11,11 +11,13 @@ use headcount::model::{
 };
 use headcount::population::{Population, UserDay, UserEvents};
 use headcount::query::{BindError, Bound, Stop, bind, check, count, members};
+use headcount::testing::generate::{Choices, Vocabulary, action, bytes, expression};
+use headcount::testing::generate_events::edge;
 use headcount::testing::naive::NaivePopulation;
 use headcount::testing::naive_events::{NaiveEvent, Unanswerable};
 use proptest::prelude::*;
 
-use crate::generate::{as_of, cases, declarations, event_test, history, mixed, users};
+use crate::generate::{as_of, cases, declarations, event_test, history, mixed, now, users};
 use crate::{agree, bound_at, restored, same_outcome};
 
 const DAY: i64 = 86_400_000_000;
@@ -199,6 +201,47 @@ fn an_event_older_than_all_others_counts_at_once() {
             check(&population, &UserId::new("u").unwrap(), &[bound]),
             Some(vec![true])
         );
+    }
+}
+
+/// As the fuzzer makes them: the clock also goes back.
+#[test]
+fn actions_made_of_bytes_against_naive() {
+    for seed in 0..150 {
+        let random = bytes(seed, 4_000);
+        let mut choices = Choices::new(&random);
+        let mut population = Arc::new(Population::new(StoreLimits::default()));
+        let mut naive = NaivePopulation::default();
+        for number in 1..=10 + choices.below(60) {
+            let action = action(&mut choices);
+            let revision = Revision::new(number as u64);
+            same_outcome(&population.apply(revision, &action), &naive.apply(&action));
+            if choices.below(32) == 31 {
+                population = Arc::new(restored(&population, revision));
+            }
+        }
+        let names = naive.events().names();
+        let events: Vec<EventName> = names.map(|(name, _)| name.clone()).collect();
+        if events.is_empty() {
+            continue;
+        }
+        let around = [now(), edge(&mut choices)];
+        let expressions = (0..4).map(|_| {
+            let vocabulary = Vocabulary::Known {
+                properties: &[],
+                events: &events,
+                around: &around,
+            };
+            expression(&mut choices, vocabulary)
+        });
+        let expressions: Vec<Expression> = expressions.collect();
+        for as_of in around {
+            same_events(&population, &naive, as_of);
+            for _ in 0..3 {
+                same_counts(&population, &naive, &expressions, as_of);
+            }
+        }
+        windows_are_sound(&population);
     }
 }
 
