@@ -237,11 +237,16 @@ impl EventIndex {
 
     /// Keeps the counts of a window from now on, and only those of `windows` beside them.
     pub fn keep(&mut self, window: KeptWindow, windows: &[KeptWindow]) {
-        self.kept.retain(|kept| windows.contains(&kept.window()));
+        self.keep_only(windows);
         if self.kept.iter().all(|kept| kept.window() != window) {
             let counts = KeptCounts::of(window, self.whole_days(window));
             self.kept.push(counts);
         }
+    }
+
+    /// Keeps of the counts of windows only those of these.
+    pub fn keep_only(&mut self, windows: &[KeptWindow]) {
+        self.kept.retain(|kept| windows.contains(&kept.window()));
     }
 
     /// What is kept of the whole days between two instants.
