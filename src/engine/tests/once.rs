@@ -212,7 +212,11 @@ async fn a_snapshot_remembers_what_it_shows_while_writes_go_on() {
                 (
                     "login",
                     0,
-                    Some(if number % 2 == 0 { "even" } else { "odd" }),
+                    Some(if number.is_multiple_of(2) {
+                        "even"
+                    } else {
+                        "odd"
+                    }),
                 ),
             ],
         );
