@@ -2,10 +2,11 @@
 
 use prost::Message;
 
+use super::Api;
 use super::convert::{self, Path};
 use super::deadline::Deadline;
 use super::error::ApiError;
-use super::{Api, query::bind};
+use super::query::{bind, time_resolution};
 use crate::model::{PropertyName, Reason, limit};
 use crate::proto::{
     self, BreakdownRequest, BreakdownResponse, SummarizeRequest, SummarizeResponse,
@@ -27,17 +28,21 @@ impl Api {
         let selected = convert::selection(&self.filters, request.selection, &ROOT)?;
         let properties = properties(&request.properties)?;
         let limit = value_limit(request.limit)?;
-        let as_of = self.as_of(request.as_of)?;
         self.reach(&request.min_revision, deadline).await?;
+        let given = request.as_of;
         let population = self.population(&name)?;
         let api = self.clone();
         self.evaluate(deadline, move |stop| {
             let revision = api.applied();
+            let as_of = api.as_of(given)?;
             let bound = bind(&population, &selected, as_of)?;
             let breakdown = query::breakdown(&population, &bound, &properties, limit, stop)
                 .map_err(|error| breakdown_error(&error, &properties))?;
-            let response =
-                breakdown_message(breakdown, revision, convert::timestamp_message(as_of));
+            let as_of = convert::timestamp_message(as_of);
+            let response = BreakdownResponse {
+                time_resolution: time_resolution([&bound]),
+                ..breakdown_message(breakdown, revision, as_of)
+            };
             limit::ANSWER_BYTES
                 .check(response.encoded_len() as u64)
                 .map_err(|exceeded| ApiError::limit(&Path::Field(&ROOT, "limit"), &exceeded))?;
@@ -56,13 +61,14 @@ impl Api {
         let property = convert::property_name(request.property, &Path::Field(&ROOT, "property"))?;
         check_percentiles(&request.percentiles)?;
         let bins = bins(request.bins)?;
-        let as_of = self.as_of(request.as_of)?;
         self.reach(&request.min_revision, deadline).await?;
+        let given = request.as_of;
         let population = self.population(&name)?;
         let api = self.clone();
         let percentiles = request.percentiles;
         self.evaluate(deadline, move |stop| {
             let revision = api.applied();
+            let as_of = api.as_of(given)?;
             let bound = bind(&population, &selected, as_of)?;
             let summary =
                 query::summarize(&population, &bound, &property, &percentiles, &bins, stop)
@@ -220,6 +226,7 @@ fn breakdown_message(
         properties: properties.collect(),
         revision,
         as_of: Some(as_of),
+        time_resolution: None,
     }
 }
 

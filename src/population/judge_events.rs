@@ -8,6 +8,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
 use super::capture::encode_state;
 use super::catalog::{Catalog, KnownEvent};
 use super::events::check_event_names;
@@ -18,8 +21,8 @@ use super::users::Ordinal;
 use super::{Changes, Population, RefusedEvent, Writer, split};
 use crate::index::{Shard, StoredEvent, day_of};
 use crate::model::{
-    Digest, Event, EventDeclaration, EventFault, EventId, EventName, Revision, Span, Timestamp,
-    UserUpdate, limit,
+    Amount, Digest, Event, EventDeclaration, EventFault, EventId, EventName, Revision, Span,
+    Timestamp, UserUpdate, limit,
 };
 
 /// What putting an event into the index costs beside setting a value.
@@ -85,7 +88,9 @@ impl Population {
         changes: &mut Changes,
     ) -> Result<StagedEvents, Refusal> {
         let mut staged = StagedEvents::default();
-        let mut known: Vec<(&EventName, Judged)> = Vec::new();
+        let mut known: HashMap<&EventName, Judged, RandomState> = HashMap::default();
+        // Most events of a write have the same name.
+        let mut last: Option<(&EventName, Judged)> = None;
         for (update_position, update) in updates.iter().enumerate() {
             if update.events.is_empty() {
                 continue;
@@ -93,15 +98,17 @@ impl Population {
             let (user, named) = users.of_update(update_position);
             named.effects += update.events.len() * VALUES_PER_EVENT;
             for (position, event) in update.events.iter().enumerate() {
-                let found = known.iter().find(|(name, _)| **name == event.name);
-                let judged = match found {
-                    Some((_, judged)) => *judged,
-                    None => {
-                        let judged = self.known_or_new(writer, catalog, &event.name)?;
-                        known.push((&event.name, judged));
-                        judged
-                    }
+                let found = last.filter(|(name, _)| **name == event.name);
+                let found = found.map(|(_, judged)| judged);
+                let judged = if let Some(judged) = found.or_else(|| known.get(&event.name).copied())
+                {
+                    judged
+                } else {
+                    let judged = self.known_or_new(writer, catalog, &event.name)?;
+                    known.insert(&event.name, judged);
+                    judged
                 };
+                last = Some((&event.name, judged));
                 staged.received = staged.received.max(Some(event.received));
                 let refused = staged.refused.entry(judged.number).or_default();
                 if let Some(fault) = fault(event, judged, writer.limits.event_ahead_seconds) {
@@ -122,7 +129,7 @@ impl Population {
                     event: judged.number,
                     stored: StoredEvent {
                         time: event.happened().micros(),
-                        amount: event.amount.map(crate::model::Amount::millionths),
+                        amount: event.amount.map(Amount::millionths),
                         id: event.id.as_ref().map_or(0, id_code),
                     },
                     update: update_position,
@@ -145,21 +152,20 @@ impl Population {
         catalog: &mut Cow<'_, Catalog>,
         name: &EventName,
     ) -> Result<Judged, Refusal> {
-        let (number, retention) = match catalog.event(name) {
-            Some(known) => (known.number(), known.declaration().retention),
-            None => {
-                check_event_names(writer, catalog, name)?;
-                let retention = default_retention(writer.limits.event_retention_days);
-                let number = catalog.next_event;
-                catalog.to_mut().insert_event(KnownEvent {
-                    number,
-                    declaration: EventDeclaration {
-                        name: name.clone(),
-                        retention,
-                    },
-                });
-                (number, retention)
-            }
+        let (number, retention) = if let Some(known) = catalog.event(name) {
+            (known.number(), known.declaration().retention)
+        } else {
+            check_event_names(writer, catalog, name)?;
+            let retention = default_retention(writer.limits.event_retention_days);
+            let number = catalog.next_event;
+            catalog.to_mut().insert_event(KnownEvent {
+                number,
+                declaration: EventDeclaration {
+                    name: name.clone(),
+                    retention,
+                },
+            });
+            (number, retention)
         };
         let kept_from = self.kept(|kept| kept.of_events(number).kept_from);
         Ok(Judged {

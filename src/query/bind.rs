@@ -200,6 +200,13 @@ impl Bound {
         &self.source
     }
 
+    /// Whether the answer depends on the instant that it is asked for: `now()` is in it, or a test
+    /// of events.
+    #[must_use]
+    pub fn depends_on_time(&self) -> bool {
+        self.depends_on_time
+    }
+
     /// The predicates of the expression as filter text, from the left, each without its negation,
     /// which is a part of its own.
     pub(super) fn predicate_texts(&self) -> Vec<String> {

@@ -258,9 +258,8 @@ impl Binder {
         // Whole and not negative, as the model has it.
         let number = operand.as_whole().unwrap_or_default().unsigned_abs();
         let complement = match comparison {
-            Comparison::NotEqual => true,
+            Comparison::NotEqual | Comparison::Less | Comparison::LessOrEqual => true,
             Comparison::Equal | Comparison::GreaterOrEqual => number == 0,
-            Comparison::Less | Comparison::LessOrEqual => true,
             Comparison::Greater => false,
         };
         // The counts that pass, or that do not where 0 does.
