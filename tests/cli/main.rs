@@ -7,6 +7,7 @@
 
 mod analysis;
 mod backup;
+mod cdnow;
 mod demo;
 mod endings;
 mod events;

@@ -171,12 +171,13 @@ impl Day {
             .any(|page| page.has_id(user, id, from, last))
     }
 
-    /// Whether the events are in order and within the bounds, which they always are.
+    /// Whether the events are in order, within the bounds and of this day, which they always are.
     pub(super) fn is_sound(&self) -> bool {
         let keys = self.entries().map(|entry| (entry.user, entry.time));
         let within = |time: i64| {
             self.bounds
                 .is_some_and(|(first, last)| first <= time && time <= last)
+                && (0..DAY).contains(&time)
         };
         keys.is_sorted()
             && self.pages.iter().all(|page| page.len() > 0)
