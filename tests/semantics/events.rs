@@ -242,7 +242,8 @@ fn kept_windows_stay_exact() {
                 0 => Action::Erase(user),
                 kind => {
                     today += i64::from(kind == 1 && number > 20);
-                    let time = today * DAY - choices.below(1_000) as i64 * DAY / 30;
+                    let time =
+                        today * DAY - i64::try_from(choices.below(1_000)).unwrap() * DAY / 30;
                     Action::Write(NonEmpty::one(UserUpdate {
                         user,
                         value_time: None,
