@@ -293,7 +293,12 @@ pub(crate) fn history(steps: std::ops::Range<usize>) -> BoxedStrategy<History> {
                         });
                         Action::Write(NonEmpty::new(with_events.collect()).unwrap())
                     }
-                    other => other,
+                    Action::Erase(_)
+                    | Action::CreateProperty(_)
+                    | Action::DeleteProperty(_)
+                    | Action::CreateEvent(_)
+                    | Action::UpdateEvent(_)
+                    | Action::DeleteEvent(_) => action,
                 });
             }
             History { actions, end }
