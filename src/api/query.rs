@@ -54,15 +54,18 @@ fn bind_all(
     bound.collect()
 }
 
+/// How exactly instants are told apart.
+pub(super) const RESOLUTION: prost_types::Duration = prost_types::Duration {
+    seconds: 0,
+    nanos: 1_000,
+};
+
 /// How exactly instants were told apart; `None` if nothing depends on time.
 pub(super) fn time_resolution<'a>(
     bounds: impl IntoIterator<Item = &'a Arc<Bound>>,
 ) -> Option<prost_types::Duration> {
     let depends = bounds.into_iter().any(|bound| bound.depends_on_time());
-    depends.then_some(prost_types::Duration {
-        seconds: 0,
-        nanos: 1_000,
-    })
+    depends.then_some(RESOLUTION)
 }
 
 fn checked(population: &Population, user: &UserId, bounds: &[Arc<Bound>]) -> (Vec<bool>, bool) {

@@ -323,6 +323,21 @@ impl Shard {
         }
     }
 
+    /// Whether of the windows of events these are kept, and only these; so they are where there are
+    /// no events.
+    #[must_use]
+    pub fn keeps_only(&self, event: u32, windows: &[KeptWindow]) -> bool {
+        let index = self.events(event);
+        index.is_none_or(|index| index.keeps_only(windows))
+    }
+
+    /// Keeps of the windows of events only these.
+    pub fn keep_only(&mut self, event: u32, windows: &[KeptWindow]) {
+        if let Ok(place) = self.events_place(event) {
+            self.events[place].1.keep_only(windows);
+        }
+    }
+
     fn events_place(&self, event: u32) -> Result<usize, usize> {
         self.events
             .binary_search_by_key(&event, |(number, _)| *number)

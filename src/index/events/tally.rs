@@ -4,11 +4,10 @@
 //! window holds. Sums are exact: they are added up in 64 bits where those are sure to be enough, in
 //! 128 where they are not.
 
-use std::cmp::Ordering;
 use std::ops::AddAssign;
 
-use super::EventIndex;
 use super::kept::{WindowKind, add};
+use super::{EventIndex, day_start};
 use crate::bits::Block;
 use crate::index::SHARD_USERS;
 use crate::model::Comparison;
@@ -49,6 +48,24 @@ pub enum Extreme {
     Least,
     /// The greatest.
     Greatest,
+}
+
+impl Extreme {
+    /// What stands for none: no amount is as large, and no instant as far away.
+    const fn none(self) -> i64 {
+        match self {
+            Self::Least => i64::MAX,
+            Self::Greatest => i64::MIN,
+        }
+    }
+
+    /// Makes the extreme so far take in another number.
+    fn take(self, extreme: &mut i64, number: i64) {
+        *extreme = match self {
+            Self::Least => number.min(*extreme),
+            Self::Greatest => number.max(*extreme),
+        };
+    }
 }
 
 /// Numbers for all users of a shard, from one question to the next.
@@ -154,12 +171,7 @@ impl Tally {
         test: AmountTest,
         target: &mut Block,
     ) {
-        reset(&mut self.wide, 0);
-        for (day, _, part) in index.parts(from, to) {
-            day.amounts(part, |user, amount| {
-                self.wide[usize::from(user)] += u32::from(amount.is_some());
-            });
-        }
+        self.count_amounts(index, from, to);
         if index.sums_fit() {
             sum(&mut self.sums, index, from, to);
             fill(target, |user| {
@@ -182,30 +194,138 @@ impl Tally {
         (which, test): (Extreme, AmountTest),
         target: &mut Block,
     ) {
-        // No amount is as large as these.
-        let none = match which {
-            Extreme::Least => i64::MAX,
-            Extreme::Greatest => i64::MIN,
-        };
-        let nearer = match which {
-            Extreme::Least => Ordering::Less,
-            Extreme::Greatest => Ordering::Greater,
-        };
-        reset(&mut self.sums, none);
+        self.find_extremes(index, from, to, which);
+        fill(target, |user| {
+            let extreme = self.sums[user];
+            extreme != which.none() && test.comparison.holds(extreme.cmp(&test.operand))
+        });
+    }
+
+    fn count_amounts(&mut self, index: &EventIndex, from: i64, to: i64) {
+        reset(&mut self.wide, 0);
         for (day, _, part) in index.parts(from, to) {
             day.amounts(part, |user, amount| {
-                let extreme = &mut self.sums[usize::from(user)];
-                if let Some(amount) = amount
-                    && amount.cmp(extreme) == nearer
-                {
-                    *extreme = amount;
+                self.wide[usize::from(user)] += u32::from(amount.is_some());
+            });
+        }
+    }
+
+    fn find_extremes(&mut self, index: &EventIndex, from: i64, to: i64, which: Extreme) {
+        reset(&mut self.sums, which.none());
+        for (day, _, part) in index.parts(from, to) {
+            day.amounts(part, |user, amount| {
+                if let Some(amount) = amount {
+                    which.take(&mut self.sums[usize::from(user)], amount);
                 }
             });
         }
-        fill(target, |user| {
-            let extreme = self.sums[user];
-            extreme != none && test.comparison.holds(extreme.cmp(&test.operand))
-        });
+    }
+}
+
+/// Numbers of the users of a block, one for each who has it: from `from` on and before `to`.
+impl Tally {
+    /// How many events, or units with events, each user has who has any.
+    pub fn each_count(
+        &mut self,
+        index: &EventIndex,
+        counted: Counted<'_>,
+        (from, to): (i64, i64),
+        users: &Block,
+        mut visit: impl FnMut(u32),
+    ) {
+        self.count_wide(index, counted, from, to);
+        let counts = users.ones().map(|user| self.wide[usize::from(user)]);
+        counts.filter(|count| *count > 0).for_each(&mut visit);
+    }
+
+    /// The sum of the amounts of each user who has events.
+    pub fn each_sum(
+        &mut self,
+        index: &EventIndex,
+        (from, to): (i64, i64),
+        users: &Block,
+        mut visit: impl FnMut(i128),
+    ) {
+        self.count_wide(index, Counted::Events, from, to);
+        self.each_with_sum(index, (from, to), users, |sum, _| visit(sum));
+    }
+
+    /// The sum of the amounts of each user who has any, and how many these are.
+    pub fn each_mean(
+        &mut self,
+        index: &EventIndex,
+        (from, to): (i64, i64),
+        users: &Block,
+        visit: impl FnMut(i128, u32),
+    ) {
+        self.count_amounts(index, from, to);
+        self.each_with_sum(index, (from, to), users, visit);
+    }
+
+    /// The sums of the users who were counted, each with the count.
+    fn each_with_sum(
+        &mut self,
+        index: &EventIndex,
+        (from, to): (i64, i64),
+        users: &Block,
+        mut visit: impl FnMut(i128, u32),
+    ) {
+        let fit = index.sums_fit();
+        if fit {
+            sum(&mut self.sums, index, from, to);
+        } else {
+            sum(&mut self.large_sums, index, from, to);
+        }
+        for user in users.ones().map(usize::from) {
+            let sum = if fit {
+                self.sums[user].into()
+            } else {
+                self.large_sums[user]
+            };
+            if self.wide[user] > 0 {
+                visit(sum, self.wide[user]);
+            }
+        }
+    }
+
+    /// The least or the greatest amount of each user who has any.
+    pub fn each_extreme(
+        &mut self,
+        index: &EventIndex,
+        (from, to): (i64, i64),
+        which: Extreme,
+        users: &Block,
+        visit: impl FnMut(i64),
+    ) {
+        self.find_extremes(index, from, to, which);
+        self.each_found(which, users, visit);
+    }
+
+    /// The time of the first or the last event of each user who has any, in microseconds since
+    /// 1970.
+    pub fn each_time(
+        &mut self,
+        index: &EventIndex,
+        (from, to): (i64, i64),
+        which: Extreme,
+        users: &Block,
+        visit: impl FnMut(i64),
+    ) {
+        reset(&mut self.sums, which.none());
+        for (day, number, part) in index.parts(from, to) {
+            let start = day_start(number);
+            day.times(part, |user, time| {
+                which.take(&mut self.sums[usize::from(user)], start + time);
+            });
+        }
+        self.each_found(which, users, visit);
+    }
+
+    fn each_found(&self, which: Extreme, users: &Block, visit: impl FnMut(i64)) {
+        let found = users.ones().map(|user| self.sums[usize::from(user)]);
+        found
+            .filter(|number| *number != which.none())
+            .for_each(visit);
     }
 }
 

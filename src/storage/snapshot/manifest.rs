@@ -179,15 +179,17 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_version_is_no_damage() {
-        let mut bytes = manifest().encode();
-        bytes[4] = 2;
-        let end = bytes.len() - 4;
-        let checksum = crc32fast::hash(&bytes[..end]);
-        bytes[end..].copy_from_slice(&checksum.to_le_bytes());
-        assert_eq!(
-            Manifest::decode(&bytes),
-            Err(ManifestFault::NewerVersion { found: 2 })
-        );
+    fn a_newer_version_is_no_damage_and_an_older_one_is_read() {
+        let of_version = |version| {
+            let mut bytes = manifest().encode();
+            bytes[4] = version;
+            let end = bytes.len() - 4;
+            let checksum = crc32fast::hash(&bytes[..end]);
+            bytes[end..].copy_from_slice(&checksum.to_le_bytes());
+            Manifest::decode(&bytes)
+        };
+        assert_eq!(of_version(1), Ok(manifest()));
+        assert_eq!(of_version(2), Ok(manifest()));
+        assert_eq!(of_version(3), Err(ManifestFault::NewerVersion { found: 3 }));
     }
 }
