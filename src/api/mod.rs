@@ -17,6 +17,7 @@ mod filters;
 mod ingest;
 mod query;
 mod schema;
+mod segments;
 mod status;
 mod token;
 mod user;
