@@ -14,5 +14,6 @@ mod hostile;
 mod import;
 mod kept_events;
 mod questions;
+mod segments;
 mod service;
 mod verify;
