@@ -318,24 +318,10 @@ mod tests {
 
     #[test]
     fn what_is_printed_is_within_the_limit_of_a_filter() {
-        // Without spaces it fits.
-        let list = vec!["1"; 10_000].join(",");
-        let rest = (0..250).map(|n| format!("OR a<{n}{}", "0".repeat(10)));
-        let text = format!("b IN({list}) {}", rest.collect::<Vec<_>>().join(" "));
-        assert!(segment_declaration(given(filter(&text))).is_ok());
-        let long = "x".repeat(128);
-        let text: Vec<String> = (0..250)
-            .map(|n| {
-                format!(
-                    "{long} IN('{}',{})",
-                    "y".repeat(20),
-                    vec!["''"; 35].join(",")
-                )
-            })
-            .map(|test| test.replace(&format!("{long} "), &format!("{long}\t")))
-            .collect();
-        let text = text.join(" OR ");
-        assert!(text.len() <= 65_536, "{}", text.len());
+        let list: Vec<String> = (10_000..20_000).map(|n| n.to_string()).collect();
+        // As given it fits; as printed, with a space after each comma, it does not.
+        let text = format!("n IN ({})", list.join(","));
+        assert!(text.len() <= 65_536);
         let error = segment_declaration(given(filter(&text))).unwrap_err();
         assert_eq!(error.reason, Reason::RequestLimitExceeded);
         assert_eq!(error.field.as_deref(), Some("segment.filter"));
