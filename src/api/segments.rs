@@ -110,7 +110,9 @@ impl SegmentService for Api {
         let revision = self.applied();
         let api = self.clone();
         let (segments, has_more) = self
-            .evaluate(deadline, move |_| Ok(api.page(&population, after, size)))
+            .evaluate(deadline, move |_| {
+                Ok(api.page(&population, after.as_ref(), size))
+            })
             .await?;
         let last = segments.last().filter(|_| has_more);
         let next_page_token = last.map_or_else(String::new, |last| {
@@ -144,8 +146,8 @@ impl SegmentService for Api {
         // What can't be changed is not said to be badly defined.
         find(&population, &segment, fields.name)?;
         if let Some((definition, from)) = change.definition.clone().zip(from.as_ref()) {
-            fields.definition = &from;
-            self.check_definition(&population, &segment, definition, &from, deadline)
+            fields.definition = from;
+            self.check_definition(&population, &segment, definition, from, deadline)
                 .await?;
         }
         let action = Action::UpdateSegment(change, self.engine.now());
@@ -261,9 +263,8 @@ fn user_segments(
     }
     Ok(query::check(population, user, &bounds).map(|members| {
         let members = names.into_iter().zip(members);
-        members
-            .filter_map(|(name, member)| member.then(|| name.clone()))
-            .collect()
+        let members = members.filter(|(_, member)| *member);
+        members.map(|(name, _)| name.clone()).collect()
     }))
 }
 
@@ -361,13 +362,13 @@ impl Api {
     fn page(
         &self,
         population: &Population,
-        after: Option<SegmentName>,
+        after: Option<&SegmentName>,
         most: usize,
     ) -> (Vec<Segment>, bool) {
         let catalog = population.catalog();
         let mut left = catalog
             .segments()
-            .skip_while(|segment| after.as_ref().is_some_and(|after| segment.name() <= after))
+            .skip_while(|segment| after.is_some_and(|after| segment.name() <= after))
             .peekable();
         let (mut page, mut size) = (Vec::new(), 0);
         while page.len() < most

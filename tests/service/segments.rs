@@ -41,14 +41,14 @@ async fn fill(service: &Service) {
     service.write(users).await;
 }
 
-fn filter(text: &str) -> Option<segment::Definition> {
-    Some(segment::Definition::Filter(text.into()))
+fn filter(text: &str) -> segment::Definition {
+    segment::Definition::Filter(text.into())
 }
 
 fn named(name: &str, text: &str) -> Segment {
     Segment {
         name: name.into(),
-        definition: filter(text),
+        definition: Some(filter(text)),
         ..Segment::default()
     }
 }
@@ -135,7 +135,7 @@ async fn a_segment_is_created_shown_changed_and_deleted() {
     };
     let created = try_create(&service, given.clone()).await.unwrap();
     let expected = Segment {
-        definition: filter("plan = 'pro' AND n >= 4"),
+        definition: Some(filter("plan = 'pro' AND n >= 4")),
         create_time: Some(instant(NOW)),
         update_time: Some(instant(NOW)),
         revision: created.revision.clone(),
@@ -171,7 +171,7 @@ async fn a_segment_is_created_shown_changed_and_deleted() {
     // Without a mask, all that is set.
     let updated = try_update(&service, named("vip", "n >= 5"), &[]).await;
     let updated = updated.unwrap();
-    assert_eq!(updated.definition, filter("n >= 5"));
+    assert_eq!(updated.definition, Some(filter("n >= 5")));
     assert_eq!(updated.labels, expected.labels);
     assert_eq!(count(&service, "vip").await.unwrap(), 5);
 
@@ -198,11 +198,11 @@ async fn a_definition_can_be_a_tree() {
         ..named("free", "")
     };
     let created = try_create(&service, of_tree(tree.clone())).await.unwrap();
-    assert_eq!(created.definition, filter("plan != 'pro'"));
+    assert_eq!(created.definition, Some(filter("plan != 'pro'")));
     assert_eq!(count(&service, "free").await.unwrap(), 5);
     let updated = try_update(&service, of_tree(tree), &["expression"]).await;
     assert!(try_get(&service, "free").await.unwrap().history.is_empty());
-    assert_eq!(updated.unwrap().definition, filter("plan != 'pro'"));
+    assert_eq!(updated.unwrap().definition, Some(filter("plan != 'pro'")));
     let bad = Code::InvalidArgument;
     let refused = try_create(&service, of_tree(proto::Expression::default())).await;
     expect_error(refused, bad, "INVALID_FIELD", Some("segment.expression"));
@@ -218,7 +218,7 @@ async fn what_changed_since_is_not_changed_unread() {
         ..named("vip", "n > 2")
     };
     let second = try_update(&service, with(&first.etag), &[]).await.unwrap();
-    assert_eq!(second.definition, filter("n > 2"));
+    assert_eq!(second.definition, Some(filter("n > 2")));
     let refused = try_update(&service, with(&first.etag), &[]).await;
     let field = Some("segment.etag");
     let status = expect_error(refused, Code::Aborted, "SEGMENT_CHANGED", field);

@@ -196,7 +196,7 @@ fn definition(
             let path = SEGMENT.field(FILTER);
             let parsed = filter::parse(&text);
             (
-                parsed.map_err(|error| ApiError::from(error).at(&path))?,
+                parsed.map_err(|error| ApiError::from(error).at(path))?,
                 path,
             )
         }
@@ -218,7 +218,7 @@ fn definition(
             Reason::Internal,
             "the definition does not read back as it was given; write it another way",
         )
-        .at(&path));
+        .at(path));
     }
     Ok(Some((definition, path.to_string())))
 }
@@ -262,16 +262,16 @@ pub(in crate::api) fn past_message(
 mod tests {
     use super::*;
 
-    fn filter(text: &str) -> Option<segment::Definition> {
-        Some(segment::Definition::Filter(text.into()))
+    fn filter(text: &str) -> segment::Definition {
+        segment::Definition::Filter(text.into())
     }
 
-    fn given(definition: Option<segment::Definition>) -> Option<proto::Segment> {
-        Some(proto::Segment {
+    fn given(definition: Option<segment::Definition>) -> proto::Segment {
+        proto::Segment {
             name: "vip".into(),
             definition,
             ..proto::Segment::default()
-        })
+        }
     }
 
     fn change(
@@ -286,13 +286,17 @@ mod tests {
 
     #[test]
     fn a_mask_says_what_changes() {
-        let (set, from) = change(given(filter("a = 1")), &[]).unwrap();
+        let (set, from) = change(Some(given(Some(filter("a = 1")))), &[]).unwrap();
         assert_eq!(from.as_deref(), Some("segment.filter"));
         assert!(set.definition.is_some() && set.description.is_none() && set.labels.is_none());
-        let (emptied, from) = change(given(filter("a = 1")), &["description", "labels"]).unwrap();
+        let (emptied, from) = change(
+            Some(given(Some(filter("a = 1")))),
+            &["description", "labels"],
+        )
+        .unwrap();
         assert!(from.is_none() && emptied.definition.is_none());
         assert!(emptied.description.is_some() && emptied.labels.is_some());
-        let (all, _) = change(given(filter("a = 1")), &["*"]).unwrap();
+        let (all, _) = change(Some(given(Some(filter("a = 1")))), &["*"]).unwrap();
         assert!(all.definition.is_some() && all.description.is_some() && all.labels.is_some());
     }
 
@@ -300,16 +304,20 @@ mod tests {
     fn a_mask_that_can_not_be_followed_is_refused() {
         for (segment, mask, field) in [
             (None, &[][..], "segment"),
-            (given(None), &[], "segment"),
-            (given(None), &["filter"], "segment.filter"),
-            (given(None), &["*"], "segment.filter"),
+            (Some(given(None)), &[], "segment"),
+            (Some(given(None)), &["filter"], "segment.filter"),
+            (Some(given(None)), &["*"], "segment.filter"),
             (
-                given(filter("a = 1")),
+                Some(given(Some(filter("a = 1")))),
                 &["expression"],
                 "segment.expression",
             ),
-            (given(filter("a = 1")), &["name"], "update_mask"),
-            (given(filter("a = 1")), &["filter", "etag"], "update_mask"),
+            (Some(given(Some(filter("a = 1")))), &["name"], "update_mask"),
+            (
+                Some(given(Some(filter("a = 1")))),
+                &["filter", "etag"],
+                "update_mask",
+            ),
         ] {
             let error = change(segment, mask).unwrap_err();
             assert_eq!(error.field.as_deref(), Some(field), "{mask:?}");
@@ -322,7 +330,7 @@ mod tests {
         // As given it fits; as printed, with a space after each comma, it does not.
         let text = format!("n IN ({})", list.join(","));
         assert!(text.len() <= 65_536);
-        let error = segment_declaration(given(filter(&text))).unwrap_err();
+        let error = segment_declaration(Some(given(Some(filter(&text))))).unwrap_err();
         assert_eq!(error.reason, Reason::RequestLimitExceeded);
         assert_eq!(error.field.as_deref(), Some("segment.filter"));
         assert!(error.facts.contains(&("limit", "filter_bytes".into())));
@@ -331,8 +339,11 @@ mod tests {
     #[test]
     fn labels_are_counted_and_named() {
         let with = |labels: BTreeMap<String, String>| {
-            let segment = given(filter("TRUE")).map(|segment| proto::Segment { labels, ..segment });
-            segment_declaration(segment).map_err(|error| error.field.unwrap_or_default())
+            let segment = proto::Segment {
+                labels,
+                ..given(Some(filter("TRUE")))
+            };
+            segment_declaration(Some(segment)).map_err(|error| error.field.unwrap_or_default())
         };
         let many = |count| {
             (0..count)
