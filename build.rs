@@ -15,6 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "headcount/v1/ingest_service.proto",
         "headcount/v1/query_service.proto",
         "headcount/v1/schema_service.proto",
+        "headcount/v1/segment_service.proto",
         "headcount/v1/user_service.proto",
     ];
     println!("cargo:rerun-if-changed=proto");

@@ -12,6 +12,7 @@ use headcount::proto::admin_service_server::AdminService;
 use headcount::proto::ingest_service_server::IngestService;
 use headcount::proto::query_service_server::QueryService;
 use headcount::proto::schema_service_server::SchemaService;
+use headcount::proto::segment_service_server::SegmentService;
 use headcount::proto::user_service_server::UserService;
 use libfuzzer_sys::{Corpus, fuzz_target};
 use prost::Message;
@@ -84,7 +85,7 @@ fuzz_target!(|input: &[u8]| -> Corpus {
     let Some((method, bytes)) = input.split_first() else {
         return Corpus::Reject;
     };
-    match method % 19 {
+    match method % 24 {
         0 => call!(IngestService, write, bytes),
         1 => call!(UserService, get_user, bytes),
         2 => call!(UserService, delete_user, bytes),
@@ -103,7 +104,12 @@ fuzz_target!(|input: &[u8]| -> Corpus {
         15 => call!(SchemaService, update_event, bytes),
         16 => call!(SchemaService, delete_event, bytes),
         17 => call!(SchemaService, list_events, bytes),
-        _ => call!(AdminService, list_populations, bytes),
+        18 => call!(AdminService, list_populations, bytes),
+        19 => call!(SegmentService, create_segment, bytes),
+        20 => call!(SegmentService, update_segment, bytes),
+        21 => call!(SegmentService, delete_segment, bytes),
+        22 => call!(SegmentService, list_segments, bytes),
+        _ => call!(SegmentService, list_user_segments, bytes),
     }
     Corpus::Keep
 });

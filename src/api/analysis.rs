@@ -6,7 +6,7 @@ use super::Api;
 use super::convert::{self, Path};
 use super::deadline::Deadline;
 use super::error::ApiError;
-use super::query::{RESOLUTION, bind, time_resolution};
+use super::query::{TIME_RESOLUTION, bind, time_resolution};
 use crate::model::{PropertyName, Reason, Timestamp, limit};
 use crate::proto::{
     self, BreakdownRequest, BreakdownResponse, SummarizeRequest, SummarizeResponse,
@@ -84,7 +84,8 @@ impl Api {
                     .map(|statistics| statistics_message(statistics, count, &percentiles)),
                 revision,
                 as_of: Some(convert::timestamp_message(as_of)),
-                time_resolution: time_resolution([&bound]).or(is_of_events.then_some(RESOLUTION)),
+                time_resolution: time_resolution([&bound])
+                    .or(is_of_events.then_some(TIME_RESOLUTION)),
             })
         })
         .await

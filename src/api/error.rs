@@ -7,7 +7,7 @@ use std::fmt::{Debug, Display};
 
 use crate::engine::{CommitError, QueryFailed, SnapshotError};
 use crate::filter::FilterError;
-use crate::model::{EventName, LimitExceeded, PropertyName, Reason};
+use crate::model::{EventName, LimitExceeded, PropertyName, Reason, SegmentName};
 use crate::population::{Refusal, ValuesError};
 use crate::query::{BindError, Stopped};
 
@@ -116,6 +116,16 @@ impl ApiError {
             format!("event {name:?} does not exist{help}"),
         )
         .fact("event", name)
+        .suggesting(near)
+    }
+
+    pub(super) fn segment_not_found(name: &SegmentName, near: &[SegmentName]) -> Self {
+        let help = did_you_mean(near);
+        Self::new(
+            Reason::SegmentNotFound,
+            format!("segment {name:?} does not exist{help}"),
+        )
+        .fact("segment", name)
         .suggesting(near)
     }
 

@@ -201,6 +201,9 @@ fn of_event(error: EventError, population: &Population, field: &str) -> ApiError
             let near = population.catalog().near_events(&event);
             ApiError::event_not_found(&event, &near).at(field)
         }
+        error @ EventError::Commit(CommitError::Refused(Refusal::SegmentInUse { .. })) => {
+            ApiError::from(error).at(field)
+        }
         error @ (EventError::Commit(_) | EventError::Api(_)) => error.into(),
     }
 }

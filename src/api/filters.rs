@@ -1,8 +1,9 @@
-//! The filter texts that were asked last, parsed, and bound as they were the last time: a client
-//! asks the same ones all day.
+//! The filter texts that were asked last, parsed, and the names of segments, all bound as they were
+//! the last time: a client asks the same ones all day.
 //!
 //! Invariants: an answer never depends on what is remembered here; what is remembered is bounded in
-//! number and in bytes, and texts that can't be parsed are not remembered.
+//! number and in bytes (save for what the segments stand for that are named), and texts that can't
+//! be parsed are not remembered.
 
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use crate::filter::{self, FilterError};
+use crate::model::{Expression, NameError, SegmentName};
 use crate::query::Prepared;
 
 /// How many texts are remembered, about.
@@ -29,22 +31,44 @@ impl Weighter<Box<str>, Arc<Prepared>> for ByBytes {
     }
 }
 
-/// The filter texts that were asked last.
+/// How many names of segments are remembered, about: most of those that are checked all day. What
+/// the definitions take that they are bound to is not known here.
+const SEGMENTS: usize = 4_096;
+
+/// The filter texts and segments that were asked last.
 #[derive(Clone, Debug)]
-pub(super) struct Filters(Arc<Cache<Box<str>, Arc<Prepared>, ByBytes>>);
+pub(super) struct Filters {
+    texts: Arc<Cache<Box<str>, Arc<Prepared>, ByBytes>>,
+    segments: Arc<Cache<Box<str>, Arc<Prepared>>>,
+}
 
 impl Filters {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Cache::with_weighter(TEXTS, BYTES, ByBytes)))
+        Self {
+            texts: Arc::new(Cache::with_weighter(TEXTS, BYTES, ByBytes)),
+            segments: Arc::new(Cache::new(SEGMENTS)),
+        }
+    }
+
+    /// The expression that stands for the users of a saved segment. Whether there is one is known
+    /// only to a population.
+    pub(super) fn segment(&self, name: &str) -> Result<Arc<Prepared>, NameError> {
+        if let Some(known) = self.segments.get(name) {
+            return Ok(known);
+        }
+        let segment = Expression::Segment(SegmentName::new(name)?);
+        let prepared = Arc::new(Prepared::new(segment));
+        self.segments.insert(name.into(), Arc::clone(&prepared));
+        Ok(prepared)
     }
 
     /// The expression of a text.
     pub(super) fn prepared(&self, text: &str) -> Result<Arc<Prepared>, FilterError> {
-        if let Some(known) = self.0.get(text) {
+        if let Some(known) = self.texts.get(text) {
             return Ok(known);
         }
         let prepared = Arc::new(Prepared::new(filter::parse(text)?));
-        self.0.insert(text.into(), Arc::clone(&prepared));
+        self.texts.insert(text.into(), Arc::clone(&prepared));
         Ok(prepared)
     }
 }
@@ -64,17 +88,34 @@ mod tests {
     }
 
     #[test]
+    fn a_segment_is_prepared_once() {
+        let filters = Filters::new();
+        let first = filters.segment("vip").unwrap();
+        assert!(Arc::ptr_eq(&first, &filters.segment("vip").unwrap()));
+        assert_eq!(first.expression().to_string(), "segment('vip')");
+        assert!(filters.segment("").is_err());
+    }
+
+    #[test]
     fn what_is_remembered_is_bounded() {
         let filters = Filters::new();
         for n in 0..10_000 {
+            filters.segment(&format!("s{n}")).unwrap();
+        }
+        assert!(filters.segments.len() <= 2 * SEGMENTS);
+        for n in 0..10_000 {
             filters.prepared(&format!("age > {n}")).unwrap();
         }
-        assert!(filters.0.len() <= 65_536 && filters.0.weight() <= BYTES);
+        assert!(filters.texts.len() <= 65_536 && filters.texts.weight() <= BYTES);
         let long: Vec<String> = (0..5_000).map(|n| format!("'{n}'")).collect();
         for n in 0..200 {
             let text = format!("a = 'x{n}' OR city IN ({})", long.join(", "));
             filters.prepared(&text).unwrap();
         }
-        assert!(filters.0.weight() <= BYTES, "{}", filters.0.weight());
+        assert!(
+            filters.texts.weight() <= BYTES,
+            "{}",
+            filters.texts.weight()
+        );
     }
 }

@@ -17,6 +17,7 @@ mod filters;
 mod ingest;
 mod query;
 mod schema;
+mod segments;
 mod status;
 mod token;
 mod user;
@@ -49,6 +50,7 @@ pub struct Api {
     engine: Engine,
     tokens: Tokens,
     filters: Filters,
+    checkers: Arc<segments::Checkers>,
     closing: watch::Receiver<bool>,
     /// A permit for each query that waits for a thread or runs on one.
     queries: Arc<Semaphore>,
@@ -62,6 +64,7 @@ impl Api {
         Self {
             tokens: Tokens::new(engine.store_id()),
             filters: Filters::new(),
+            checkers: Arc::default(),
             engine,
             closing,
             queries: Arc::new(Semaphore::new(queries.min(Semaphore::MAX_PERMITS))),

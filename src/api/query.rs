@@ -27,12 +27,20 @@ use crate::query::{self, Bound, ExplainedNode, Position, Stop};
 /// A check that is no larger than this takes microseconds and is answered where it arrives, as a
 /// count is that is kept.
 const INLINE_CHECK_BYTES: usize = 4_096;
+/// So does a check of no more segments than this, whatever they are defined by.
+const INLINE_CHECK_SEGMENTS: usize = 64;
 /// Users in one part of a stream of members.
 const STREAM_PART_USERS: usize = 1_000;
 /// Parts that wait for a client that reads slowly.
 const STREAM_PARTS: usize = 4;
 
 const ROOT: Path<'static> = Path::Root;
+
+/// How exactly instants are told apart: to the microsecond.
+pub(super) const TIME_RESOLUTION: prost_types::Duration = prost_types::Duration {
+    seconds: 0,
+    nanos: 1_000,
+};
 
 /// Binds a selection; what is wrong with it is said of its field.
 pub(super) fn bind(
@@ -54,18 +62,12 @@ fn bind_all(
     bound.collect()
 }
 
-/// How exactly instants are told apart.
-pub(super) const RESOLUTION: prost_types::Duration = prost_types::Duration {
-    seconds: 0,
-    nanos: 1_000,
-};
-
 /// How exactly instants were told apart; `None` if nothing depends on time.
 pub(super) fn time_resolution<'a>(
     bounds: impl IntoIterator<Item = &'a Arc<Bound>>,
 ) -> Option<prost_types::Duration> {
     let depends = bounds.into_iter().any(|bound| bound.depends_on_time());
-    depends.then_some(RESOLUTION)
+    depends.then_some(TIME_RESOLUTION)
 }
 
 fn checked(population: &Population, user: &UserId, bounds: &[Arc<Bound>]) -> (Vec<bool>, bool) {
@@ -99,7 +101,12 @@ impl Api {
     ) -> Result<CheckResponse, ApiError> {
         let name = convert::population_name(request.population)?;
         let user = convert::user_id(request.user_id, &Path::Field(&ROOT, "user_id"))?;
-        let selected = convert::selections(&self.filters, &request.filters, request.expressions)?;
+        let selected = convert::selections(
+            &self.filters,
+            &request.filters,
+            request.expressions,
+            &request.segments,
+        )?;
         self.reach(&request.min_revision, deadline).await?;
         let population = self.population(&name)?;
         let revision = self.applied();
@@ -128,8 +135,12 @@ impl Api {
         let population = self.population(&name)?;
         let api = self.clone();
         self.evaluate(deadline, move |_| {
-            let selected =
-                convert::selections(&api.filters, &request.filters, request.expressions)?;
+            let selected = convert::selections(
+                &api.filters,
+                &request.filters,
+                request.expressions,
+                &request.segments,
+            )?;
             let revision = api.applied();
             let as_of = api.as_of(given)?;
             let bounds = bind_all(&population, &selected, as_of)?;
@@ -263,7 +274,9 @@ impl QueryService for Api {
     ) -> Result<Response<CheckResponse>, RpcStatus> {
         let deadline = Deadline::of(&request);
         let request = request.into_inner();
-        if request.encoded_len() <= INLINE_CHECK_BYTES {
+        let is_small = request.encoded_len() <= INLINE_CHECK_BYTES
+            && request.segments.len() <= INLINE_CHECK_SEGMENTS;
+        if is_small {
             return Ok(Response::new(self.check_inline(request, deadline).await?));
         }
         // In a box, so that a small check does not carry what a large one needs.
@@ -286,8 +299,12 @@ impl QueryService for Api {
         let api = self.clone();
         let response = self
             .evaluate(deadline, move |stop| {
-                let selected =
-                    convert::selections(&api.filters, &request.filters, request.expressions)?;
+                let selected = convert::selections(
+                    &api.filters,
+                    &request.filters,
+                    request.expressions,
+                    &request.segments,
+                )?;
                 let revision = api.applied();
                 let as_of = api.as_of(given)?;
                 let bounds = bind_all(&population, &selected, as_of)?;
@@ -426,7 +443,8 @@ impl QueryService for Api {
 fn check_size(request: &BatchCheckRequest) -> Result<(), ApiError> {
     let path = Path::Field(&ROOT, "user_ids");
     let users = request.user_ids.len() as u64;
-    let selections = (request.filters.len() + request.expressions.len()) as u64;
+    let selections =
+        (request.filters.len() + request.expressions.len() + request.segments.len()) as u64;
     if users == 0 {
         return Err(ApiError::field(
             &path,

@@ -183,6 +183,9 @@ impl SchemaService for Api {
                         let near = population.catalog().near(&property);
                         ApiError::property_not_found(&property, &near).at("name")
                     }
+                    error @ CommitError::Refused(Refusal::SegmentInUse { .. }) => {
+                        ApiError::from(error).at("name")
+                    }
                     error @ (CommitError::Refused(_)
                     | CommitError::RefusedBefore(_)
                     | CommitError::ReadOnly { .. }

@@ -10,6 +10,7 @@ use crate::proto::admin_service_client::AdminServiceClient;
 use crate::proto::ingest_service_client::IngestServiceClient;
 use crate::proto::query_service_client::QueryServiceClient;
 use crate::proto::schema_service_client::SchemaServiceClient;
+use crate::proto::segment_service_client::SegmentServiceClient;
 use crate::proto::user_service_client::UserServiceClient;
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -63,6 +64,10 @@ impl Client {
 
     pub(super) fn schema(&self) -> SchemaServiceClient<Channel> {
         SchemaServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES)
+    }
+
+    pub(super) fn segments(&self) -> SegmentServiceClient<Channel> {
+        SegmentServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES)
     }
 
     pub(super) fn admin(&self) -> AdminServiceClient<Channel> {

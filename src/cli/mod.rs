@@ -18,6 +18,7 @@ mod query;
 mod repair;
 mod rfm;
 mod schema;
+mod segments;
 mod serve;
 mod user;
 mod value;
@@ -108,6 +109,11 @@ enum Command {
         #[command(subcommand)]
         command: Option<events::EventsCommand>,
     },
+    /// Show or change the saved segments.
+    Segments {
+        #[command(subcommand)]
+        command: Option<segments::SegmentsCommand>,
+    },
     /// Write a snapshot to disk.
     Snapshot,
     /// Make a folder of everything as it is now, from which a store can be restored.
@@ -185,6 +191,9 @@ async fn run(cli: Cli, output: Output) -> Result<u8, CliError> {
         }
         Command::Events { command } => {
             events::events(Client::connect(&global).await?, command, output).await
+        }
+        Command::Segments { command } => {
+            segments::segments(Client::connect(&global).await?, command, output).await
         }
         Command::Snapshot => admin::snapshot(Client::connect(&global).await?, output).await,
         Command::Backup(args) => backup::backup(&global, args, output).await,

@@ -109,6 +109,7 @@ pub(super) async fn check(client: Client, args: CheckArgs, output: Output) -> Re
         user_id: args.user_id.clone(),
         filters: args.filters.clone(),
         expressions: Vec::new(),
+        segments: Vec::new(),
         as_of: instant(args.as_of.as_deref())?,
         min_revision: String::new(),
     };

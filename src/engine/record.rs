@@ -315,11 +315,11 @@ pub fn decode(bytes: &[u8]) -> Result<Command, DecodeError> {
         DELETE_EVENT => Action::DeleteEvent(event_name(&mut decoder)?),
         record_segment::CREATE_SEGMENT => {
             let declaration = record_segment::decode_creation(&mut decoder)?;
-            Action::CreateSegment(declaration, decode_timestamp(&mut decoder)?)
+            Action::CreateSegment(Box::new(declaration), decode_timestamp(&mut decoder)?)
         }
         record_segment::UPDATE_SEGMENT => {
             let change = record_segment::decode_change(&mut decoder)?;
-            Action::UpdateSegment(change, decode_timestamp(&mut decoder)?)
+            Action::UpdateSegment(Box::new(change), decode_timestamp(&mut decoder)?)
         }
         record_segment::DELETE_SEGMENT => {
             let (name, since) = record_segment::decode_deletion(&mut decoder)?;

@@ -161,9 +161,9 @@ mod tests {
             ..change.clone()
         };
         [
-            Action::CreateSegment(declaration, Timestamp::MAX),
-            Action::UpdateSegment(change, Timestamp::MIN),
-            Action::UpdateSegment(all, Timestamp::MIN),
+            Action::CreateSegment(Box::new(declaration), Timestamp::MAX),
+            Action::UpdateSegment(Box::new(change), Timestamp::MIN),
+            Action::UpdateSegment(Box::new(all), Timestamp::MIN),
             Action::DeleteSegment(name.clone(), None),
             Action::DeleteSegment(name, Some(Revision::new(u64::MAX))),
         ]

@@ -45,9 +45,9 @@ pub enum Action {
     /// Deletes all events of a name, and what was declared of them.
     DeleteEvent(EventName),
     /// Saves a segment under a new name.
-    CreateSegment(SegmentDeclaration, Timestamp),
+    CreateSegment(Box<SegmentDeclaration>, Timestamp),
     /// Changes a segment.
-    UpdateSegment(SegmentChange, Timestamp),
+    UpdateSegment(Box<SegmentChange>, Timestamp),
     /// Deletes a segment that no other one is defined by; with a revision, only if that is the one
     /// of its last change.
     DeleteSegment(SegmentName, Option<Revision>),

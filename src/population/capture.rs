@@ -557,11 +557,11 @@ fn decode_catalog(bytes: &[u8]) -> Result<DecodedCatalog, DecodeError> {
     };
     decoder.finish()?;
     Ok(DecodedCatalog {
-        segments,
         declarations,
         next_number,
         next_ordinal,
         events,
+        segments,
     })
 }
 

@@ -193,7 +193,7 @@ impl Refusal {
         match self {
             Self::TypeConflict { .. } => Reason::PropertyTypeConflict,
             Self::Inexact { .. } | Self::OutOfRange { .. } => Reason::NumberOutOfRange,
-            Self::SetTooLarge { .. } => Reason::RequestLimitExceeded,
+            Self::SetTooLarge { .. } | Self::SegmentTooLarge { .. } => Reason::RequestLimitExceeded,
             Self::TooManyValues { .. }
             | Self::TooManyProperties { .. }
             | Self::TooManyUsers { .. }
@@ -201,7 +201,6 @@ impl Refusal {
             | Self::TooManyEvents { .. }
             | Self::TooManyEventNames { .. }
             | Self::TooManySegments { .. } => Reason::StoreLimitExceeded,
-            Self::SegmentTooLarge { .. } => Reason::RequestLimitExceeded,
             Self::SegmentExists { .. } => Reason::SegmentExists,
             Self::SegmentNotFound { .. } => Reason::SegmentNotFound,
             Self::UnknownSegment { .. } => Reason::UnknownSegment,

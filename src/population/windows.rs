@@ -194,7 +194,7 @@ mod tests {
                 population.asked_for_window(event, days(count));
                 assert_eq!(kept(&population), before, "asked for once");
                 population.asked_for_window(event, days(count));
-                let all = asked * 17 + count as usize - 2;
+                let all = asked * 17 + usize::try_from(count - 2).unwrap();
                 assert_eq!(kept(&population), all.min(KEPT_WINDOWS));
             }
         }
@@ -238,7 +238,8 @@ mod tests {
             (1, 1)
         );
         let users = SHARD_USERS + 10;
-        let others = (1..users).map(|user| happened(user, "a", TODAY - 1 - (user % 10) as i32));
+        let others =
+            (1..users).map(|user| happened(user, "a", TODAY - 1 - (user % 10).cast_signed()));
         apply(&population, others.collect());
         assert_eq!(population.shard_count(), 2);
         let within = (1..users).filter(|user| user % 10 < 7).count();

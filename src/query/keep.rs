@@ -48,9 +48,9 @@ fn windows_of(node: &Node, windows: &mut Vec<(u32, KeptWindow)>) {
         }
         Node::Not(operand) => windows_of(operand, windows),
         Node::And(operands) | Node::Or(operands) | Node::AtLeast(_, operands) => {
-            operands
-                .iter()
-                .for_each(|operand| windows_of(operand, windows));
+            for operand in operands {
+                windows_of(operand, windows);
+            }
         }
     }
 }

@@ -102,13 +102,12 @@ impl<'a> Builder<'a> {
         if let Some(place) = self.segments.get(name) {
             return *place;
         }
-        let place = match self.catalog.segment(name) {
-            Some(segment) => self.part(segment.definition()),
+        let place = if let Some(segment) = self.catalog.segment(name) {
+            self.part(segment.definition())
+        } else {
             // No definition mentions a segment that does not exist.
-            None => {
-                let everyone = self.place(Part::Everyone);
-                self.place(Part::Not(everyone))
-            }
+            let everyone = self.place(Part::Everyone);
+            self.place(Part::Not(everyone))
         };
         self.segments.insert(name, place);
         place
@@ -315,7 +314,7 @@ mod tests {
             description: Text::new("").unwrap(),
             labels: Labels::new(),
         };
-        Action::CreateSegment(declaration, at(0))
+        Action::CreateSegment(Box::new(declaration), at(0))
     }
 
     /// Users `u0` to `u99`: their age is their number, and so many days ago they logged in.
@@ -403,7 +402,7 @@ mod tests {
             labels: None,
             unchanged_since: None,
         };
-        let change = Action::UpdateSegment(change, at(1));
+        let change = Action::UpdateSegment(Box::new(change), at(1));
         population.apply(Revision::new(99), &change).unwrap();
         let found = checker.check(&population, &id(20), at(1)).unwrap();
         assert!(!found.segments.contains(&name("adult")));

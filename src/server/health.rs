@@ -14,14 +14,15 @@ use crate::engine::State;
 use crate::proto::{
     admin_service_server::AdminServiceServer, ingest_service_server::IngestServiceServer,
     query_service_server::QueryServiceServer, schema_service_server::SchemaServiceServer,
-    user_service_server::UserServiceServer,
+    segment_service_server::SegmentServiceServer, user_service_server::UserServiceServer,
 };
 
 /// Names whose health is that of writes.
-const WRITING: [&str; 4] = [
+const WRITING: [&str; 5] = [
     "",
     IngestServiceServer::<Api>::NAME,
     SchemaServiceServer::<Api>::NAME,
+    SegmentServiceServer::<Api>::NAME,
     AdminServiceServer::<Api>::NAME,
 ];
 /// Names whose health is that of erasures.

@@ -20,7 +20,8 @@ use crate::engine::Engine;
 use crate::proto::{
     FILE_DESCRIPTOR_SET, admin_service_server::AdminServiceServer,
     ingest_service_server::IngestServiceServer, query_service_server::QueryServiceServer,
-    schema_service_server::SchemaServiceServer, user_service_server::UserServiceServer,
+    schema_service_server::SchemaServiceServer, segment_service_server::SegmentServiceServer,
+    user_service_server::UserServiceServer,
 };
 use health::Health;
 use wire::{BySize, OurWords};
@@ -87,6 +88,9 @@ pub async fn run(
         ))
         .add_service(OurWords(
             SchemaServiceServer::new(api.clone()).max_decoding_message_size(config.other_bytes),
+        ))
+        .add_service(OurWords(
+            SegmentServiceServer::new(api.clone()).max_decoding_message_size(config.query_bytes),
         ))
         .add_service(OurWords(
             AdminServiceServer::new(api).max_decoding_message_size(config.other_bytes),

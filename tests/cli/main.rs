@@ -16,5 +16,6 @@ mod import;
 mod kept_events;
 mod questions;
 mod rfm;
+mod segments;
 mod service;
 mod verify;

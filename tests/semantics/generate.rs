@@ -298,7 +298,10 @@ pub(crate) fn history(steps: std::ops::Range<usize>) -> BoxedStrategy<History> {
                     | Action::DeleteProperty(_)
                     | Action::CreateEvent(_)
                     | Action::UpdateEvent(_)
-                    | Action::DeleteEvent(_) => action,
+                    | Action::DeleteEvent(_)
+                    | Action::CreateSegment(..)
+                    | Action::UpdateSegment(..)
+                    | Action::DeleteSegment(..) => action,
                 });
             }
             History { actions, end }

@@ -12,7 +12,8 @@ use headcount::proto::{
     self, CountRequest, UserUpdate, WriteRequest, admin_service_client::AdminServiceClient,
     count_request, ingest_service_client::IngestServiceClient,
     query_service_client::QueryServiceClient, schema_service_client::SchemaServiceClient,
-    user_service_client::UserServiceClient, value::Kind,
+    segment_service_client::SegmentServiceClient, user_service_client::UserServiceClient,
+    value::Kind,
 };
 use headcount::server::{self, ServerConfig, ServerError};
 use headcount::storage::{Disk, RealDisk};
@@ -119,6 +120,10 @@ impl Service {
 
     pub(crate) fn schema(&self) -> SchemaServiceClient<Channel> {
         SchemaServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn segments(&self) -> SegmentServiceClient<Channel> {
+        SegmentServiceClient::new(self.channel.clone())
     }
 
     pub(crate) fn admin(&self) -> AdminServiceClient<Channel> {

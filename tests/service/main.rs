@@ -17,5 +17,6 @@ mod restart;
 mod retries;
 mod same_answers;
 mod seed_example;
+mod segments;
 mod standard;
 mod users;

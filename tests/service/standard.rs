@@ -13,11 +13,12 @@ use tonic_types::StatusExt;
 
 use crate::harness::{Service, expect_error, int, set, user};
 
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 6] = [
     "headcount.v1.AdminService",
     "headcount.v1.IngestService",
     "headcount.v1.QueryService",
     "headcount.v1.SchemaService",
+    "headcount.v1.SegmentService",
     "headcount.v1.UserService",
 ];
 

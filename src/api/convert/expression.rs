@@ -36,7 +36,7 @@ fn node(
     match message.kind {
         None => Err(ApiError::field(
             path,
-            "is empty; set one of predicate, event, all_of, any_of, negation, at_least and everyone",
+            "is empty; set one of predicate, event, segment, all_of, any_of, negation, at_least and everyone",
         )),
         Some(Kind::Everyone(proto::Everyone {})) => Ok(Expression::Everyone),
         Some(Kind::Predicate(message)) => {

@@ -10,6 +10,7 @@ mod expression;
 mod mutation;
 mod page;
 mod path;
+mod segment;
 mod selection;
 mod value;
 
@@ -20,9 +21,11 @@ pub(super) use event_predicate::event_measure;
 pub(super) use mutation::{Origins, updates};
 pub(super) use page::{CATALOG_PAGE, MEMBERS_PAGE, VALUES_PAGE};
 pub(super) use path::Path;
+pub(super) use segment::{past_message, segment_change, segment_declaration, segment_message};
 pub(super) use selection::{Selected, selection, selections};
 pub(super) use value::{
-    duration_message, event_name, population_name, property_name, request_id, seconds, stream_id,
-    timestamp, user_id, value, value_count_message, value_type, value_type_message,
+    duration_message, event_name, population_name, property_name, request_id, seconds,
+    segment_name, stream_id, timestamp, user_id, value, value_count_message, value_type,
+    value_type_message,
 };
 pub(crate) use value::{timestamp_message, value_message};

@@ -1,4 +1,5 @@
-//! What a request selects: a filter text or an expression tree, wherever they stand in a request.
+//! What a request selects: a filter text, an expression tree or a saved segment, wherever they stand
+//! in a request.
 
 use std::sync::Arc;
 
@@ -11,12 +12,13 @@ use crate::proto::{
 };
 use crate::query::Prepared;
 
-use super::{Path, expression::expression};
+use super::{Path, expression::expression, value::name_error};
 
 /// A selection as given, whichever request it is from.
 pub(in crate::api) enum Selecting {
     Filter(String),
     Expression(proto::Expression),
+    Segment(String),
 }
 
 /// An expression, and the field that it came from.
@@ -34,6 +36,7 @@ macro_rules! selecting {
                 match selection {
                     Given::Filter(text) => Self::Filter(text),
                     Given::Expression(tree) => Self::Expression(tree),
+                    Given::Segment(name) => Self::Segment(name),
                 }
             }
         })*
@@ -59,26 +62,29 @@ pub(in crate::api) fn selection(
     match given.map(Into::into) {
         Some(Selecting::Filter(text)) => from_filter(filters, &text, &path.field("filter")),
         Some(Selecting::Expression(tree)) => from_tree(tree, &path.field("expression")),
+        Some(Selecting::Segment(name)) => from_name(filters, &name, &path.field("segment")),
         None => Err(ApiError::field(
             &path.field("filter"),
-            "nothing is selected; set filter or expression, \"TRUE\" for every user",
+            "nothing is selected; set filter, expression or segment, or the filter \"TRUE\" for every user",
         )),
     }
 }
 
-/// Several filter texts, then several trees: 1 to 1,000 together.
+/// Several filter texts, then several trees, then several segments: 1 to 1,000 together.
 pub(in crate::api) fn selections(
     filters: &Filters,
     given: &[String],
     trees: Vec<proto::Expression>,
+    names: &[String],
 ) -> Result<Vec<Selected>, ApiError> {
     let root = Path::Root;
     let (texts, expressions) = (root.field("filters"), root.field("expressions"));
-    let count = given.len() + trees.len();
+    let segments = root.field("segments");
+    let count = given.len() + trees.len() + names.len();
     if count == 0 {
         return Err(ApiError::field(
             &texts,
-            "nothing is selected; give at least one of filters and expressions",
+            "nothing is selected; give at least one of filters, expressions and segments",
         ));
     }
     limit::SELECTIONS_PER_REQUEST
@@ -91,6 +97,9 @@ pub(in crate::api) fn selections(
     for (position, tree) in trees.into_iter().enumerate() {
         selected.push(from_tree(tree, &expressions.index(position))?);
     }
+    for (position, name) in names.iter().enumerate() {
+        selected.push(from_name(filters, name, &segments.index(position))?);
+    }
     Ok(selected)
 }
 
@@ -98,6 +107,14 @@ fn from_filter(filters: &Filters, text: &str, path: &Path<'_>) -> Result<Selecte
     let prepared = filters.prepared(text);
     Ok(Selected {
         prepared: prepared.map_err(|error| ApiError::from(error).at(path))?,
+        field: path.to_string(),
+    })
+}
+
+fn from_name(filters: &Filters, name: &str, path: &Path<'_>) -> Result<Selected, ApiError> {
+    let prepared = filters.segment(name);
+    Ok(Selected {
+        prepared: prepared.map_err(|error| name_error(path, &error))?,
         field: path.to_string(),
     })
 }
@@ -130,8 +147,8 @@ mod tests {
 
     #[test]
     fn a_fault_in_a_filter_has_a_place() {
-        let error =
-            selections(&Filters::new(), &["TRUE".into(), "age >= ".into()], vec![]).unwrap_err();
+        let given = ["TRUE".into(), "age >= ".into()];
+        let error = selections(&Filters::new(), &given, vec![], &[]).unwrap_err();
         assert_eq!(error.reason, Reason::FilterSyntax);
         assert_eq!(error.field.as_deref(), Some("filters[1]"));
         assert!(error.facts.contains(&("line", "1".into())));
@@ -143,7 +160,23 @@ mod tests {
         let none: Option<count_request::Selection> = None;
         let filters = Filters::new();
         assert!(selection(&filters, none, &Path::Root).is_err());
-        assert!(selections(&filters, &[], vec![]).is_err());
-        assert!(selections(&filters, &vec!["TRUE".into(); 1_001], vec![]).is_err());
+        assert!(selections(&filters, &[], vec![], &[]).is_err());
+        assert!(selections(&filters, &vec!["TRUE".into(); 1_001], vec![], &[]).is_err());
+        let half = || vec!["x".into(); 501];
+        assert!(selections(&filters, &vec!["TRUE".into(); 500], vec![], &half()).is_err());
+    }
+
+    #[test]
+    fn a_segment_is_named() {
+        let filters = Filters::new();
+        let given = count_request::Selection::Segment("vip".into());
+        let selected = selection(&filters, Some(given), &Path::Root).unwrap();
+        assert_eq!(
+            (selected.prepared.expression().to_string(), &*selected.field),
+            ("segment('vip')".into(), "segment")
+        );
+        let names = ["vip".into(), String::new()];
+        let error = selections(&filters, &["TRUE".into()], vec![], &names).unwrap_err();
+        assert_eq!(error.field.as_deref(), Some("segments[1]"));
     }
 }

@@ -198,6 +198,7 @@ fn read_refused_events(decoder: &mut Decoder<'_>) -> Result<Vec<RefusedEvent>, D
     Ok(refused)
 }
 
+#[expect(clippy::too_many_lines, reason = "a few lines for each refusal")]
 fn encode_refusal(encoder: &mut Encoder, refusal: &Refusal) {
     match refusal {
         Refusal::TypeConflict {

@@ -1,0 +1,122 @@
+//! Segments: saved, shown, changed, and told of users.
+
+use serde_json::json;
+
+use crate::service::Service;
+
+const USERS: &[u8] = b"user_id,country,age,plan\nu1,FR,41,pro\nu2,DE,29,free\nu3,FR,,free\n";
+
+fn started() -> (tempfile::TempDir, Service) {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(&folder.path().join("data"));
+    let imported = service.ask_with(&["import", "-", "--format", "csv"], USERS);
+    assert_eq!(imported.code, 0, "{imported:?}");
+    (folder, service)
+}
+
+#[test]
+fn segments_are_saved_listed_changed_and_deleted() {
+    let (_folder, service) = started();
+    let saved = service.ask(&[
+        "segments",
+        "create",
+        "french",
+        "country='FR'",
+        "--description",
+        "speak French",
+        "--label",
+        "team=growth",
+    ]);
+    assert_eq!(saved.out, "saved french: country = 'FR'\n");
+    let nested = service.ask(&[
+        "segments",
+        "create",
+        "vip",
+        "segment('french') AND plan = 'pro'",
+    ]);
+    assert_eq!(nested.code, 0, "{nested:?}");
+    let again = service.ask(&["segments", "create", "vip", "TRUE"]);
+    assert!(again.code == 2 && again.err.contains("exists already"));
+    let wrong = service.ask(&["segments", "create", "x", "country = FR"]);
+    assert!(
+        wrong.code == 2 && wrong.err.contains("texts need single quotes"),
+        "{wrong:?}"
+    );
+    assert!(wrong.err.contains("\n  country = FR\n"), "{wrong:?}");
+
+    let listed = service.ask(&["segments"]).out;
+    let lines: Vec<&str> = listed.lines().collect();
+    assert!(lines[0].starts_with("segment  users  updated"), "{listed}");
+    assert!(lines[1].starts_with("french       2  20"), "{listed}");
+    assert!(lines[1].ends_with("  speak French"), "{listed}");
+    assert!(lines[2].starts_with("vip          1  20"), "{listed}");
+    let listed = service
+        .ask(&["--output", "json", "segments", "list"])
+        .json();
+    assert_eq!(listed["segments"][0]["name"], "french");
+    assert_eq!(listed["segments"][0]["users"], 2);
+    assert_eq!(listed["segments"][0]["labels"], json!({ "team": "growth" }));
+
+    let updated = service.ask(&["segments", "update", "vip", "--filter", "age > 40"]);
+    assert_eq!(updated.out, "updated vip: age > 40\n");
+    let nothing = service.ask(&["segments", "update", "vip"]);
+    assert!(
+        nothing.code == 2 && nothing.err.contains("--filter"),
+        "{nothing:?}"
+    );
+    let label = service.ask(&["segments", "update", "vip", "--label", "team"]);
+    assert!(
+        label.code == 2 && label.err.contains("team=growth"),
+        "{label:?}"
+    );
+    let relabelled = service.ask(&["segments", "update", "french", "--label", "a=b"]);
+    assert_eq!(relabelled.out, "updated french: country = 'FR'\n");
+
+    let shown = service.ask(&["segments", "get", "vip"]).out;
+    assert!(
+        shown.contains("age > 40") && shown.contains("filter before"),
+        "{shown}"
+    );
+    assert!(
+        shown.ends_with("segment('french') AND plan = 'pro'\n"),
+        "{shown}"
+    );
+    let shown = service
+        .ask(&["--output", "json", "segments", "get", "vip"])
+        .json();
+    assert_eq!(shown["segment"]["filter"], "age > 40");
+    let before = &shown["segment"]["history"][0];
+    assert_eq!(before["filter"], "segment('french') AND plan = 'pro'");
+    let shown = service.ask(&["segments", "get", "french"]).out;
+    assert!(shown.contains("label a      b\n"), "{shown}");
+
+    let deleted = service.ask(&["segments", "delete", "vip"]);
+    assert_eq!(deleted.out, "deleted vip\n");
+    let missing = service.ask(&["segments", "get", "vip"]);
+    assert!(missing.code == 2 && missing.err.contains("does not exist"));
+}
+
+#[test]
+fn segments_are_asked_for_by_name() {
+    let (_folder, service) = started();
+    for (name, filter) in [("french", "country = 'FR'"), ("pro", "plan = 'pro'")] {
+        assert_eq!(service.ask(&["segments", "create", name, filter]).code, 0);
+    }
+    assert_eq!(service.count("segment('french') AND NOT segment('pro')"), 1);
+    let of = service.ask(&["segments", "of", "u1"]);
+    assert_eq!((of.code, &*of.out), (0, "french\npro\n"));
+    let of = service.ask(&["segments", "of", "u2"]);
+    assert_eq!((of.code, &*of.out), (1, "none\n"));
+    let of = service.ask(&["segments", "of", "nobody"]);
+    assert_eq!((of.code, &*of.out), (1, "none: there is no user nobody\n"));
+    let of = service
+        .ask(&["--output", "json", "segments", "of", "u3"])
+        .json();
+    assert_eq!(of["segments"], json!(["french"]));
+    assert_eq!(of["user_exists"], true);
+    let used = service.ask(&["schema", "delete", "plan"]);
+    assert!(
+        used.code == 2 && used.err.contains("segment \"pro\""),
+        "{used:?}"
+    );
+}
