@@ -1,11 +1,12 @@
 //! What the golden folder of the second version was written with: everything of the first one, and
-//! events in between.
+//! events and segments in between.
 
 use headcount::model::{
     Action, Amount, Event, EventDeclaration, EventId, EventName, NonEmpty, UserId, UserUpdate,
 };
 
 use crate::commands::{self, Step, batch, in_population, plain, request, time};
+use crate::segments;
 
 fn name(text: &str) -> EventName {
     EventName::new(text).unwrap()
@@ -186,7 +187,9 @@ fn at_the_end() -> Vec<Step> {
 /// Everything that was done.
 pub(crate) fn steps() -> Vec<Step> {
     let mut steps = Vec::new();
-    let mut between = [before_the_first_snapshot(), between_the_snapshots()].into_iter();
+    let mut second = between_the_snapshots();
+    second.extend(segments::between_the_snapshots());
+    let mut between = [before_the_first_snapshot(), second].into_iter();
     for step in commands::steps() {
         if matches!(step, Step::Snapshot) {
             steps.extend(between.next().unwrap());
@@ -194,5 +197,6 @@ pub(crate) fn steps() -> Vec<Step> {
         steps.push(step);
     }
     steps.extend(at_the_end());
+    steps.extend(segments::at_the_end());
     steps
 }

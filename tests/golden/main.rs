@@ -19,6 +19,7 @@
 
 mod commands;
 mod events;
+mod segments;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -31,7 +32,7 @@ use headcount::filter;
 use headcount::model::{
     Command, EventName, Once, PopulationName, StoreLimits, StreamId, Timestamp, UserId,
 };
-use headcount::population::{EventInfo, UserEvents};
+use headcount::population::{EventInfo, SavedSegment, UserEvents};
 use headcount::query::{Stop, bind, count};
 use headcount::storage::{Disk, RealDisk, checksum, survey};
 use headcount::testing::clock::ManualClock;
@@ -57,7 +58,7 @@ const V2: Golden = Golden {
     name: "v2",
     steps: events::steps,
     // Limits without those of events, which were kind 1, are not written any more.
-    kinds: &[2, 3, 4, 5, 6, 7, 8, 9, 10],
+    kinds: &[2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13],
     last_batch: 50,
 };
 
@@ -159,6 +160,9 @@ fn contents(engine: &Engine) -> String {
         for event in population.events() {
             writeln!(text, "  event {}", declared(&event)).unwrap();
         }
+        for segment in population.catalog().segments() {
+            writeln!(text, "  segment {}", saved(segment)).unwrap();
+        }
     }
     let population = engine.population(&PopulationName::default()).unwrap();
     // The last one that is declared.
@@ -172,6 +176,8 @@ fn contents(engine: &Engine) -> String {
             "last(login) >= now() - 1d",
             "days(login, last 4 days IN 'America/New_York') = 1",
             "min(\"Order Placed\") < 0 OR count(signup) > 0",
+            "segment('in Paris')",
+            "segment('it''s bought')",
         ]
     };
     let of_properties = [
@@ -192,6 +198,24 @@ fn contents(engine: &Engine) -> String {
     let stream = StreamId::new("s").unwrap();
     let (last, revision) = population.last_of_stream(&stream).unwrap();
     writeln!(text, "stream s: {last} at revision {}", revision.number()).unwrap();
+    text
+}
+
+/// A segment, with what it was before.
+fn saved(segment: &SavedSegment) -> String {
+    let mut text = format!(
+        "{} since revision {} for {:?}: {}",
+        segment.name(),
+        segment.revision().number(),
+        segment.description().as_str(),
+        segment.definition()
+    );
+    for (key, value) in segment.labels() {
+        write!(text, "; {} {}", key.as_str(), value.as_str()).unwrap();
+    }
+    for past in segment.history() {
+        write!(text, "; before {}", past.definition).unwrap();
+    }
     text
 }
 
