@@ -27,6 +27,7 @@ mod distinct;
 mod floor;
 mod load;
 mod questions;
+mod segments;
 mod updates;
 mod world;
 
@@ -115,6 +116,9 @@ fn main() {
         rate(engine_load)
     );
     updates::run(&world, users, &mut floor, &population, revision);
+    if words.is_empty() || words.iter().any(|word| word == "segments") {
+        segments::run(&population, users, Revision::new(1 << 40));
+    }
     let per_user = |bytes: usize| bytes as f64 / users as f64;
     println!(
         "floor: {:.1} bytes a user without ids",
