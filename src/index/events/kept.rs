@@ -7,6 +7,8 @@ use super::day::{DAY, Day, WHOLE};
 use super::{day_of, day_start};
 use crate::index::SHARD_USERS;
 
+const USERS: usize = SHARD_USERS as usize;
+
 /// What is counted of the days of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum WindowKind {
@@ -49,23 +51,53 @@ impl KeptWindow {
     }
 }
 
+/// A count for each user of a shard. 255 stands for that many or more.
+#[derive(Clone, Debug)]
+pub(super) struct Counts(Box<[u8; USERS]>);
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self(Box::new([0; USERS]))
+    }
+}
+
+impl Counts {
+    pub(super) fn numbers(&self) -> &[u8; USERS] {
+        &self.0
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.0.fill(0);
+    }
+
+    pub(super) fn copy_from(&mut self, other: &Self) {
+        self.0.copy_from_slice(&*other.0);
+    }
+
+    /// Adds to the count of a user, up to the largest that can be held.
+    #[inline]
+    pub(super) fn add(&mut self, user: u16, count: u32) {
+        let counted = &mut self.0[usize::from(user)];
+        *counted = counted.saturating_add(u8::try_from(count).unwrap_or(u8::MAX));
+    }
+}
+
 /// The counts of a window, for each user of the shard.
 #[derive(Clone, Debug)]
 pub(super) struct KeptCounts {
     window: KeptWindow,
-    /// 255 stands for that many or more.
-    counts: Vec<u8>,
+    counts: Counts,
 }
 
 impl KeptCounts {
     pub(super) fn of<'a>(window: KeptWindow, days: impl Iterator<Item = &'a Day>) -> Self {
-        let mut counts = vec![0; SHARD_USERS as usize];
+        let mut counts = Counts::default();
         for day in days {
             match window.kind {
                 WindowKind::Events => {
-                    day.counts(WHOLE, |user, count| add(&mut counts, user, count));
+                    day.counts(WHOLE, |user, count| counts.add(user, count));
                 }
-                WindowKind::Days => day.users(WHOLE, |user| add(&mut counts, user, 1)),
+                WindowKind::Days => day.users(WHOLE, |user| counts.add(user, 1)),
             }
         }
         Self { window, counts }
@@ -75,13 +107,13 @@ impl KeptCounts {
         self.window
     }
 
-    pub(super) fn counts(&self) -> &[u8] {
+    pub(super) fn counts(&self) -> &Counts {
         &self.counts
     }
 
     /// The count of a user, if it is not too large to be known.
     pub(super) fn exact(&self, user: u16) -> Option<u8> {
-        let count = self.counts[usize::from(user)];
+        let count = self.counts.0[usize::from(user)];
         (count < u8::MAX).then_some(count)
     }
 
@@ -96,27 +128,21 @@ impl KeptCounts {
             return;
         }
         if kind == WindowKind::Events || day.count_of(user, WHOLE) == 0 {
-            add(&mut self.counts, user, 1);
+            self.counts.add(user, 1);
         }
     }
 
     pub(super) fn clear(&mut self, user: u16) {
-        self.counts[usize::from(user)] = 0;
+        self.counts.0[usize::from(user)] = 0;
     }
 
     /// For how many users two counts of one window differ.
     pub(super) fn differences(&self, other: &Self) -> u64 {
-        let both = self.counts.iter().zip(&other.counts);
+        let both = self.counts.0.iter().zip(&*other.counts.0);
         both.filter(|(a, b)| a != b).count() as u64
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
-        self.counts.capacity()
+        size_of_val(self.counts.numbers())
     }
-}
-
-/// Adds to the count of a user, up to the largest that can be held.
-pub(super) fn add(counts: &mut [u8], user: u16, count: u32) {
-    let counted = &mut counts[usize::from(user)];
-    *counted = counted.saturating_add(u8::try_from(count).unwrap_or(u8::MAX));
 }

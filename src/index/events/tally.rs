@@ -4,11 +4,8 @@
 //! window holds. Sums are exact: they are added up in 64 bits where those are sure to be enough, in
 //! 128 where they are not.
 
-use std::cmp::Ordering;
-use std::ops::AddAssign;
-
 use super::EventIndex;
-use super::kept::{WindowKind, add};
+use super::kept::{Counts, WindowKind};
 use crate::bits::Block;
 use crate::index::SHARD_USERS;
 use crate::model::Comparison;
@@ -54,17 +51,25 @@ pub enum Extreme {
 /// Numbers for all users of a shard, from one question to the next.
 #[derive(Debug, Default)]
 pub struct Tally {
-    narrow: Vec<u8>,
+    narrow: Counts,
     wide: Vec<u32>,
-    sums: Vec<i64>,
+    /// Numbers as [`ordered`] gives them.
+    sums: Vec<u64>,
     large_sums: Vec<i128>,
     seen: Block,
 }
 
 /// Makes a list hold a number for each user.
-fn reset<T: Clone>(list: &mut Vec<T>, number: T) {
+fn reset<T: Clone>(list: &mut Vec<T>, number: T) -> &mut [T; USERS] {
     list.clear();
     list.resize(USERS, number);
+    list.first_chunk_mut().expect("a number for each user")
+}
+
+/// A number without a sign that is above another one if the number is: so many are compared at once.
+/// What is added to the one may be added to the other, without looking at overflow.
+const fn ordered(number: i64) -> u64 {
+    number.cast_unsigned() ^ (1 << 63)
 }
 
 impl Tally {
@@ -86,7 +91,7 @@ impl Tally {
             (Some(least), Some(_), _) | (Some(least), None, u64::MAX) => {
                 let most = most_narrow.unwrap_or(u8::MAX);
                 self.count_narrow(index, counted, from, to);
-                target.fill_between(&self.narrow, least, most);
+                target.fill_between(self.narrow.numbers(), least, most);
             }
             _ => {
                 self.count_wide(index, counted, from, to);
@@ -100,26 +105,25 @@ impl Tally {
         let kind = counted.kind();
         let kept = kind.and_then(|kind| index.kept_within(kind, from, to));
         let Some(kept) = kept else {
-            reset(&mut self.narrow, 0);
+            self.narrow.reset();
             count(index, counted, (from, to), &mut self.seen, |user, n| {
-                add(&mut self.narrow, user, n);
+                self.narrow.add(user, n);
             });
             return;
         };
-        self.narrow.clear();
-        self.narrow.extend_from_slice(kept.counts());
+        self.narrow.copy_from(kept.counts());
         let (kept_from, kept_to) = kept.window().instants();
         for edge in [(from, kept_from), (kept_to, to)] {
             count(index, counted, edge, &mut self.seen, |user, n| {
-                add(&mut self.narrow, user, n);
+                self.narrow.add(user, n);
             });
         }
     }
 
     fn count_wide(&mut self, index: &EventIndex, counted: Counted<'_>, from: i64, to: i64) {
-        reset(&mut self.wide, 0);
+        let wide = reset(&mut self.wide, 0);
         count(index, counted, (from, to), &mut self.seen, |user, n| {
-            let counted = &mut self.wide[usize::from(user)];
+            let counted = &mut wide[usize::from(user)];
             *counted = counted.saturating_add(n);
         });
     }
@@ -129,18 +133,19 @@ impl Tally {
     pub fn fill_sums(
         &mut self,
         index: &EventIndex,
-        (from, to): (i64, i64),
+        window: (i64, i64),
         test: AmountTest,
         target: &mut Block,
     ) {
-        if index.sums_fit() {
-            sum(&mut self.sums, index, from, to);
-            let operand = test.operand;
-            fill(target, |user| {
-                test.comparison.holds(self.sums[user].cmp(&operand))
+        if index.sums_fit(0) {
+            let sums = reset(&mut self.sums, ordered(0));
+            each_amount(index, window, |user, amount| {
+                let sum = &mut sums[usize::from(user)];
+                *sum = sum.wrapping_add_signed(amount);
             });
+            self.fill_passing(test, ALL, target);
         } else {
-            sum(&mut self.large_sums, index, from, to);
+            self.sum_large(index, window);
             fill(target, |user| test.passes(self.large_sums[user]));
         }
     }
@@ -150,27 +155,41 @@ impl Tally {
     pub fn fill_means(
         &mut self,
         index: &EventIndex,
-        (from, to): (i64, i64),
+        window: (i64, i64),
         test: AmountTest,
         target: &mut Block,
     ) {
-        reset(&mut self.wide, 0);
-        for (day, _, part) in index.parts(from, to) {
-            day.amounts(part, |user, amount| {
-                self.wide[usize::from(user)] += u32::from(amount.is_some());
+        if index.sums_fit(test.operand.unsigned_abs()) {
+            // The mean lies above a number if the amounts lie above it in sum.
+            let above = AmountTest { operand: 0, ..test };
+            let sums = reset(&mut self.sums, ordered(0));
+            each_amount(index, window, |user, amount| {
+                let sum = &mut sums[usize::from(user)];
+                *sum = sum.wrapping_add_signed(amount - test.operand);
             });
-        }
-        if index.sums_fit() {
-            sum(&mut self.sums, index, from, to);
-            fill(target, |user| {
-                test.mean_passes(self.sums[user].into(), self.wide[user].into())
-            });
+            self.fill_passing(above, ALL, target);
+            if above.passes(0) {
+                each_amount(index, window, |user, _| {
+                    self.seen.insert(user);
+                });
+                target.and(&self.seen);
+                self.seen.clear();
+            }
         } else {
-            sum(&mut self.large_sums, index, from, to);
+            self.sum_large(index, window);
+            let counts = reset(&mut self.wide, 0);
+            each_amount(index, window, |user, _| counts[usize::from(user)] += 1);
             fill(target, |user| {
                 test.mean_passes(self.large_sums[user], self.wide[user].into())
             });
         }
+    }
+
+    fn sum_large(&mut self, index: &EventIndex, window: (i64, i64)) {
+        let sums = reset(&mut self.large_sums, 0);
+        each_amount(index, window, |user, amount| {
+            sums[usize::from(user)] += i128::from(amount);
+        });
     }
 
     /// Makes a block hold the users of whose amounts from `from` on and before `to` the least or
@@ -178,36 +197,58 @@ impl Tally {
     pub fn fill_extremes(
         &mut self,
         index: &EventIndex,
-        (from, to): (i64, i64),
+        window: (i64, i64),
         (which, test): (Extreme, AmountTest),
         target: &mut Block,
     ) {
-        // No amount is as large as these.
-        let none = match which {
-            Extreme::Least => i64::MAX,
-            Extreme::Greatest => i64::MIN,
+        // No amount is as large as what stands for none.
+        let there = match which {
+            Extreme::Least => {
+                let extremes = reset(&mut self.sums, u64::MAX);
+                each_amount(index, window, |user, amount| {
+                    let extreme = &mut extremes[usize::from(user)];
+                    *extreme = ordered(amount).min(*extreme);
+                });
+                (0, u64::MAX - 1)
+            }
+            Extreme::Greatest => {
+                let extremes = reset(&mut self.sums, 0);
+                each_amount(index, window, |user, amount| {
+                    let extreme = &mut extremes[usize::from(user)];
+                    *extreme = ordered(amount).max(*extreme);
+                });
+                (1, u64::MAX)
+            }
         };
-        let nearer = match which {
-            Extreme::Least => Ordering::Less,
-            Extreme::Greatest => Ordering::Greater,
+        self.fill_passing(test, there, target);
+    }
+
+    /// Makes a block hold the users whose number passes, of those whose number there is.
+    fn fill_passing(
+        &mut self,
+        test: AmountTest,
+        (lowest, highest): (u64, u64),
+        target: &mut Block,
+    ) {
+        let operand = ordered(test.operand);
+        let (least, greatest) = match test.comparison {
+            Comparison::Equal | Comparison::NotEqual => (operand, operand),
+            Comparison::Less => (lowest, operand - 1),
+            Comparison::LessOrEqual => (lowest, operand),
+            Comparison::Greater => (operand + 1, highest),
+            Comparison::GreaterOrEqual => (operand, highest),
         };
-        reset(&mut self.sums, none);
-        for (day, _, part) in index.parts(from, to) {
-            day.amounts(part, |user, amount| {
-                let extreme = &mut self.sums[usize::from(user)];
-                if let Some(amount) = amount
-                    && amount.cmp(extreme) == nearer
-                {
-                    *extreme = amount;
-                }
-            });
+        target.fill_between(&self.sums, least, greatest);
+        if test.comparison == Comparison::NotEqual {
+            self.seen.fill_between(&self.sums, lowest, highest);
+            target.complement_in(&self.seen);
+            self.seen.clear();
         }
-        fill(target, |user| {
-            let extreme = self.sums[user];
-            extreme != none && test.comparison.holds(extreme.cmp(&test.operand))
-        });
     }
 }
+
+/// All numbers of a list count.
+const ALL: (u64, u64) = (0, u64::MAX);
 
 /// What is counted.
 #[derive(Clone, Copy, Debug)]
@@ -280,16 +321,13 @@ fn units(starts: &[i64], from: i64, to: i64) -> impl Iterator<Item = (i64, i64)>
     [from].into_iter().chain(inside).zip(ends)
 }
 
-fn sum<T: AddAssign + Clone + From<i64>>(
-    sums: &mut Vec<T>,
-    index: &EventIndex,
-    from: i64,
-    to: i64,
-) {
-    reset(sums, T::from(0));
+/// Visits each amount in a window by its user.
+fn each_amount(index: &EventIndex, (from, to): (i64, i64), mut visit: impl FnMut(u16, i64)) {
     for (day, _, part) in index.parts(from, to) {
         day.amounts(part, |user, amount| {
-            sums[usize::from(user)] += T::from(amount.unwrap_or(0));
+            if let Some(amount) = amount {
+                visit(user, amount);
+            }
         });
     }
 }
@@ -319,9 +357,10 @@ pub struct UserTally {
 }
 
 impl EventIndex {
-    /// Whether no sum of amounts needs more than 64 bits.
-    fn sums_fit(&self) -> bool {
-        let largest = u128::from(self.largest_amount) * u128::from(self.len());
+    /// Whether no sum of amounts, each of which a number was taken from, needs more than 64 bits.
+    fn sums_fit(&self, taken: u64) -> bool {
+        let largest = u128::from(self.largest_amount) + u128::from(taken);
+        let largest = largest * u128::from(self.len());
         i64::try_from(largest).is_ok()
     }
 
