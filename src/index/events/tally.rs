@@ -5,7 +5,7 @@
 //! 128 where they are not.
 
 use super::EventIndex;
-use super::kept::{Counts, WindowKind};
+use super::kept::{Counts, WindowKind, add};
 use crate::bits::Block;
 use crate::index::SHARD_USERS;
 use crate::model::Comparison;
@@ -102,20 +102,26 @@ impl Tally {
     }
 
     fn count_narrow(&mut self, index: &EventIndex, counted: Counted<'_>, from: i64, to: i64) {
+        // By a reference of its own: one that is read from here would be read for every event.
+        let narrow = self.narrow.numbers_mut();
         let kind = counted.kind();
         let kept = kind.and_then(|kind| index.kept_within(kind, from, to));
         let Some(kept) = kept else {
-            self.narrow.reset();
+            narrow.fill(0);
             count(index, counted, (from, to), &mut self.seen, |user, n| {
-                self.narrow.add(user, n);
+                add(narrow, user, n);
             });
             return;
         };
-        self.narrow.copy_from(kept.counts());
+        narrow.copy_from_slice(kept.counts().numbers());
+        if let Some(users) = kept.users_beside(from, to) {
+            users.for_each(|user| add(narrow, user, 1));
+            return;
+        }
         let (kept_from, kept_to) = kept.window().instants();
         for edge in [(from, kept_from), (kept_to, to)] {
             count(index, counted, edge, &mut self.seen, |user, n| {
-                self.narrow.add(user, n);
+                add(narrow, user, n);
             });
         }
     }
