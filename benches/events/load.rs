@@ -150,7 +150,8 @@ impl Loaded {
         let mut elapsed = Duration::ZERO;
         for number in 0..EVENTS {
             let user = (number * 7_368_787 + round * 104_729) % users;
-            let ago = (2 + number as i64 % 20) * DAY + number as i64 * 1_000;
+            let number = number.cast_signed();
+            let ago = (2 + number % 20) * DAY + number * 1_000;
             let purchase = Purchase {
                 user: user as u32,
                 cents: 1 + (number % 60_000) as u32,

@@ -67,7 +67,8 @@ pub(super) struct Counts(Box<[u8; USERS]>);
 
 impl Default for Counts {
     fn default() -> Self {
-        Self(Box::new([0; USERS]))
+        let zeros = vec![0; USERS].into_boxed_slice();
+        Self(zeros.try_into().expect("a count for each user"))
     }
 }
 

@@ -243,7 +243,7 @@ impl Page {
             if self.ends.is_empty() {
                 for (&user, &time) in self.users.iter().zip(times) {
                     // Not `&&`, which would be a branch that nobody can guess.
-                    visit(user, u32::from((first <= time) & (time <= last)));
+                    visit(user, u32::from(first <= time) & u32::from(time <= last));
                 }
                 return;
             }
@@ -276,9 +276,8 @@ impl Page {
             };
             for (place, &user) in self.users.iter().enumerate() {
                 let (begin, end) = self.range(place);
-                for position in begin..end {
-                    let time = times[position];
-                    if first <= time && time <= last {
+                for (position, time) in (begin..).zip(&times[begin..end]) {
+                    if first <= *time && *time <= last {
                         visit(user, self.amounts.get(position));
                     }
                 }
