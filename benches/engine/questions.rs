@@ -255,7 +255,14 @@ fn of_segments<'a>(floor: &'a Floor, population: &'a Population) -> Vec<Question
             }),
             engine: Box::new(move || {
                 let bins = HistogramBins::Suitable;
-                let found = summarize(population, &segment, &age, &[], &bins, &Stop::never());
+                let found = summarize(
+                    population,
+                    &segment,
+                    &age.clone().into(),
+                    &[],
+                    &bins,
+                    &Stop::never(),
+                );
                 let found = found.expect("no deadline").statistics.expect("some users");
                 let numbers = [found.mean, found.median].map(|value| {
                     let Value::Double(number) = value else {

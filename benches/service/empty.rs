@@ -63,6 +63,7 @@ impl UnaryService<CheckRequest> for Answer {
 
     fn call(&mut self, request: tonic::Request<CheckRequest>) -> Self::Future {
         ready(Ok(tonic::Response::new(CheckResponse {
+            time_resolution: None,
             members: vec![true; request.get_ref().filters.len()],
             user_exists: true,
             // As long as the text of a revision.

@@ -148,7 +148,7 @@ pub async fn same_answers(host: &Host, users: u64) {
     let bins = HistogramBins::Suitable;
     let found = query.summarize(summarizing()).await.expect("an answer");
     let found = found.into_inner().statistics.expect("some users");
-    let expected = summarize(&population, &segment, &age, &[], &bins, &stop);
+    let expected = summarize(&population, &segment, &age.into(), &[], &bins, &stop);
     let expected = expected.expect("no deadline").statistics;
     let expected = expected.expect("some users");
     let wire = headcount::testing::wire::value;

@@ -1,5 +1,5 @@
-//! Any bytes are a command or refused; a command that was read is written as it was read, and
-//! applying it never panics, whatever came before.
+//! Any bytes are a command, with events or without, or refused; a command that was read is written
+//! as it was read, and applying it never panics, whatever came before.
 
 #![no_main]
 

@@ -84,7 +84,7 @@ fuzz_target!(|input: &[u8]| -> Corpus {
     let Some((method, bytes)) = input.split_first() else {
         return Corpus::Reject;
     };
-    match method % 14 {
+    match method % 19 {
         0 => call!(IngestService, write, bytes),
         1 => call!(UserService, get_user, bytes),
         2 => call!(UserService, delete_user, bytes),
@@ -98,6 +98,11 @@ fuzz_target!(|input: &[u8]| -> Corpus {
         10 => call!(SchemaService, get_property, bytes),
         11 => call!(SchemaService, list_properties, bytes),
         12 => call!(SchemaService, list_values, bytes),
+        13 => call!(SchemaService, create_event, bytes),
+        14 => call!(SchemaService, get_event, bytes),
+        15 => call!(SchemaService, update_event, bytes),
+        16 => call!(SchemaService, delete_event, bytes),
+        17 => call!(SchemaService, list_events, bytes),
         _ => call!(AdminService, list_populations, bytes),
     }
     Corpus::Keep

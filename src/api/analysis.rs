@@ -2,17 +2,18 @@
 
 use prost::Message;
 
+use super::Api;
 use super::convert::{self, Path};
 use super::deadline::Deadline;
 use super::error::ApiError;
-use super::{Api, query::bind};
-use crate::model::{PropertyName, Reason, limit};
+use super::query::{RESOLUTION, bind, time_resolution};
+use crate::model::{PropertyName, Reason, Timestamp, limit};
 use crate::proto::{
     self, BreakdownRequest, BreakdownResponse, SummarizeRequest, SummarizeResponse,
     summarize_request,
 };
 use crate::query::{
-    self, Breakdown, BreakdownError, Deviation, HistogramBins, Statistics, SummaryError,
+    self, Breakdown, BreakdownError, Deviation, HistogramBins, Statistics, Subject, SummaryError,
 };
 
 const ROOT: Path<'static> = Path::Root;
@@ -27,17 +28,21 @@ impl Api {
         let selected = convert::selection(&self.filters, request.selection, &ROOT)?;
         let properties = properties(&request.properties)?;
         let limit = value_limit(request.limit)?;
-        let as_of = self.as_of(request.as_of)?;
         self.reach(&request.min_revision, deadline).await?;
+        let given = request.as_of;
         let population = self.population(&name)?;
         let api = self.clone();
         self.evaluate(deadline, move |stop| {
             let revision = api.applied();
+            let as_of = api.as_of(given)?;
             let bound = bind(&population, &selected, as_of)?;
             let breakdown = query::breakdown(&population, &bound, &properties, limit, stop)
                 .map_err(|error| breakdown_error(&error, &properties))?;
-            let response =
-                breakdown_message(breakdown, revision, convert::timestamp_message(as_of));
+            let as_of = convert::timestamp_message(as_of);
+            let response = BreakdownResponse {
+                time_resolution: time_resolution([&bound]),
+                ..breakdown_message(breakdown, revision, as_of)
+            };
             limit::ANSWER_BYTES
                 .check(response.encoded_len() as u64)
                 .map_err(|exceeded| ApiError::limit(&Path::Field(&ROOT, "limit"), &exceeded))?;
@@ -53,19 +58,22 @@ impl Api {
     ) -> Result<SummarizeResponse, ApiError> {
         let name = convert::population_name(request.population)?;
         let selected = convert::selection(&self.filters, request.selection, &ROOT)?;
-        let property = convert::property_name(request.property, &Path::Field(&ROOT, "property"))?;
         check_percentiles(&request.percentiles)?;
         let bins = bins(request.bins)?;
-        let as_of = self.as_of(request.as_of)?;
         self.reach(&request.min_revision, deadline).await?;
+        let given = request.as_of;
         let population = self.population(&name)?;
         let api = self.clone();
         let percentiles = request.percentiles;
+        let (property, of_events) = (request.property, request.of_events);
         self.evaluate(deadline, move |stop| {
             let revision = api.applied();
+            let as_of = api.as_of(given)?;
+            let subject = subject(property, of_events, as_of)?;
             let bound = bind(&population, &selected, as_of)?;
+            let is_of_events = matches!(subject, Subject::Events(..));
             let summary =
-                query::summarize(&population, &bound, &property, &percentiles, &bins, stop)
+                query::summarize(&population, &bound, &subject, &percentiles, &bins, stop)
                     .map_err(summary_error)?;
             let count = summary.users - summary.missing;
             Ok(SummarizeResponse {
@@ -76,6 +84,7 @@ impl Api {
                     .map(|statistics| statistics_message(statistics, count, &percentiles)),
                 revision,
                 as_of: Some(convert::timestamp_message(as_of)),
+                time_resolution: time_resolution([&bound]).or(is_of_events.then_some(RESOLUTION)),
             })
         })
         .await
@@ -97,6 +106,26 @@ fn properties(names: &[String]) -> Result<Vec<PropertyName>, ApiError> {
     names
         .map(|(position, name)| convert::property_name(name.as_str(), &path.index(position)))
         .collect()
+}
+
+/// A property or a measure of events, whichever is given.
+fn subject(
+    property: String,
+    of_events: Option<proto::EventMeasure>,
+    as_of: Timestamp,
+) -> Result<Subject, ApiError> {
+    let path = Path::Field(&ROOT, "property");
+    match of_events {
+        None => convert::property_name(property, &path).map(Subject::Property),
+        Some(_) if !property.is_empty() => Err(ApiError::field(
+            &path,
+            "must be empty where of_events is set: a summary is of one of them",
+        )),
+        Some(measure) => {
+            let measure = convert::event_measure(measure, &Path::Field(&ROOT, "of_events"))?;
+            Ok(Subject::Events(measure, as_of))
+        }
+    }
 }
 
 /// `None` for all values.
@@ -182,15 +211,20 @@ fn breakdown_error(error: &BreakdownError, properties: &[PropertyName]) -> ApiEr
 
 fn summary_error(error: SummaryError) -> ApiError {
     match error {
-        SummaryError::Property(cause) => {
-            let field = if cause.reason() == Reason::UnknownProperty || cause.is_operator() {
+        SummaryError::Subject(cause) => {
+            let reason = cause.reason();
+            let field = if reason == Reason::UnknownEvent {
+                "of_events.event"
+            } else if reason == Reason::BeyondRetention {
+                "of_events.window"
+            } else if reason == Reason::UnknownProperty || cause.is_operator() {
                 "property"
             } else {
                 "bin_edges.edges"
             };
             ApiError::from(cause).at(field)
         }
-        SummaryError::Edges { position } => {
+        SummaryError::EdgeType { position, .. } | SummaryError::Edges { position } => {
             let path = Path::Field(&ROOT, "bin_edges");
             let path = Path::Field(&path, "edges");
             ApiError::field(&path.index(position), error)
@@ -220,6 +254,7 @@ fn breakdown_message(
         properties: properties.collect(),
         revision,
         as_of: Some(as_of),
+        time_resolution: None,
     }
 }
 

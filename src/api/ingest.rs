@@ -25,7 +25,13 @@ impl Api {
         &self,
         updates: Vec<UserUpdate>,
     ) -> Result<(Action, Origins), ApiError> {
-        let (updates, origins) = convert::updates(updates, self.engine.now(), &Path::Root)?;
+        let has_events = updates.iter().any(|update| !update.events.is_empty());
+        let received = if has_events {
+            self.engine.received()
+        } else {
+            self.engine.now()
+        };
+        let (updates, origins) = convert::updates(updates, received, &Path::Root)?;
         Ok((Action::Write(updates), origins))
     }
 }

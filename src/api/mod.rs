@@ -121,7 +121,7 @@ impl Api {
     /// The instant that `now()` stands for.
     fn as_of(&self, given: Option<prost_types::Timestamp>) -> Result<Timestamp, ApiError> {
         match given {
-            None => Ok(self.engine.now()),
+            None => Ok(self.engine.as_of()),
             Some(given) => convert::timestamp(given, &Path::Field(&Path::Root, "as_of")),
         }
     }

@@ -54,6 +54,20 @@ fn bind_all(
     bound.collect()
 }
 
+/// How exactly instants are told apart.
+pub(super) const RESOLUTION: prost_types::Duration = prost_types::Duration {
+    seconds: 0,
+    nanos: 1_000,
+};
+
+/// How exactly instants were told apart; `None` if nothing depends on time.
+pub(super) fn time_resolution<'a>(
+    bounds: impl IntoIterator<Item = &'a Arc<Bound>>,
+) -> Option<prost_types::Duration> {
+    let depends = bounds.into_iter().any(|bound| bound.depends_on_time());
+    depends.then_some(RESOLUTION)
+}
+
 fn checked(population: &Population, user: &UserId, bounds: &[Arc<Bound>]) -> (Vec<bool>, bool) {
     match query::check(population, user, bounds) {
         Some(members) => (members, true),
@@ -86,16 +100,18 @@ impl Api {
         let name = convert::population_name(request.population)?;
         let user = convert::user_id(request.user_id, &Path::Field(&ROOT, "user_id"))?;
         let selected = convert::selections(&self.filters, &request.filters, request.expressions)?;
-        let as_of = self.as_of(request.as_of)?;
         self.reach(&request.min_revision, deadline).await?;
         let population = self.population(&name)?;
         let revision = self.applied();
+        // After the revision, so that all events up to there have happened.
+        let as_of = self.as_of(request.as_of)?;
         let bounds = bind_all(&population, &selected, as_of)?;
         let (members, user_exists) = checked(&population, &user, &bounds);
         Ok(CheckResponse {
             members,
             user_exists,
             revision,
+            time_resolution: time_resolution(&bounds),
         })
     }
 
@@ -107,20 +123,22 @@ impl Api {
     ) -> Result<CheckResponse, ApiError> {
         let user = convert::user_id(request.user_id, &Path::Field(&ROOT, "user_id"))?;
         let name = convert::population_name(request.population)?;
-        let as_of = self.as_of(request.as_of)?;
         self.reach(&request.min_revision, deadline).await?;
+        let given = request.as_of;
         let population = self.population(&name)?;
         let api = self.clone();
         self.evaluate(deadline, move |_| {
             let selected =
                 convert::selections(&api.filters, &request.filters, request.expressions)?;
             let revision = api.applied();
+            let as_of = api.as_of(given)?;
             let bounds = bind_all(&population, &selected, as_of)?;
             let (members, user_exists) = checked(&population, &user, &bounds);
             Ok(CheckResponse {
                 members,
                 user_exists,
                 revision,
+                time_resolution: time_resolution(&bounds),
             })
         })
         .await
@@ -158,17 +176,19 @@ impl QueryService for Api {
         let is_small = request.encoded_len() <= INLINE_CHECK_BYTES;
         let name = convert::population_name(request.population)?;
         let selected = convert::selection(&self.filters, request.selection, &ROOT)?;
-        let as_of = self.as_of(request.as_of)?;
         self.reach(&request.min_revision, deadline).await?;
+        let given = request.as_of;
         let population = self.population(&name)?;
         if is_small {
             let revision = self.applied();
+            let as_of = self.as_of(given)?;
             let bound = bind(&population, &selected, as_of)?;
             if let Some(count) = query::kept(&population, &bound) {
                 return Ok(Response::new(CountResponse {
                     count,
                     revision,
                     as_of: Some(convert::timestamp_message(as_of)),
+                    time_resolution: time_resolution([&bound]),
                 }));
             }
         }
@@ -176,11 +196,13 @@ impl QueryService for Api {
         let response = self
             .evaluate(deadline, move |stop| {
                 let revision = api.applied();
+                let as_of = api.as_of(given)?;
                 let bound = bind(&population, &selected, as_of)?;
                 Ok(CountResponse {
                     count: query::count(&population, &bound, stop)?,
                     revision,
                     as_of: Some(convert::timestamp_message(as_of)),
+                    time_resolution: time_resolution([&bound]),
                 })
             })
             .await?;
@@ -201,14 +223,15 @@ impl QueryService for Api {
         limit::SELECTIONS_PER_REQUEST
             .check(request.selections.len() as u64)
             .map_err(|exceeded| ApiError::limit(&path, &exceeded))?;
-        let as_of = self.as_of(request.as_of)?;
         self.reach(&request.min_revision, deadline).await?;
+        let given = request.as_of;
         let population = self.population(&name)?;
         let api = self.clone();
         let response = self
             .evaluate(deadline, move |stop| {
                 let path = Path::Field(&ROOT, "selections");
                 let revision = api.applied();
+                let as_of = api.as_of(given)?;
                 let selections = request.selections.into_iter().enumerate();
                 let bounds = selections.map(|(position, given)| {
                     let selected = convert::selection(
@@ -227,6 +250,7 @@ impl QueryService for Api {
                     counts: counts.collect::<Result<_, _>>()?,
                     revision,
                     as_of: Some(convert::timestamp_message(as_of)),
+                    time_resolution: time_resolution(&bounds),
                 })
             })
             .await?;
@@ -256,8 +280,8 @@ impl QueryService for Api {
         let request = request.into_inner();
         check_size(&request)?;
         let name = convert::population_name(request.population)?;
-        let as_of = self.as_of(request.as_of)?;
         self.reach(&request.min_revision, deadline).await?;
+        let given = request.as_of;
         let population = self.population(&name)?;
         let api = self.clone();
         let response = self
@@ -265,9 +289,14 @@ impl QueryService for Api {
                 let selected =
                     convert::selections(&api.filters, &request.filters, request.expressions)?;
                 let revision = api.applied();
+                let as_of = api.as_of(given)?;
                 let bounds = bind_all(&population, &selected, as_of)?;
                 let users = check_users(&population, request.user_ids, &bounds, stop)?;
-                Ok(BatchCheckResponse { users, revision })
+                Ok(BatchCheckResponse {
+                    users,
+                    revision,
+                    time_resolution: time_resolution(&bounds),
+                })
             })
             .await?;
         Ok(Response::new(response))
@@ -285,13 +314,14 @@ impl QueryService for Api {
         let hash = members_hash(&name, &selected, request.as_of);
         let page = self.tokens.read_page(hash, &request.page_token)?;
         let from = page.as_ref().map(position).transpose()?;
+        self.reach(&request.min_revision, deadline).await?;
         // The clock of the first page is that of all.
         let as_of = match page.and_then(|page| page.as_of) {
             Some(as_of) => as_of,
             None => self.as_of(request.as_of)?,
         };
-        self.reach(&request.min_revision, deadline).await?;
         let population = self.population(&name)?;
+        let time_resolution = time_resolution([&bind(&population, &selected, as_of)?]);
         let (user_ids, next, revision) = self
             .members(deadline, population, selected, as_of, from, limit)
             .await?;
@@ -303,6 +333,7 @@ impl QueryService for Api {
             user_ids,
             next_page_token: next.map_or_else(String::new, |page| self.tokens.page(hash, &page)),
             revision,
+            time_resolution,
         }))
     }
 
@@ -316,8 +347,8 @@ impl QueryService for Api {
         let request = request.into_inner();
         let name = convert::population_name(request.population)?;
         let selected = convert::selection(&self.filters, request.selection, &ROOT)?;
-        let as_of = self.as_of(request.as_of)?;
         self.reach(&request.min_revision, deadline).await?;
+        let as_of = self.as_of(request.as_of)?;
         let population = self.population(&name)?;
         // What is wrong with the question is said before the stream begins.
         bind(&population, &selected, as_of)?;
@@ -366,13 +397,14 @@ impl QueryService for Api {
         let request = request.into_inner();
         let name = convert::population_name(request.population)?;
         let selected = convert::selection(&self.filters, request.selection, &ROOT)?;
-        let as_of = self.as_of(request.as_of)?;
         self.reach(&request.min_revision, deadline).await?;
+        let given = request.as_of;
         let population = self.population(&name)?;
         let api = self.clone();
         let response = self
             .evaluate(deadline, move |stop: &Stop| {
                 let revision = api.applied();
+                let as_of = api.as_of(given)?;
                 let bound = bind(&population, &selected, as_of)?;
                 let began = Instant::now();
                 let explanation = query::explain(&population, &bound, stop)?;
@@ -383,6 +415,7 @@ impl QueryService for Api {
                     shards: explanation.shards,
                     elapsed: Some(convert::duration_message(began.elapsed())),
                     revision,
+                    time_resolution: time_resolution([&bound]),
                 })
             })
             .await?;

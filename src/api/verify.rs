@@ -1,7 +1,7 @@
 //! Compares the index with a scan, a step at a time: each step is a query like any other, so that
 //! others get their turn between any two.
 //!
-//! Invariant: an answer names properties and shards, never a value or a user.
+//! Invariant: an answer names properties, events and shards, never a value or a user.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::convert;
 use super::deadline::Deadline;
 use super::error::ApiError;
 use crate::model::{PopulationName, Reason};
-use crate::population::{CountsCompared, Population, Property};
+use crate::population::{CountsCompared, KnownEvent, Population, Property};
 use crate::proto::{Mismatch, PopulationVerification, VerifyRequest, VerifyResponse};
 
 /// Mismatches named in an answer, for each population.
@@ -44,6 +44,15 @@ pub(super) async fn verify(
         populations: verified,
         revision,
     })
+}
+
+/// What a mismatch is about.
+#[derive(Clone, Copy)]
+enum About<'a> {
+    /// Users, or events, as such.
+    All,
+    Property(&'a str),
+    Event(&'a str),
 }
 
 #[derive(Clone, Copy)]
@@ -95,10 +104,11 @@ async fn one(
         ..PopulationVerification::default()
     };
     let properties: Vec<Arc<Property>> = population.catalog().iter().cloned().collect();
+    let events: Vec<Arc<KnownEvent>> = population.catalog().events().cloned().collect();
     for &shard in &numbers {
         let users = step(api, deadline, population, move |p| p.compare_users(shard)).await?;
         found.compared_users += users.values;
-        found.note("", Some(shard), users.mismatches);
+        found.note(About::All, Some(shard), users.mismatches);
         for property in &properties {
             let (its, name) = (Arc::clone(property), &property.declaration().name);
             let compared = step(api, deadline, population, move |population| {
@@ -106,7 +116,22 @@ async fn one(
             });
             let compared = compared.await?;
             found.compared_values += compared.values;
-            found.note(name.as_str(), Some(shard), compared.mismatches);
+            let about = About::Property(name.as_str());
+            found.note(about, Some(shard), compared.mismatches);
+        }
+        let compared = step(api, deadline, population, move |population| {
+            population.compare_event_names(shard)
+        });
+        found.note(About::All, Some(shard), compared.await?.mismatches);
+        for event in &events {
+            let (number, name) = (event.number(), &event.declaration().name);
+            let compared = step(api, deadline, population, move |population| {
+                population.compare_events(shard, number)
+            });
+            let compared = compared.await?;
+            found.compared_events += compared.values;
+            let about = About::Event(name.as_str());
+            found.note(about, Some(shard), compared.mismatches);
         }
     }
     for property in &properties {
@@ -114,20 +139,29 @@ async fn one(
         let compared = step(api, deadline, population, move |population| {
             population.compare_dictionary(&its)
         });
-        found.note(name.as_str(), None, compared.await?.mismatches);
+        let about = About::Property(name.as_str());
+        found.note(about, None, compared.await?.mismatches);
     }
     if numbers.len() < shards as usize {
-        found.skipped_counts = u32::try_from(properties.len() + 1).unwrap_or(u32::MAX);
+        let counts = 1 + properties.len() + events.len();
+        found.skipped_counts = u32::try_from(counts).unwrap_or(u32::MAX);
         return Ok(found);
     }
     let users = step(api, deadline, population, Population::compare_user_count).await?;
-    found.note_counts("", users);
+    found.note_counts(About::All, users);
     for property in &properties {
         let (its, name) = (Arc::clone(property), &property.declaration().name);
         let compared = step(api, deadline, population, move |population| {
             population.compare_property_counts(&its)
         });
-        found.note_counts(name.as_str(), compared.await?);
+        found.note_counts(About::Property(name.as_str()), compared.await?);
+    }
+    for event in &events {
+        let (number, name) = (event.number(), &event.declaration().name);
+        let compared = step(api, deadline, population, move |population| {
+            population.compare_event_counts(number)
+        });
+        found.note_counts(About::Event(name.as_str()), compared.await?);
     }
     Ok(found)
 }
@@ -159,15 +193,21 @@ async fn step<T: Send + 'static>(
 impl PopulationVerification {
     fn note(
         &mut self,
-        property: &str,
+        about: About<'_>,
         shard: Option<u32>,
         mismatches: impl IntoIterator<Item = (&'static str, u64)>,
     ) {
+        let (property, event) = match about {
+            About::All => ("", ""),
+            About::Property(name) => (name, ""),
+            About::Event(name) => ("", name),
+        };
         for (description, count) in mismatches {
             self.mismatch_count = self.mismatch_count.saturating_add(count);
             if self.mismatches.len() < NAMED {
                 self.mismatches.push(Mismatch {
                     property: property.to_owned(),
+                    event: event.to_owned(),
                     shard,
                     count,
                     description: description.to_owned(),
@@ -176,9 +216,9 @@ impl PopulationVerification {
         }
     }
 
-    fn note_counts(&mut self, property: &str, compared: CountsCompared) {
+    fn note_counts(&mut self, about: About<'_>, compared: CountsCompared) {
         match compared {
-            CountsCompared::Done(mismatches) => self.note(property, None, mismatches),
+            CountsCompared::Done(mismatches) => self.note(about, None, mismatches),
             CountsCompared::Changing => self.skipped_counts += 1,
         }
     }

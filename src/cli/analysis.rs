@@ -7,13 +7,13 @@ use super::client::Client;
 use super::error::CliError;
 use super::output::{self, Output, Table, bar, counted, grouped, percent, printable};
 use super::query::{EVERYONE, instant};
-use super::value;
-use crate::model;
+use super::{measure, value};
 use crate::proto::value::Kind;
 use crate::proto::{
     BinEdges, BreakdownRequest, HistogramBin, PropertyBreakdown, Statistics, SummarizeRequest,
     SummarizeResponse, Value, breakdown_request, summarize_request,
 };
+use crate::{filter, model};
 
 /// Characters of the longest bar.
 const BAR: usize = 24;
@@ -39,7 +39,7 @@ pub(super) struct SummarizeArgs {
     /// The filter; everyone if left out.
     #[arg(default_value = EVERYONE)]
     filter: String,
-    /// The property: a number or a timestamp.
+    /// The property, a number or a timestamp; or a function of events such as "sum(purchase, 365d)".
     #[arg(long)]
     of: String,
     /// The percentiles to show beside the median, with commas between them.
@@ -156,10 +156,21 @@ pub(super) async fn summarize(
             edges: edges.collect::<Result<_, _>>()?,
         }))
     };
+    let of_events = if filter::begins_measure(&args.of) {
+        Some(measure::message(&measure::read("--of", &args.of)?))
+    } else {
+        None
+    };
+    let property = if of_events.is_none() {
+        args.of.clone()
+    } else {
+        String::new()
+    };
     let request = SummarizeRequest {
         population: client.population.clone(),
         selection: Some(summarize_request::Selection::Filter(args.filter.clone())),
-        property: args.of.clone(),
+        property,
+        of_events,
         percentiles: args.percentiles.clone(),
         bins,
         as_of: instant(args.as_of.as_deref())?,
@@ -292,7 +303,7 @@ fn short(value: &Value) -> String {
     }
 }
 
-fn short_number(number: f64) -> String {
+pub(super) fn short_number(number: f64) -> String {
     let size = number.abs();
     if size >= 1e15 || (size > 0.0 && size < 1e-4) {
         return format!("{number:.3e}");

@@ -12,9 +12,11 @@ mod demo;
 mod error;
 mod events;
 mod import;
+mod measure;
 mod output;
 mod query;
 mod repair;
+mod rfm;
 mod schema;
 mod serve;
 mod user;
@@ -89,8 +91,10 @@ enum Command {
     Members(query::MembersArgs),
     /// Count the users of a segment by the values of properties.
     Breakdown(analysis::BreakdownArgs),
-    /// Show what a number or a timestamp is like among the users of a segment.
+    /// Show what a number, a timestamp, or what they did is like among the users of a segment.
     Summarize(analysis::SummarizeArgs),
+    /// Score users by how recently, how often and for how much they did something, and group them.
+    Rfm(rfm::RfmArgs),
     /// Show how a segment is evaluated.
     Explain(query::ExplainArgs),
     /// Show or erase one user.
@@ -169,6 +173,7 @@ async fn run(cli: Cli, output: Output) -> Result<u8, CliError> {
         Command::Summarize(args) => {
             analysis::summarize(Client::connect(&global).await?, args, output).await
         }
+        Command::Rfm(args) => rfm::rfm(Client::connect(&global).await?, args, output).await,
         Command::Explain(args) => {
             query::explain(Client::connect(&global).await?, args, output).await
         }

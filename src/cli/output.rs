@@ -193,6 +193,16 @@ pub(super) fn bar(part: u64, whole: u64, width: usize) -> String {
     format!("{}{}", "█".repeat(eighths / 8), EIGHTHS[eighths % 8])
 }
 
+/// How dark a part of the largest is: a blank for nothing.
+pub(super) fn shade(part: u64, most: u64) -> char {
+    const SHADES: [char; 4] = ['░', '▒', '▓', '█'];
+    let quarter = part.saturating_mul(4).div_ceil(most.max(1));
+    let place = usize::try_from(quarter).unwrap_or(usize::MAX);
+    place
+        .checked_sub(1)
+        .map_or(' ', |place| SHADES[place.min(3)])
+}
+
 /// A line with a bar for each count; a dot where there is nothing.
 pub(super) fn bars(counts: &[u64]) -> String {
     const EIGHTHS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
@@ -238,5 +248,9 @@ mod tests {
         assert_eq!(bar(1, 0, 4), "");
         assert_eq!(bars(&[0, 1, 4, 8]), "·▁▄█");
         assert_eq!(bars(&[0, 0]), "··");
+        assert_eq!(
+            [0, 1, 2, 3, 8].map(|part| shade(part, 8)),
+            [' ', '░', '░', '▒', '█']
+        );
     }
 }

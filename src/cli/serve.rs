@@ -54,10 +54,6 @@ pub(super) struct ServeArgs {
 }
 
 #[derive(Debug, Args)]
-#[expect(
-    clippy::struct_field_names,
-    reason = "the names are those of the flags"
-)]
 struct LimitArgs {
     /// Populations of the store.
     #[arg(long, default_value_t = limit::POPULATIONS.default)]

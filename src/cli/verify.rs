@@ -82,6 +82,7 @@ fn population_json(population: &PopulationVerification) -> Value {
     let mismatches = population.mismatches.iter().map(|mismatch| {
         json!({
             "property": mismatch.property,
+            "event": mismatch.event,
             "shard": mismatch.shard,
             "count": mismatch.count,
             "description": mismatch.description,
@@ -93,6 +94,7 @@ fn population_json(population: &PopulationVerification) -> Value {
         "compared_shards": population.compared_shards,
         "compared_users": population.compared_users,
         "compared_values": population.compared_values,
+        "compared_events": population.compared_events,
         "skipped_counts": population.skipped_counts,
         "mismatch_count": population.mismatch_count,
         "mismatches": mismatches.collect::<Vec<_>>(),
@@ -100,7 +102,15 @@ fn population_json(population: &PopulationVerification) -> Value {
 }
 
 fn service_text(answer: &VerifyResponse, seed: Option<u64>) -> String {
-    let mut table = Table::new(&["population", ">shards", ">users", ">values", "state"]);
+    let columns = [
+        "population",
+        ">shards",
+        ">users",
+        ">values",
+        ">events",
+        "state",
+    ];
+    let mut table = Table::new(&columns);
     let mut lines = Vec::new();
     for population in &answer.populations {
         let (compared, shards) = (population.compared_shards, population.shards);
@@ -109,6 +119,7 @@ fn service_text(answer: &VerifyResponse, seed: Option<u64>) -> String {
             format!("{} of {}", grouped(compared.into()), grouped(shards.into())),
             grouped(population.compared_users),
             grouped(population.compared_values),
+            grouped(population.compared_events),
             match population.mismatch_count {
                 0 => "sound".into(),
                 1 => "1 mismatch".into(),
@@ -117,10 +128,10 @@ fn service_text(answer: &VerifyResponse, seed: Option<u64>) -> String {
         ]);
         let name = &population.population;
         for mismatch in &population.mismatches {
-            let what = if mismatch.property.is_empty() {
-                "users".to_owned()
-            } else {
-                format!("property {:?}", mismatch.property)
+            let what = match (&*mismatch.property, &*mismatch.event) {
+                ("", "") => "users".to_owned(),
+                ("", event) => format!("event {event:?}"),
+                (property, _) => format!("property {property:?}"),
             };
             let shard = mismatch
                 .shard

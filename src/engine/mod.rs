@@ -23,7 +23,7 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -99,6 +99,8 @@ struct Shared {
     counters: Arc<Counters>,
     pool: QueryPool,
     clock: Arc<dyn Clock>,
+    /// The last instant, in microseconds since 1970, at which events were received.
+    received: AtomicI64,
     store_id: u64,
     snapshot_interval: Option<Span>,
     threads: Mutex<Option<Threads>>,
@@ -283,6 +285,7 @@ impl Engine {
             counters,
             pool,
             clock,
+            received: AtomicI64::new(i64::MIN),
             store_id,
             snapshot_interval,
             threads: Mutex::new(Some(Threads {
@@ -452,6 +455,23 @@ impl Engine {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.0.clock.now()
+    }
+
+    /// When what arrives now is received.
+    #[must_use]
+    pub fn received(&self) -> Timestamp {
+        let now = self.now();
+        self.0.received.fetch_max(now.micros(), Ordering::Relaxed);
+        now
+    }
+
+    /// The instant that questions are asked as of which name none: the present one, and after
+    /// everything that was received, also if the clock was set back since.
+    #[must_use]
+    pub fn as_of(&self) -> Timestamp {
+        let received = self.0.received.load(Ordering::Relaxed);
+        let after = Timestamp::from_micros(received.saturating_add(1));
+        self.now().max(after.unwrap_or(Timestamp::MIN))
     }
 
     /// Takes no more commands, finishes those that wait, closes the log and frees the data folder.

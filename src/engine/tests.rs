@@ -10,8 +10,9 @@ use std::sync::Arc;
 use super::*;
 use crate::clock::SystemClock;
 use crate::model::{
-    Action, Change, NonEmpty, Number, Operation, PropertyDeclaration, PropertyName, UserId,
-    UserUpdate, Value, ValueType,
+    Action, Amount, Change, Event, EventDeclaration, EventId, EventName, NonEmpty, Number,
+    Operation, PropertyDeclaration, PropertyName, Span, Timestamp, UserId, UserUpdate, Value,
+    ValueType,
 };
 use crate::storage::{DiskOperation, EntryKind};
 use crate::testing::disk::{Crash, Failure, LyingDisk};
@@ -109,12 +110,73 @@ fn increment(user: &str, property: &str) -> Command {
     command
 }
 
-/// Writes, refusals, erasures, two populations, a declaration, and three snapshots in between.
+/// The beginning of a day, of which there are enough.
+fn day(number: i64) -> Timestamp {
+    Timestamp::from_micros(1_790_035_200_000_000 + number * 86_400_000_000).unwrap()
+}
+
+fn event_name(name: &str) -> EventName {
+    EventName::new(name).unwrap()
+}
+
+/// What a user did: names, days and ids, all received on some day.
+fn did(user: &str, received: i64, events: &[(&str, i64, Option<&str>)]) -> UserUpdate {
+    let events = events.iter().map(|(name, at, id)| Event {
+        name: event_name(name),
+        time: Some(day(*at)),
+        received: day(received),
+        amount: (at % 2 == 0).then(|| Amount::from_millionths(at * 1_250_000).unwrap()),
+        id: id.map(|id| EventId::new(id).unwrap()),
+    });
+    UserUpdate {
+        user: UserId::new(user).unwrap(),
+        value_time: None,
+        changes: Vec::new(),
+        events: events.collect(),
+    }
+}
+
+fn kept_for(name: &str, days: i64) -> EventDeclaration {
+    EventDeclaration {
+        name: event_name(name),
+        retention: Span::from_micros(days * 86_400_000_000).unwrap(),
+    }
+}
+
+/// Events of two users: some are duplicates, too old or too far ahead, and those of the user from
+/// days ago go when these of today come.
+fn events(user: &str, today: i64) -> Action {
+    let id = format!("id-{}", today / 16);
+    let mut first = did(
+        user,
+        today,
+        &[
+            ("purchase", today, Some(&id)),
+            ("purchase", today, Some(&id)),
+            ("visit", today - 1, None),
+            ("visit", today - 450, None),
+            ("login", today + 9, None),
+        ],
+    );
+    first.changes.push(Change {
+        property: PropertyName::new("visits").unwrap(),
+        operation: Operation::Increment(Number::Int64(1)),
+    });
+    let of_another = [
+        ("purchase", today / 16 * 2, Some(&*id)),
+        ("login", today, None),
+        ("visit", today - 2, None),
+    ];
+    let second = did("u3", today, &of_another);
+    Action::Write(NonEmpty::new(vec![first, second]).unwrap())
+}
+
+/// Writes, events, refusals, erasures, two populations, declarations, and three snapshots in between.
 fn workload() -> Vec<Step> {
     let mut steps = Vec::new();
-    for number in 0..24_i64 {
+    for number in 0..32_i64 {
         let user = format!("u{}", number % 7);
-        steps.push(Step::Commit(match number % 6 {
+        steps.push(Step::Commit(match number % 8 {
             0 | 3 => increment(&user, "visits"),
             1 => set(&user, "age", number),
             2 => in_population(
@@ -138,9 +200,19 @@ fn workload() -> Vec<Step> {
                     events: Vec::new(),
                 })),
             ),
-            _ => in_population("default", Action::Erase(UserId::new(user).unwrap())),
+            5 => in_population("default", Action::Erase(UserId::new(user).unwrap())),
+            6 => in_population("default", events(&user, number)),
+            _ => in_population(
+                "default",
+                match number {
+                    7 => Action::UpdateEvent(kept_for("visit", 10)),
+                    15 => Action::CreateEvent(kept_for("signup", 30)),
+                    23 => Action::UpdateEvent(kept_for("visit", 3)),
+                    _ => Action::DeleteEvent(event_name("login")),
+                },
+            ),
         }));
-        if number % 8 == 5 {
+        if number % 9 == 5 {
             steps.push(Step::Snapshot);
         }
     }
@@ -155,9 +227,14 @@ fn contents(engine: &Engine) -> String {
         for property in population.properties() {
             lines.push(format!("{name} {property:?}"));
         }
+        for event in population.events() {
+            lines.push(format!("{name} {event:?}"));
+        }
         for number in 0..7 {
             let user = UserId::new(format!("u{number}")).unwrap();
             lines.push(format!("{name} {user} {:?}", population.user(&user)));
+            let events = population.user_events(&user, Timestamp::MAX);
+            lines.push(format!("{name} {user} {events:?}"));
         }
         let refused = UserId::new("refused").unwrap();
         assert_eq!(population.user(&refused), None);
@@ -270,6 +347,40 @@ async fn crash_everywhere(new_disk: impl Fn() -> LyingDisk) -> Result<(), String
         }
     }
     Ok(())
+}
+
+/// That the workload has what it is there for.
+#[tokio::test]
+async fn the_workload_has_events_of_every_fate() {
+    let expected = expected(&workload()).await;
+    let engine = open_on(&LyingDisk::new()).unwrap();
+    run_all(&engine).await;
+    assert_eq!(Some(&contents(&engine)), expected.last());
+    let population = engine.population(&PopulationName::default()).unwrap();
+    let info = |name| population.event(&event_name(name));
+    let purchase = info("purchase").unwrap();
+    // Of u6, u0, u1 and u2 one each, of whom three were erased, and of u3 one for each id.
+    assert_eq!((purchase.events, purchase.duplicates), (1 + 2, 4 + 2));
+    let visit = info("visit").unwrap();
+    // Of u2 and u3; those of u3 from before went.
+    assert_eq!((visit.events, visit.too_old), (2, 4));
+    assert_eq!(visit.kept_from, Some(day(27)));
+    assert_eq!(info("login"), None);
+    assert_eq!(info("signup").unwrap().events, 0);
+}
+
+/// Does everything of the workload.
+async fn run_all(engine: &Engine) {
+    for step in workload() {
+        match step {
+            Step::Commit(command) => {
+                let _ = engine.commit(command).await;
+            }
+            Step::Snapshot => {
+                engine.snapshot().await.unwrap();
+            }
+        }
+    }
 }
 
 #[tokio::test]

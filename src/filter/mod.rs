@@ -57,7 +57,7 @@ mod token;
 
 pub use error::{FilterError, SyntaxError, caret};
 
-use crate::model::Expression;
+use crate::model::{EventMeasure, Expression};
 
 /// Reads a filter text.
 ///
@@ -65,4 +65,18 @@ use crate::model::Expression;
 /// [`FilterError`] with the place and what was expected there, or the limit that was exceeded.
 pub fn parse(text: &str) -> Result<Expression, FilterError> {
     parse::parse(text).map_err(|fault| fault.located(text))
+}
+
+/// Reads a function of events alone, without anything that it is compared with: `sum(purchase, 30d)`.
+///
+/// # Errors
+/// As for [`parse()`].
+pub fn parse_measure(text: &str) -> Result<EventMeasure, FilterError> {
+    parse::parse_measure(text).map_err(|fault| fault.located(text))
+}
+
+/// Whether a text begins as a function of events does: with the name of one and a parenthesis.
+#[must_use]
+pub fn begins_measure(text: &str) -> bool {
+    parse::begins_measure(text)
 }

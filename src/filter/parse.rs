@@ -10,25 +10,12 @@ use super::help;
 use super::literal;
 use super::token::{Kind, Lexer, Token};
 use crate::model::{
-    Comparison, Expression, ExpressionBudget, LimitExceeded, NameError, NonEmpty, Operand,
-    Predicate, PropertyName, Quantifier, RESERVED_WORDS, Span, Test, Text, Value, limit,
+    Comparison, EventMeasure, Expression, ExpressionBudget, LimitExceeded, NameError, NonEmpty,
+    Operand, Predicate, PropertyName, Quantifier, RESERVED_WORDS, Span, Test, Text, Value, limit,
 };
 
 pub(super) fn parse(text: &str) -> Result<Expression, Fault> {
-    if let Err(exceeded) = limit::FILTER_BYTES.check(text.len() as u64) {
-        // The place is where the limit is passed, or the start of the character there.
-        let allowed = usize::try_from(exceeded.allowed).unwrap_or(usize::MAX);
-        return Err(Fault::limit(text.floor_char_boundary(allowed), exceeded));
-    }
-    let mut lexer = Lexer::new(text);
-    let current = lexer.next()?;
-    let mut parser = Parser {
-        text,
-        lexer,
-        current,
-        previous: "",
-        budget: ExpressionBudget::default(),
-    };
+    let mut parser = Parser::new(text)?;
     if parser.current.kind == Kind::End {
         return Err(parser
             .expected("an expression")
@@ -40,6 +27,22 @@ pub(super) fn parse(text: &str) -> Result<Expression, Fault> {
     } else {
         Err(parser.expected_after_expression("AND, OR or the end of the text"))
     }
+}
+
+/// A function of events alone, without anything that it is compared with.
+pub(super) fn parse_measure(text: &str) -> Result<EventMeasure, Fault> {
+    let mut parser = Parser::new(text)?;
+    let measure = parser.events()?;
+    if parser.current.kind == Kind::End {
+        Ok(measure)
+    } else {
+        Err(parser.expected("the end of the text"))
+    }
+}
+
+/// Whether the first tokens are those of a function of events.
+pub(super) fn begins_measure(text: &str) -> bool {
+    Parser::new(text).is_ok_and(|parser| parser.at_event_function())
 }
 
 /// An expression and how many levels it has.
@@ -58,6 +61,23 @@ pub(super) struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
+    fn new(text: &'a str) -> Result<Self, Fault> {
+        if let Err(exceeded) = limit::FILTER_BYTES.check(text.len() as u64) {
+            // The place is where the limit is passed, or the start of the character there.
+            let allowed = usize::try_from(exceeded.allowed).unwrap_or(usize::MAX);
+            return Err(Fault::limit(text.floor_char_boundary(allowed), exceeded));
+        }
+        let mut lexer = Lexer::new(text);
+        let current = lexer.next()?;
+        Ok(Self {
+            text,
+            lexer,
+            current,
+            previous: "",
+            budget: ExpressionBudget::default(),
+        })
+    }
+
     // Combinations.
 
     fn any_of(&mut self, level: u64) -> Result<Parsed, Fault> {

@@ -323,6 +323,13 @@ impl Shard {
         }
     }
 
+    /// Keeps of the windows of events only these.
+    pub fn keep_only(&mut self, event: u32, windows: &[KeptWindow]) {
+        if let Ok(place) = self.events_place(event) {
+            self.events[place].1.keep_only(windows);
+        }
+    }
+
     fn events_place(&self, event: u32) -> Result<usize, usize> {
         self.events
             .binary_search_by_key(&event, |(number, _)| *number)

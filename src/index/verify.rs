@@ -1,4 +1,5 @@
-//! Compares the two directions of a shard's index with each other.
+//! Compares the two directions of a shard's index with each other, and the events of a shard with
+//! what is derived from them.
 //!
 //! Invariant: what is found follows from the shard alone, and names no value.
 
@@ -7,10 +8,12 @@ use std::collections::{BTreeMap, HashMap};
 use super::bins::Bins;
 use super::codes::CodeIndex;
 use super::column::NumberColumn;
+use super::events::EventIndex;
 use super::number::NumberIndex;
 use super::posting::Posting;
 use super::sets::SetIndex;
 use super::shard::{PropertyIndex, Shard};
+use crate::bits::Block;
 
 /// What is wrong, and for how many users or values.
 pub type Mismatches = BTreeMap<&'static str, u64>;
@@ -34,6 +37,10 @@ const TWICE: &str = "has two postings for one value";
 const WRONG_BIN: &str = "is in a bin that its number does not belong to";
 const NOT_IN_ONE_BIN: &str = "is in no bin, or in several, or in one without having a number";
 const BIN_ORDER: &str = "is in a bin that is not in order";
+const EVENTS_NOT_LIVE: &str = "has events without being a user";
+const DAY_ORDER: &str = "is a day whose events are not in order, or none";
+const WRONG_WINDOW: &str = "has a kept count of a window that a recount does not give";
+const LARGE_AMOUNT: &str = "is an amount that is larger than the largest is said to be";
 
 fn note(mismatches: &mut Mismatches, what: &'static str, count: u64) {
     if count > 0 {
@@ -54,6 +61,32 @@ impl Shard {
         }
         compared
     }
+
+    /// Compares the events of a name with the live users, with the order they have to be in, and
+    /// with the counts that are kept of windows. `values` is how many events there are.
+    #[must_use]
+    pub fn compare_events(&self, event: u32) -> Compared {
+        let mut compared = Compared::default();
+        if let Some(index) = self.events(event) {
+            compared.values = index.len();
+            compare_events(index, self, &mut compared.mismatches);
+        }
+        compared
+    }
+}
+
+fn compare_events(index: &EventIndex, shard: &Shard, mismatches: &mut Mismatches) {
+    let live = shard.live().to_block();
+    let mut gone = Block::new();
+    index.for_each_user(|user| {
+        if !live.contains(user) {
+            gone.insert(user);
+        }
+    });
+    note(mismatches, EVENTS_NOT_LIVE, u64::from(gone.count()));
+    note(mismatches, DAY_ORDER, index.unsound_days());
+    note(mismatches, WRONG_WINDOW, index.unsound_windows());
+    note(mismatches, LARGE_AMOUNT, index.unsound_amounts());
 }
 
 /// Notes what users with values are wrong, whatever the values.
@@ -192,7 +225,8 @@ fn compare_bins(bins: &Bins, column: &NumberColumn, mismatches: &mut Mismatches)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::{IndexKind, Stored};
+    use crate::index::events::Broken;
+    use crate::index::{IndexKind, KeptWindow, Stored, StoredEvent, WindowKind};
 
     /// A shard of 2,000 users with a property of each kind: codes (0), sets (1), numbers (2).
     fn shard() -> Shard {
@@ -310,5 +344,65 @@ mod tests {
             let mismatches = shard.compare(property).mismatches;
             assert_eq!(mismatches, Mismatches::from([(NOT_LIVE, 1)]));
         }
+    }
+    /// A shard of 100 users with three days of events of one name (0) and a kept window, and one
+    /// event of another name (1).
+    fn with_events() -> Shard {
+        let mut shard = Shard::default();
+        for user in 0..100_u16 {
+            shard.insert_user(user);
+            for day in 0..3_u64 {
+                let stored = StoredEvent {
+                    time: day.cast_signed() * 86_400_000_000 + i64::from(user % 7),
+                    amount: (user % 2 == 0).then_some(i64::from(user)),
+                    id: u64::from(user % 3) * (1 + day),
+                };
+                assert!(shard.insert_event(0, user, stored));
+            }
+        }
+        let other = StoredEvent {
+            time: 5,
+            amount: None,
+            id: 0,
+        };
+        assert!(shard.insert_event(1, 9, other));
+        let window = KeptWindow::within(WindowKind::Events, 0, 3 * 86_400_000_000).unwrap();
+        shard.keep_window(0, window, &[window]);
+        shard
+    }
+
+    /// What is wrong with the events of a name once something was changed behind the index's back.
+    #[track_caller]
+    fn found_of_events(corrupt: impl FnOnce(&mut Shard)) -> Vec<(&'static str, u64)> {
+        let mut shard = with_events();
+        for (event, events) in [(0, 300), (1, 1), (2, 0)] {
+            let compared = shard.compare_events(event);
+            assert_eq!(compared.mismatches, Mismatches::new());
+            assert_eq!(compared.values, events);
+        }
+        corrupt(&mut shard);
+        assert_eq!(shard.compare_events(1).mismatches, Mismatches::new());
+        shard.compare_events(0).mismatches.into_iter().collect()
+    }
+
+    #[test]
+    fn events_of_a_user_who_is_gone_are_found() {
+        let gone = found_of_events(|shard| {
+            shard.live.remove(4);
+            shard.live.remove(99);
+        });
+        assert_eq!(gone, [(EVENTS_NOT_LIVE, 2)]);
+    }
+
+    #[test]
+    fn events_that_were_changed_behind_the_back_of_the_index_are_found() {
+        let broken = |how| found_of_events(|shard| shard.events[0].1.break_what_is_so(how));
+        assert_eq!(broken(Broken::OrderOfDays), [(DAY_ORDER, 1)]);
+        assert_eq!(broken(Broken::OrderOfEvents), [(DAY_ORDER, 1)]);
+        assert_eq!(broken(Broken::EmptyDay), [(DAY_ORDER, 1)]);
+        assert_eq!(broken(Broken::TimeBeyondDay), [(DAY_ORDER, 1)]);
+        assert_eq!(broken(Broken::KeptCount), [(WRONG_WINDOW, 1)]);
+        // All amounts but those of 0: 49 users with an event on each of 3 days.
+        assert_eq!(broken(Broken::LargestAmount), [(LARGE_AMOUNT, 147)]);
     }
 }

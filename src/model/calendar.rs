@@ -68,15 +68,23 @@ impl EventPredicate {
     /// The instants of its window.
     #[must_use]
     pub fn interval(&self, as_of: Timestamp) -> Interval {
-        match self.window {
-            Window::Ever => Interval::new(Timestamp::MIN, as_of),
-            Window::Rolling(span) => Interval::new(as_of.saturating_add(span.reversed()), as_of),
-            Window::Between { from, to } => {
+        self.window.interval(&self.zone, as_of)
+    }
+}
+
+impl Window {
+    /// The instants that it is for one `as_of`, by the calendar of a zone.
+    #[must_use]
+    pub fn interval(&self, zone: &Zone, as_of: Timestamp) -> Interval {
+        match *self {
+            Self::Ever => Interval::new(Timestamp::MIN, as_of),
+            Self::Rolling(span) => Interval::new(as_of.saturating_add(span.reversed()), as_of),
+            Self::Between { from, to } => {
                 Interval::new(from.resolve(as_of), to.resolve(as_of).min(as_of))
             }
-            Window::This(unit) => Interval::new(unit.start_of(&self.zone, as_of), as_of),
-            Window::Last(count, unit) => {
-                let calendar = Calendar::new(&self.zone);
+            Self::This(unit) => Interval::new(unit.start_of(zone, as_of), as_of),
+            Self::Last(count, unit) => {
+                let calendar = Calendar::new(zone);
                 let this = calendar.current(unit, as_of);
                 let first = unit.stepped(this, -i64::from(count.get()));
                 Interval::new(

@@ -68,6 +68,29 @@ pub struct EventPredicate {
     pub test: EventTest,
 }
 
+/// A number about the events of a user, or the time of one of them, without anything that it is
+/// compared with: `sum(purchase, 365d)`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct EventMeasure {
+    /// The events.
+    pub event: EventName,
+    /// Which of them by their time, as for [`EventPredicate`].
+    pub window: Window,
+    /// Whose days, weeks and months are meant.
+    pub zone: Zone,
+    /// What is told of them.
+    pub measured: Measured,
+}
+
+/// What is told of the events of a user in a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Measured {
+    /// A number.
+    Number(Measure),
+    /// The time of one of them.
+    Time(WhichEvent),
+}
+
 /// What is asked of the events of a user in a window.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum EventTest {
@@ -184,32 +207,59 @@ impl Instant {
 
 impl fmt::Display for EventPredicate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.test {
-            EventTest::Number { measure, .. } => write!(f, "{measure}(")?,
-            EventTest::Time { which, .. } => write!(f, "{which}(")?,
-        }
-        write_name(f, self.event.as_str())?;
-        match &self.window {
-            Window::Ever => {}
-            Window::Rolling(span) => write!(f, ", {span}")?,
-            Window::Between { from, to } => write!(f, ", {from}, {to}")?,
-            Window::This(unit) => write!(f, ", this {unit}")?,
-            Window::Last(count, unit) => write!(f, ", last {count} {unit}s")?,
-        }
-        if self.zone != Zone::utc() {
-            write!(f, " IN '{}'", self.zone)?;
-        }
+        let measured = match &self.test {
+            EventTest::Number { measure, .. } => Measured::Number(*measure),
+            EventTest::Time { which, .. } => Measured::Time(*which),
+        };
+        write_measure(f, measured, &self.event, &self.window, &self.zone)?;
         match &self.test {
             EventTest::Number {
                 comparison,
                 operand,
                 ..
-            } => write!(f, ") {comparison} {operand}"),
+            } => write!(f, " {comparison} {operand}"),
             EventTest::Time {
                 comparison,
                 operand,
                 ..
-            } => write!(f, ") {comparison} {operand}"),
+            } => write!(f, " {comparison} {operand}"),
+        }
+    }
+}
+
+impl fmt::Display for EventMeasure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_measure(f, self.measured, &self.event, &self.window, &self.zone)
+    }
+}
+
+fn write_measure(
+    f: &mut fmt::Formatter<'_>,
+    measured: Measured,
+    event: &EventName,
+    window: &Window,
+    zone: &Zone,
+) -> fmt::Result {
+    write!(f, "{measured}(")?;
+    write_name(f, event.as_str())?;
+    match window {
+        Window::Ever => {}
+        Window::Rolling(span) => write!(f, ", {span}")?,
+        Window::Between { from, to } => write!(f, ", {from}, {to}")?,
+        Window::This(unit) => write!(f, ", this {unit}")?,
+        Window::Last(count, unit) => write!(f, ", last {count} {unit}s")?,
+    }
+    if *zone != Zone::utc() {
+        write!(f, " IN '{zone}'")?;
+    }
+    f.write_str(")")
+}
+
+impl fmt::Display for Measured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(measure) => measure.fmt(f),
+            Self::Time(which) => which.fmt(f),
         }
     }
 }

@@ -26,8 +26,8 @@ pub use calendar::Interval;
 pub use command::{Action, Change, Command, Once, Operation, PropertyDeclaration, UserUpdate};
 pub use digest::Digest;
 pub use event::{
-    CalendarUnit, Event, EventDeclaration, EventFault, EventPredicate, EventTest, Instant, Measure,
-    WhichEvent, Window,
+    CalendarUnit, Event, EventDeclaration, EventFault, EventMeasure, EventPredicate, EventTest,
+    Instant, Measure, Measured, WhichEvent, Window,
 };
 pub use expression::{
     Comparison, Expression, ExpressionBudget, Operand, Predicate, Quantifier, RESERVED_WORDS, Test,

@@ -561,3 +561,94 @@ pub(super) fn type_code(value_type: ValueType) -> u8 {
         ValueType::Version => 7,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::index::StoredEvent;
+    use crate::model::{Action, Event, EventName, NonEmpty, Timestamp, UserUpdate};
+
+    const NOW: i64 = 1_800_000_000_000_000;
+
+    fn population() -> Arc<Population> {
+        let population = Population::new(StoreLimits::default());
+        let instant = |micros| Timestamp::from_micros(micros).unwrap();
+        for number in 0..30_i64 {
+            let name = if number % 2 == 0 { "purchase" } else { "login" };
+            let write = Action::Write(NonEmpty::one(UserUpdate {
+                user: UserId::new(format!("u{}", number % 7)).unwrap(),
+                value_time: None,
+                changes: Vec::new(),
+                events: vec![Event {
+                    name: EventName::new(name).unwrap(),
+                    time: Some(instant(NOW - number * 80_000_000_000)),
+                    received: instant(NOW),
+                    amount: None,
+                    id: None,
+                }],
+            }));
+            let revision = Revision::new(number.unsigned_abs() + 1);
+            population.apply(revision, &write).unwrap();
+        }
+        Arc::new(population)
+    }
+
+    fn restore(parts: &BTreeMap<String, Vec<u8>>) -> Result<Population, RestoreError> {
+        let limits = StoreLimits::default();
+        Population::restore(limits, Revision::new(30), |name| parts.get(name).cloned())
+    }
+
+    fn captured(population: &Arc<Population>) -> BTreeMap<String, Vec<u8>> {
+        let capture = population.begin_capture();
+        let parts = capture.parts().map(|part| (part.name(), part));
+        parts
+            .map(|(name, part)| (name, part.take(None).unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn events_that_fit_their_names_are_restored_and_counted() {
+        let population = population();
+        let restored = restore(&captured(&population)).unwrap();
+        assert_eq!(restored.events(), population.events());
+        assert_eq!(captured(&Arc::new(restored)), captured(&population));
+    }
+
+    #[test]
+    fn events_of_a_name_that_is_not_in_the_catalog_are_refused() {
+        let population = population();
+        {
+            let shards = population.shards.load();
+            let mut state = shards[0].write(Revision::new(31), 0, |_| Vec::new());
+            let stored = StoredEvent {
+                time: NOW,
+                amount: None,
+                id: 0,
+            };
+            assert!(state.shard.insert_event(2, 0, stored));
+        }
+        let refused = restore(&captured(&population)).unwrap_err();
+        let expected = RestoreError::Mismatch {
+            section: "shard-0".into(),
+            fault: "an event is not in the catalog",
+        };
+        assert_eq!(refused, expected);
+    }
+
+    #[test]
+    fn a_catalog_without_events_does_not_fit_shards_with_events() {
+        let mut parts = captured(&population());
+        let without = captured(&Arc::new(Population::new(StoreLimits::default())));
+        // As in a folder whose catalog is that of before there were events: no properties, 7 users.
+        let mut catalog = without[CATALOG].clone();
+        catalog[..4].copy_from_slice(&7_u32.to_le_bytes());
+        parts.insert(CATALOG.into(), catalog);
+        let refused = restore(&parts).unwrap_err();
+        assert!(
+            matches!(refused, RestoreError::Mismatch { .. }),
+            "{refused}"
+        );
+    }
+}

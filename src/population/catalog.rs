@@ -135,6 +135,7 @@ impl Catalog {
     }
 
     /// All events, in the order of their names.
+    #[must_use]
     pub fn events(&self) -> impl ExactSizeIterator<Item = &Arc<KnownEvent>> {
         self.events.values()
     }

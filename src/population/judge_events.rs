@@ -8,6 +8,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
 use super::capture::encode_state;
 use super::catalog::{Catalog, KnownEvent};
 use super::events::check_event_names;
@@ -18,8 +21,8 @@ use super::users::Ordinal;
 use super::{Changes, Population, RefusedEvent, Writer, split};
 use crate::index::{Shard, StoredEvent, day_of};
 use crate::model::{
-    Digest, Event, EventDeclaration, EventFault, EventId, EventName, Revision, Span, Timestamp,
-    UserUpdate, limit,
+    Amount, Digest, Event, EventDeclaration, EventFault, EventId, EventName, Revision, Span,
+    Timestamp, UserUpdate, limit,
 };
 
 /// What putting an event into the index costs beside setting a value.
@@ -85,7 +88,9 @@ impl Population {
         changes: &mut Changes,
     ) -> Result<StagedEvents, Refusal> {
         let mut staged = StagedEvents::default();
-        let mut known: Vec<(&EventName, Judged)> = Vec::new();
+        let mut known: HashMap<&EventName, Judged, RandomState> = HashMap::default();
+        // Most events of a write have the same name.
+        let mut last: Option<(&EventName, Judged)> = None;
         for (update_position, update) in updates.iter().enumerate() {
             if update.events.is_empty() {
                 continue;
@@ -93,15 +98,17 @@ impl Population {
             let (user, named) = users.of_update(update_position);
             named.effects += update.events.len() * VALUES_PER_EVENT;
             for (position, event) in update.events.iter().enumerate() {
-                let found = known.iter().find(|(name, _)| **name == event.name);
-                let judged = match found {
-                    Some((_, judged)) => *judged,
-                    None => {
-                        let judged = self.known_or_new(writer, catalog, &event.name)?;
-                        known.push((&event.name, judged));
-                        judged
-                    }
+                let found = last.filter(|(name, _)| **name == event.name);
+                let found = found.map(|(_, judged)| judged);
+                let judged = if let Some(judged) = found.or_else(|| known.get(&event.name).copied())
+                {
+                    judged
+                } else {
+                    let judged = self.known_or_new(writer, catalog, &event.name)?;
+                    known.insert(&event.name, judged);
+                    judged
                 };
+                last = Some((&event.name, judged));
                 staged.received = staged.received.max(Some(event.received));
                 let refused = staged.refused.entry(judged.number).or_default();
                 if let Some(fault) = fault(event, judged, writer.limits.event_ahead_seconds) {
@@ -122,7 +129,7 @@ impl Population {
                     event: judged.number,
                     stored: StoredEvent {
                         time: event.happened().micros(),
-                        amount: event.amount.map(crate::model::Amount::millionths),
+                        amount: event.amount.map(Amount::millionths),
                         id: event.id.as_ref().map_or(0, id_code),
                     },
                     update: update_position,
@@ -145,21 +152,20 @@ impl Population {
         catalog: &mut Cow<'_, Catalog>,
         name: &EventName,
     ) -> Result<Judged, Refusal> {
-        let (number, retention) = match catalog.event(name) {
-            Some(known) => (known.number(), known.declaration().retention),
-            None => {
-                check_event_names(writer, catalog, name)?;
-                let retention = default_retention(writer.limits.event_retention_days);
-                let number = catalog.next_event;
-                catalog.to_mut().insert_event(KnownEvent {
-                    number,
-                    declaration: EventDeclaration {
-                        name: name.clone(),
-                        retention,
-                    },
-                });
-                (number, retention)
-            }
+        let (number, retention) = if let Some(known) = catalog.event(name) {
+            (known.number(), known.declaration().retention)
+        } else {
+            check_event_names(writer, catalog, name)?;
+            let retention = default_retention(writer.limits.event_retention_days);
+            let number = catalog.next_event;
+            catalog.to_mut().insert_event(KnownEvent {
+                number,
+                declaration: EventDeclaration {
+                    name: name.clone(),
+                    retention,
+                },
+            });
+            (number, retention)
         };
         let kept_from = self.kept(|kept| kept.of_events(number).kept_from);
         Ok(Judged {
@@ -291,5 +297,183 @@ impl StagedEvents {
             let oldest = counts.oldest_day.unwrap_or(*first_day);
             counts.oldest_day = Some(oldest.min(*first_day));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::model::{Action, NonEmpty, StoreLimits, UserId};
+    use crate::population::EventInfo;
+
+    /// The first instant of a day of 2026, counted from 0.
+    fn day(number: i64) -> Timestamp {
+        Timestamp::from_micros((20_454 + number) * DAY).unwrap()
+    }
+
+    fn name(text: &str) -> EventName {
+        EventName::new(text).unwrap()
+    }
+
+    /// An event of a day that was received on another.
+    fn event(of: &str, happened: i64, received: i64) -> Event {
+        Event {
+            name: name(of),
+            time: Some(day(happened)),
+            received: day(received),
+            amount: None,
+            id: None,
+        }
+    }
+
+    fn write(population: &Population, user: &str, events: Vec<Event>) -> Result<Changes, Refusal> {
+        let update = UserUpdate {
+            user: UserId::new(user).unwrap(),
+            value_time: None,
+            changes: Vec::new(),
+            events,
+        };
+        population.apply(Revision::new(1), &Action::Write(NonEmpty::one(update)))
+    }
+
+    fn declaration(of: &str, days: i64) -> EventDeclaration {
+        EventDeclaration {
+            name: name(of),
+            retention: Span::from_micros(days * DAY).unwrap(),
+        }
+    }
+
+    fn apply(population: &Population, action: &Action) -> Result<Changes, Refusal> {
+        population.apply(Revision::new(1), action)
+    }
+
+    fn info(population: &Population, of: &str) -> EventInfo {
+        population.event(&name(of)).unwrap()
+    }
+
+    #[test]
+    fn so_many_events_and_not_one_more() {
+        let population = Population::new(StoreLimits {
+            events: 3,
+            ..StoreLimits::default()
+        });
+        let some = |count| vec![event("a", 0, 0); count];
+        let exceeded = |outcome: Result<Changes, Refusal>| match outcome {
+            Err(Refusal::TooManyEvents { exceeded }) => (exceeded.allowed, exceeded.given),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(exceeded(write(&population, "u", some(4))), (3, 4));
+        assert_eq!((population.user_count(), population.events()), (0, vec![]));
+        write(&population, "u", some(2)).unwrap();
+        assert_eq!(exceeded(write(&population, "v", some(2))), (3, 4));
+        write(&population, "v", some(1)).unwrap();
+        // What does not count takes no place.
+        let old = write(&population, "v", vec![event("b", -500, 0)]).unwrap();
+        assert_eq!(old.refused_events[0].fault, EventFault::TooOld);
+        assert_eq!(exceeded(write(&population, "v", some(1))), (3, 4));
+        write(&population, "w", vec![]).unwrap();
+        // Who is erased, and what is deleted or dropped, makes room.
+        apply(&population, &Action::Erase(UserId::new("u").unwrap())).unwrap();
+        write(&population, "v", some(2)).unwrap();
+        assert_eq!(exceeded(write(&population, "v", some(1))), (3, 4));
+        apply(&population, &Action::DeleteEvent(name("a"))).unwrap();
+        write(&population, "v", some(3)).unwrap();
+        write(&population, "v", vec![event("b", -500, 402)]).unwrap();
+        assert_eq!(info(&population, "a").events, 0);
+        write(&population, "v", vec![event("a", 402, 402)]).unwrap();
+    }
+
+    #[test]
+    fn so_many_names_and_not_one_more() {
+        let population = Population::new(StoreLimits {
+            event_names: 2,
+            ..StoreLimits::default()
+        });
+        let refused = |outcome: Result<Changes, Refusal>| match outcome {
+            Err(Refusal::TooManyEventNames { event, exceeded }) => {
+                assert_eq!((exceeded.allowed, exceeded.given), (2, 3));
+                event
+            }
+            other => panic!("{other:?}"),
+        };
+        write(&population, "u", vec![event("a", 0, 0)]).unwrap();
+        // Nothing of a write is carried out of which one name is too many.
+        let both = vec![event("b", 0, 0), event("c", 0, 0)];
+        assert_eq!(refused(write(&population, "v", both)), name("c"));
+        assert_eq!((population.user_count(), population.events().len()), (1, 1));
+        write(&population, "v", vec![event("b", 0, 0), event("a", 0, 0)]).unwrap();
+        // Also one of which no event counts.
+        let old = vec![event("c", -500, 0)];
+        assert_eq!(refused(write(&population, "v", old)), name("c"));
+        let create = Action::CreateEvent(declaration("c", 1));
+        assert_eq!(refused(apply(&population, &create)), name("c"));
+        apply(&population, &Action::DeleteEvent(name("a"))).unwrap();
+        apply(&population, &create).unwrap();
+        assert_eq!(info(&population, "c").events, 0);
+    }
+
+    #[test]
+    fn events_go_with_the_first_write_of_a_later_day() {
+        let mut population = Arc::new(Population::new(StoreLimits::default()));
+        apply(&population, &Action::CreateEvent(declaration("short", 2))).unwrap();
+        write(
+            &population,
+            "u",
+            vec![
+                event("short", 0, 0),
+                event("short", 1, 1),
+                event("long", 0, 1),
+            ],
+        )
+        .unwrap();
+        let state = |population: &Population| {
+            let info = info(population, "short");
+            (info.events, info.kept_from)
+        };
+        // Day 0 is kept on day 2, whoever writes what.
+        write(&population, "v", vec![event("long", 2, 2)]).unwrap();
+        write(&population, "v", vec![]).unwrap();
+        assert_eq!(state(&population), (2, None));
+        // Not when the user is seen again without an event.
+        write(&population, "v", vec![]).unwrap();
+        assert_eq!(state(&population), (2, None));
+        write(&population, "v", vec![event("long", 3, 3)]).unwrap();
+        assert_eq!(state(&population), (1, Some(day(1))));
+        assert_eq!(info(&population, "long").kept_from, None);
+        // Kept for longer from now on: what was dropped does not come back, not by a late event.
+        apply(&population, &Action::UpdateEvent(declaration("short", 9))).unwrap();
+        let late = write(
+            &population,
+            "v",
+            vec![event("short", 0, 3), event("short", 1, 3)],
+        );
+        let late = late.unwrap().refused_events;
+        assert_eq!((late.len(), late[0].fault), (1, EventFault::TooOld));
+        assert_eq!(state(&population), (2, Some(day(1))));
+        // For a shorter time: what is older goes with the next event, on the same day.
+        apply(&population, &Action::UpdateEvent(declaration("short", 1))).unwrap();
+        assert_eq!(state(&population), (2, Some(day(1))));
+        write(&population, "v", vec![event("short", -5, 3)]).unwrap();
+        assert_eq!(state(&population), (0, Some(day(2))));
+        assert_eq!(info(&population, "short").too_old, 2);
+        // A restored one knows on which day it dropped events last, and what from.
+        write(&population, "v", vec![event("short", 3, 3)]).unwrap();
+        let parts: BTreeMap<String, Vec<u8>> = population
+            .begin_capture()
+            .parts()
+            .map(|part| (part.name(), part.take(None).unwrap()))
+            .collect();
+        let limits = StoreLimits::default();
+        let restored =
+            Population::restore(limits, Revision::new(1), |name| parts.get(name).cloned());
+        population = Arc::new(restored.unwrap());
+        assert_eq!(state(&population), (1, Some(day(2))));
+        let late = write(&population, "v", vec![event("short", 1, 3)]).unwrap();
+        assert_eq!(late.refused_events[0].fault, EventFault::TooOld);
+        // A clock that was set back drops nothing, and brings nothing back.
+        let late = write(&population, "v", vec![event("short", 1, 2)]).unwrap();
+        assert_eq!(late.refused_events[0].fault, EventFault::TooOld);
     }
 }

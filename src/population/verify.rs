@@ -1,5 +1,6 @@
 //! Compares what a population holds twice: the two directions of the index, the counts with a
-//! recount, the texts with their codes, and the users with the table that finds them.
+//! recount, the texts with their codes, the users with the table that finds them, and events with
+//! the users, names and counts that they belong to.
 //!
 //! Invariant: a lock is held for one property of one shard at a time. What another thread could
 //! have been changing meanwhile is compared again while no command is under way, so that a
@@ -24,6 +25,9 @@ const NO_ID: &str = "is a user without an id, or an id without a user";
 const NOT_FOUND: &str = "is not found by the id";
 const CODE_WITHOUT_TEXT: &str = "has a value without a text";
 const WRONG_CODE: &str = "is a text that does not lead back to its value";
+const NO_NAME: &str = "is a number of events without a name";
+const WRONG_EVENTS: &str = "is missing in the count of events, or counted though there is none";
+const WRONG_OLDEST: &str = "is a shard with older events than there are said to be";
 const WRONG_COUNT: &str = "is counted wrongly";
 const WRONG_USERS: &str = "is missing in the count of users, or counted though there is none";
 
@@ -58,6 +62,62 @@ impl Population {
             compared
         });
         compared.unwrap_or_default()
+    }
+
+    /// Compares the events of a name, by its number, with the users of one shard, and with what is
+    /// derived from them. `values` is how many events there are.
+    #[must_use]
+    pub fn compare_events(&self, shard: u32, event: u32) -> Compared {
+        let compared = self.with_shard(shard, |reader| reader.shard().compare_events(event));
+        compared.unwrap_or_default()
+    }
+
+    /// Compares the numbers of events that a shard has with the names that are known. `values` is
+    /// how many there are.
+    #[must_use]
+    pub fn compare_event_names(&self, shard: u32) -> Compared {
+        let mut compared = Compared::default();
+        let unknown = |compared: &mut Compared| {
+            let numbers = self.with_shard(shard, |reader| {
+                let numbers = reader.shard().all_events().map(|(event, _)| event);
+                numbers.collect::<Vec<_>>()
+            });
+            let numbers = numbers.unwrap_or_default();
+            compared.values = numbers.len() as u64;
+            let catalog = self.catalog();
+            let is_known = |number: &&u32| catalog.events().any(|event| event.number() == **number);
+            numbers.iter().filter(|number| !is_known(number)).count() as u64
+        };
+        let mut wrong = unknown(&mut compared);
+        if wrong > 0 {
+            // A name that is being deleted is gone everywhere once the command is done.
+            let _no_command = self.writer();
+            wrong = unknown(&mut compared);
+        }
+        note(&mut compared.mismatches, NO_NAME, wrong);
+        compared
+    }
+
+    /// Compares the kept counts of the events of a name, by its number, with a recount of all
+    /// shards.
+    #[must_use]
+    pub fn compare_event_counts(&self, event: u32) -> CountsCompared {
+        self.compare_counts(|shards| {
+            let (mut events, mut oldest) = (0, Vec::new());
+            for cell in shards {
+                if let Some(index) = cell.read().shard.events(event) {
+                    events += index.len();
+                    oldest.extend(index.oldest_day());
+                }
+            }
+            let kept = self.kept(|kept| kept.of_events(event));
+            let mut mismatches = Mismatches::new();
+            note(&mut mismatches, WRONG_EVENTS, events.abs_diff(kept.events));
+            let older = |day: &&i32| kept.oldest_day.is_none_or(|oldest| **day < oldest);
+            let older = oldest.iter().filter(older).count();
+            note(&mut mismatches, WRONG_OLDEST, older as u64);
+            mismatches
+        })
     }
 
     /// Compares the users of a shard with their ids and the table that finds them. `values` is how
@@ -222,9 +282,10 @@ mod tests {
     use std::sync::PoisonError;
 
     use super::*;
+    use crate::index::{KeptWindow, StoredEvent, WindowKind};
     use crate::model::{
-        Action, Change, NonEmpty, Operation, PropertyName, StoreLimits, Text, UserId, UserUpdate,
-        Value,
+        Action, Change, Event, EventId, EventName, NonEmpty, Operation, PropertyName, StoreLimits,
+        Text, Timestamp, UserId, UserUpdate, Value,
     };
 
     fn set(user: &str, property: &str, value: Value) -> Action {
@@ -239,6 +300,34 @@ mod tests {
         }))
     }
 
+    /// The number of the events of a name.
+    fn number_of(population: &Population, name: &str) -> u32 {
+        let name = EventName::new(name).unwrap();
+        population.catalog().event(&name).unwrap().number()
+    }
+
+    /// When the event of an hour happens.
+    fn did_at(hour: i64) -> i64 {
+        1_800_000_000_000_000 - (1_000 - hour) * 3_600_000_000
+    }
+
+    /// An event of a user in some hour.
+    fn did(user: &str, event: &str, hour: i64) -> Action {
+        let received = Timestamp::from_micros(1_800_000_000_000_000).unwrap();
+        Action::Write(NonEmpty::one(UserUpdate {
+            user: UserId::new(user).unwrap(),
+            value_time: None,
+            changes: Vec::new(),
+            events: vec![Event {
+                name: EventName::new(event).unwrap(),
+                time: Some(Timestamp::from_micros(did_at(hour)).unwrap()),
+                received,
+                amount: None,
+                id: (hour % 3 == 0).then(|| EventId::new(format!("id-{}", hour % 5)).unwrap()),
+            }],
+        }))
+    }
+
     fn population() -> Population {
         let population = Population::new(StoreLimits::default());
         let mut revision = Revision::ZERO;
@@ -249,6 +338,12 @@ mod tests {
                 revision = revision.next();
                 population
                     .apply(revision, &set(&user, property, value))
+                    .unwrap();
+            }
+            for event in ["purchase", "login"] {
+                revision = revision.next();
+                population
+                    .apply(revision, &did(&user, event, number))
                     .unwrap();
             }
             if number % 7 == 0 {
@@ -273,8 +368,16 @@ mod tests {
             CountsCompared::Changing => panic!("nobody writes"),
         };
         add(counts(population.compare_user_count()));
+        let events: Vec<u32> = population.catalog().events().map(|e| e.number()).collect();
+        for &event in &events {
+            add(counts(population.compare_event_counts(event)));
+        }
         for shard in 0..population.shard_count() {
             add(population.compare_users(shard).mismatches);
+            add(population.compare_event_names(shard).mismatches);
+            for &event in &events {
+                add(population.compare_events(shard, event).mismatches);
+            }
             for property in population.catalog().iter() {
                 add(population.compare_property(shard, property).mismatches);
             }
@@ -340,6 +443,62 @@ mod tests {
         assert_eq!(mismatches(&population), expected);
     }
 
+    /// Changes the shard of a population behind the back of everything else.
+    fn change_shard(population: &Population, change: impl FnOnce(&mut crate::index::Shard)) {
+        let shards = population.shards.load();
+        let mut state = shards[0].write(Revision::new(9_999), 0, |_| Vec::new());
+        change(&mut state.shard);
+    }
+
+    fn stored(hour: i64) -> StoredEvent {
+        StoredEvent {
+            time: 1_800_000_000_000_000 + hour * 3_600_000_000,
+            amount: None,
+            id: 0,
+        }
+    }
+
+    #[test]
+    fn an_event_that_is_not_counted_is_told() {
+        let population = population();
+        let purchase = number_of(&population, "purchase");
+        change_shard(&population, |shard| {
+            assert!(shard.insert_event(purchase, 11, stored(5)));
+        });
+        let expected = Mismatches::from([(WRONG_EVENTS, 1)]);
+        assert_eq!(mismatches(&population), expected);
+        change_shard(&population, |shard| {
+            assert!(shard.insert_event(purchase, 11, stored(-5_000)));
+        });
+        let expected = Mismatches::from([(WRONG_EVENTS, 2), (WRONG_OLDEST, 1)]);
+        assert_eq!(mismatches(&population), expected);
+    }
+
+    #[test]
+    fn events_that_are_gone_but_counted_are_told() {
+        let population = population();
+        let lost = population.event(&EventName::new("login").unwrap()).unwrap();
+        let login = number_of(&population, "login");
+        change_shard(&population, |shard| shard.remove_events(login));
+        let expected = Mismatches::from([(WRONG_EVENTS, lost.events)]);
+        assert_eq!(mismatches(&population), expected);
+    }
+
+    #[test]
+    fn events_of_nobody_and_of_no_name_are_told() {
+        let population = population();
+        let gone = 60_000;
+        let purchase = number_of(&population, "purchase");
+        change_shard(&population, |shard| {
+            assert!(shard.insert_event(purchase, gone, stored(5)));
+            assert!(shard.insert_event(77, 11, stored(5)));
+        });
+        let mismatches = mismatches(&population);
+        let of_nobody = "has events without being a user";
+        let expected = Mismatches::from([(NO_NAME, 1), (WRONG_EVENTS, 1), (of_nobody, 1)]);
+        assert_eq!(mismatches, expected);
+    }
+
     #[test]
     fn a_code_whose_text_is_gone_is_told() {
         let population = population();
@@ -362,7 +521,12 @@ mod tests {
                     let revision = Revision::new(10_000 + number);
                     let action = match number % 5 {
                         0 => Action::Erase(UserId::new(user).unwrap()),
-                        1 | 2 => set(&user, "age", Value::Int64(number.cast_signed() % 9)),
+                        1 => set(&user, "age", Value::Int64(number.cast_signed() % 9)),
+                        2 if number % 100 == 2 => {
+                            Action::DeleteEvent(EventName::new("login").unwrap())
+                        }
+                        2 if number % 2 == 0 => did(&user, "login", number.cast_signed() % 90),
+                        2 => did(&user, "purchase", number.cast_signed() % 900),
                         // Texts that soon nobody has any more.
                         _ => {
                             let text = Text::new(format!("p{}", number % 70)).unwrap();
@@ -370,6 +534,15 @@ mod tests {
                         }
                     };
                     population.apply(revision, &action).unwrap();
+                    if number % 50 == 7 {
+                        let purchase = number_of(&population, "purchase");
+                        let end = did_at(number.cast_signed() % 900);
+                        let begin = end - 5 * 86_400_000_000;
+                        let window = KeptWindow::within(WindowKind::Events, begin, end);
+                        for _ in 0..2 {
+                            population.asked_for_window(purchase, window.unwrap());
+                        }
+                    }
                 }
             });
             while !writer.is_finished() {

@@ -200,6 +200,13 @@ impl Bound {
         &self.source
     }
 
+    /// Whether the answer depends on the instant that it is asked for: `now()` is in it, or a test
+    /// of events.
+    #[must_use]
+    pub fn depends_on_time(&self) -> bool {
+        self.depends_on_time
+    }
+
     /// The predicates of the expression as filter text, from the left, each without its negation,
     /// which is a part of its own.
     pub(super) fn predicate_texts(&self) -> Vec<String> {
@@ -254,7 +261,9 @@ impl Bound {
 
 /// Answers by `answer`, and again should the codes that the expressions were bound to not be those
 /// of their literals any more: a literal that nobody had can get a code meanwhile, and a code that
-/// has gone out of use another meaning. The answer is then one of after the change.
+/// has gone out of use another meaning. So too should an event have come that is older than all that
+/// there were: the weeks before that one were not told apart. The answer is then one of after the
+/// change.
 pub(super) fn answer_all<T>(
     population: &Population,
     bounds: &[impl Borrow<Bound>],
@@ -262,7 +271,10 @@ pub(super) fn answer_all<T>(
 ) -> T {
     let bounds: SmallVec<[&Bound; 16]> = bounds.iter().map(Borrow::borrow).collect();
     let mut result = answer(&bounds);
-    let unchanged = |bound: &Bound| bound.all_dictionaries(DictionaryStamp::is_unchanged_since);
+    let unchanged = |bound: &Bound| {
+        bound.all_dictionaries(DictionaryStamp::is_unchanged_since)
+            && bound.has_same_events(population)
+    };
     if bounds.iter().all(|bound| unchanged(bound)) {
         return result;
     }
@@ -272,7 +284,8 @@ pub(super) fn answer_all<T>(
             .iter()
             .map(|bound| bind_shared(population, &bound.source, bound.as_of))
             .collect::<Result<Vec<_>, _>>();
-        // A property can have been deleted meanwhile: nobody had it any more, as was answered.
+        // A property can have been deleted meanwhile: nobody had it any more, as was answered. Or
+        // events were dropped that a window reaches: the answer is that of those that are left.
         let Ok(again) = again else { return result };
         // Other texts come and go all the time; only those of the expressions matter.
         let same = again

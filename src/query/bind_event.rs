@@ -9,8 +9,8 @@ use std::sync::Arc;
 use super::bind::{BindError, Node};
 use crate::index::{AmountTest, Counted, Extreme, KeptWindow, day_start};
 use crate::model::{
-    Amount, CalendarUnit, Comparison, EventPredicate, EventTest, Instant, Interval, Measure,
-    Timestamp, WhichEvent, Window, Zone,
+    Amount, CalendarUnit, Comparison, EventMeasure, EventName, EventPredicate, EventTest, Instant,
+    Interval, Measure, Measured, Timestamp, ValueType, WhichEvent, Window, Zone,
 };
 use crate::population::{Catalog, Population};
 
@@ -71,10 +71,13 @@ impl EventLeaf {
 }
 
 /// What a bound test of events relied on: the number of the name, and what was known of its oldest.
-pub(super) type Relied = (u32, (Option<i32>, Option<i32>));
+pub(super) type Relied = (u32, Oldest);
 
 /// What is known of the oldest events of a name: the first day, and the first one that is kept.
-pub(super) fn oldest(population: &Population, event: u32) -> (Option<i32>, Option<i32>) {
+pub(super) type Oldest = (Option<i32>, Option<i32>);
+
+/// What is known of the oldest events of a name.
+pub(super) fn oldest(population: &Population, event: u32) -> Oldest {
     let counts = population.kept(|kept| kept.of_events(event));
     (counts.oldest_day, counts.kept_from)
 }
@@ -87,30 +90,13 @@ pub(super) fn bind_event(
     as_of: Timestamp,
     position: usize,
 ) -> Result<(Node, Relied), BindError> {
-    let Some(event) = catalog.event(&predicate.event) else {
-        return Err(BindError::UnknownEvent {
-            event: predicate.event.clone(),
-            suggestions: catalog.near_events(&predicate.event),
-        });
-    };
-    let number = event.number();
-    let relied = oldest(population, number);
-    let (oldest_day, kept_from) = relied;
-    let window = predicate.interval(as_of);
-    if let Some(kept_from) = kept_from.map(day_start)
-        && let Some(from) = beyond(predicate, window, as_of, kept_from)
-    {
-        return Err(BindError::BeyondRetention {
-            event: predicate.event.clone(),
-            from,
-            kept_from: Timestamp::from_micros(kept_from).unwrap_or(Timestamp::MIN),
-        });
-    }
+    let asked = (&predicate.event, &predicate.window, &predicate.zone);
+    let (number, window, relied) = bind_window(population, catalog, asked, as_of)?;
     let binder = Binder {
         event: number,
         window: (window.from().micros(), window.to().micros()),
         position,
-        oldest: oldest_day.map_or(i64::MAX, day_start),
+        oldest: relied.0.map_or(i64::MAX, day_start),
     };
     let node = match &predicate.test {
         EventTest::Number {
@@ -127,19 +113,133 @@ pub(super) fn bind_event(
     Ok((node, (number, relied)))
 }
 
+/// The number of the events of a name, the instants of a window, and what is known of their oldest.
+fn bind_window(
+    population: &Population,
+    catalog: &Catalog,
+    (event, window, zone): (&EventName, &Window, &Zone),
+    as_of: Timestamp,
+) -> Result<(u32, Interval, Oldest), BindError> {
+    let Some(found) = catalog.event(event) else {
+        return Err(BindError::UnknownEvent {
+            event: event.clone(),
+            suggestions: catalog.near_events(event),
+        });
+    };
+    let relied = oldest(population, found.number());
+    let interval = window.interval(zone, as_of);
+    if let Some(kept_from) = relied.1.map(day_start)
+        && let Some(from) = beyond(window, interval, as_of, kept_from)
+    {
+        return Err(BindError::BeyondRetention {
+            event: event.clone(),
+            from,
+            kept_from: Timestamp::from_micros(kept_from).unwrap_or(Timestamp::MIN),
+        });
+    }
+    Ok((found.number(), interval, relied))
+}
+
+/// A measure in terms of the index.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct BoundMeasure {
+    /// The number of the name of the events.
+    pub(super) event: u32,
+    /// The first instant, and the first one after: empty unless that is above it.
+    pub(super) window: (i64, i64),
+    pub(super) measured: BoundMeasured,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum BoundMeasured {
+    /// How many of something there are.
+    Count(CountedUnits),
+    /// The sum of the amounts.
+    Sum,
+    /// The mean of the amounts.
+    Mean,
+    /// The least or the greatest of the amounts.
+    Extreme(Extreme),
+    /// The time of the first or the last event: the least or the greatest.
+    Time(Extreme),
+}
+
+impl BoundMeasured {
+    /// The type of what it tells.
+    pub(super) const fn value_type(&self) -> ValueType {
+        match self {
+            Self::Count(_) => ValueType::Int64,
+            Self::Sum | Self::Mean | Self::Extreme(_) => ValueType::Double,
+            Self::Time(_) => ValueType::Timestamp,
+        }
+    }
+}
+
+/// Resolves a measure.
+pub(super) fn bind_measure(
+    population: &Population,
+    measure: &EventMeasure,
+    as_of: Timestamp,
+) -> Result<BoundMeasure, BindError> {
+    let asked = (&measure.event, &measure.window, &measure.zone);
+    let catalog = population.catalog();
+    let (event, interval, relied) = bind_window(population, &catalog, asked, as_of)?;
+    let window = (interval.from().micros(), interval.to().micros());
+    let oldest = relied.0.map_or(i64::MAX, day_start);
+    let measured = match measure.measured {
+        Measured::Number(Measure::Count) => BoundMeasured::Count(CountedUnits::Events),
+        Measured::Number(measure @ (Measure::Days | Measure::Weeks | Measure::Months)) => {
+            BoundMeasured::Count(units_of(measure, asked.2, window, oldest))
+        }
+        Measured::Number(Measure::Sum) => BoundMeasured::Sum,
+        Measured::Number(Measure::Average) => BoundMeasured::Mean,
+        Measured::Number(Measure::Least) => BoundMeasured::Extreme(Extreme::Least),
+        Measured::Number(Measure::Greatest) => BoundMeasured::Extreme(Extreme::Greatest),
+        Measured::Time(WhichEvent::First) => BoundMeasured::Time(Extreme::Least),
+        Measured::Time(WhichEvent::Last) => BoundMeasured::Time(Extreme::Greatest),
+    };
+    Ok(BoundMeasure {
+        event,
+        window,
+        measured,
+    })
+}
+
+/// What days, weeks or months of a zone there are in a window.
+fn units_of(measure: Measure, zone: &Zone, (from, to): (i64, i64), oldest: i64) -> CountedUnits {
+    let unit = match measure {
+        Measure::Weeks => CalendarUnit::Week,
+        Measure::Months => CalendarUnit::Month,
+        Measure::Count
+        | Measure::Days
+        | Measure::Sum
+        | Measure::Average
+        | Measure::Least
+        | Measure::Greatest => CalendarUnit::Day,
+    };
+    if unit == CalendarUnit::Day && *zone == Zone::utc() {
+        return CountedUnits::Days;
+    }
+    // Before the oldest event nothing is counted, however many units there are.
+    let from = from.max(oldest).min(to);
+    let at = |micros| Timestamp::from_micros(micros).unwrap_or(Timestamp::MIN);
+    let starts = unit.starts_within(zone, Interval::new(at(from), at(to)));
+    CountedUnits::Units(starts.into_iter().map(Timestamp::micros).collect())
+}
+
 /// Where a window begins that reaches back to events that are not kept any more.
 fn beyond(
-    predicate: &EventPredicate,
-    window: Interval,
+    window: &Window,
+    interval: Interval,
     as_of: Timestamp,
     kept_from: i64,
 ) -> Option<Timestamp> {
-    if predicate.window == Window::Ever {
+    if *window == Window::Ever {
         // All that are kept are asked for, which is nothing before there are any.
         return (as_of.micros() <= kept_from).then_some(as_of);
     }
-    let is_empty = window.is_empty();
-    (!is_empty && window.from().micros() < kept_from).then_some(window.from())
+    let is_empty = interval.is_empty();
+    (!is_empty && interval.from().micros() < kept_from).then_some(interval.from())
 }
 
 struct Binder {
@@ -201,7 +301,8 @@ impl Binder {
         match measure {
             Measure::Count => self.count(CountedUnits::Events, comparison, operand),
             Measure::Days | Measure::Weeks | Measure::Months => {
-                self.count(self.units(measure, zone), comparison, operand)
+                let units = units_of(measure, zone, self.window, self.oldest);
+                self.count(units, comparison, operand)
             }
             // Nothing adds up to 0.
             Measure::Sum if test.passes(0) => {
@@ -231,36 +332,13 @@ impl Binder {
         }
     }
 
-    fn units(&self, measure: Measure, zone: &Zone) -> CountedUnits {
-        let unit = match measure {
-            Measure::Weeks => CalendarUnit::Week,
-            Measure::Months => CalendarUnit::Month,
-            Measure::Count
-            | Measure::Days
-            | Measure::Sum
-            | Measure::Average
-            | Measure::Least
-            | Measure::Greatest => CalendarUnit::Day,
-        };
-        if unit == CalendarUnit::Day && *zone == Zone::utc() {
-            return CountedUnits::Days;
-        }
-        // Before the oldest event nothing is counted, however many units there are.
-        let from = self.window.0.max(self.oldest).min(self.window.1);
-        let at = |micros| Timestamp::from_micros(micros).unwrap_or(Timestamp::MIN);
-        let within = Interval::new(at(from), at(self.window.1));
-        let starts = unit.starts_within(zone, within);
-        CountedUnits::Units(starts.into_iter().map(Timestamp::micros).collect())
-    }
-
     /// A test of a number of things, which is 0 where there are no events.
     fn count(&self, units: CountedUnits, comparison: Comparison, operand: Amount) -> Node {
         // Whole and not negative, as the model has it.
         let number = operand.as_whole().unwrap_or_default().unsigned_abs();
         let complement = match comparison {
-            Comparison::NotEqual => true,
+            Comparison::NotEqual | Comparison::Less | Comparison::LessOrEqual => true,
             Comparison::Equal | Comparison::GreaterOrEqual => number == 0,
-            Comparison::Less | Comparison::LessOrEqual => true,
             Comparison::Greater => false,
         };
         // The counts that pass, or that do not where 0 does.

@@ -156,7 +156,7 @@ fn leaf_holding(leaf: &Leaf, shard: &Shard, users: &[u16]) -> u64 {
 /// The numbers of the properties that an expression tests.
 fn collect_properties(node: &Node, properties: &mut Vec<u32>) {
     match node {
-        Node::Everyone => {}
+        Node::Everyone | Node::Event(_) => {}
         Node::Not(operand) => collect_properties(operand, properties),
         Node::And(operands) | Node::Or(operands) | Node::AtLeast(_, operands) => {
             for operand in operands {
@@ -164,7 +164,6 @@ fn collect_properties(node: &Node, properties: &mut Vec<u32>) {
             }
         }
         Node::Leaf(leaf) => properties.push(leaf.property),
-        Node::Event(_) => {}
     }
 }
 

@@ -30,7 +30,6 @@ impl Distribution {
         }
     }
 
-    #[cfg(test)]
     pub(super) fn push(&mut self, number: i64) {
         self.listed.push(number);
     }

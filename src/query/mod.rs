@@ -32,5 +32,6 @@ pub use members::{MembersPage, Position, members};
 pub use prepared::Prepared;
 pub use stop::{Stop, Stopped};
 pub use summarize::{
-    Deviation, Histogram, HistogramBin, HistogramBins, Statistics, Summary, SummaryError, summarize,
+    Deviation, Histogram, HistogramBin, HistogramBins, Statistics, Subject, Summary, SummaryError,
+    summarize,
 };

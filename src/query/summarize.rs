@@ -1,8 +1,10 @@
-//! What a number or an instant is like among the users whom an expression selects.
+//! What a number or an instant is like among the users whom an expression selects: a property, or
+//! a measure of what they did.
 
 use std::sync::Arc;
 
 use super::bind::{BindError, Bound, literal, operator_error};
+use super::bind_event::{BoundMeasure, BoundMeasured, bind_measure};
 use super::distribution::{Distribution, Moments, Scale, between, place_of};
 use super::evaluate::Evaluator;
 use super::histogram::{self, Bins, Counts};
@@ -10,9 +12,27 @@ use super::plan::plan;
 use super::shards::over_shards;
 use super::stop::{Stop, Stopped};
 use crate::bits::Block;
-use crate::index::{IndexKind, PropertyIndex, double_from_key};
-use crate::model::{Finite, PropertyName, Span, Timestamp, Value, ValueType};
+use crate::index::{IndexKind, PropertyIndex, Shard, Tally, double_from_key, double_to_key};
+use crate::model::{
+    CoercionError, EventMeasure, Finite, PropertyName, Span, Timestamp, Value, ValueType,
+};
 use crate::population::{Population, Property, ShardReader, number_of};
+
+/// What is summarized.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Subject {
+    /// A property of type int64, double or timestamp.
+    Property(PropertyName),
+    /// A measure of the events, as of an instant, of each user who has such events. Others have
+    /// none, also where nothing would count as 0: a summary is of those who did something.
+    Events(EventMeasure, Timestamp),
+}
+
+impl From<PropertyName> for Subject {
+    fn from(property: PropertyName) -> Self {
+        Self::Property(property)
+    }
+}
 
 /// Which ranges the histogram of a summary has.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,7 +46,7 @@ pub enum HistogramBins {
     Edges(Vec<Value>),
 }
 
-/// What the users are like in one property.
+/// What the users are like in one property or measure.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
     /// How many users are selected.
@@ -106,9 +126,20 @@ impl Statistics {
 /// Why there is no summary.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SummaryError {
-    /// There is no such property, it has no numbers, or an edge is of another type.
+    /// There is no such property or event, the property has no numbers, an edge is of another type
+    /// than the property, or the window reaches back to events that are not kept any more.
     #[error(transparent)]
-    Property(#[from] BindError),
+    Subject(#[from] BindError),
+    /// An edge is of another type than the measure.
+    #[error("edge {position} does not fit {measure}: {cause}")]
+    EdgeType {
+        /// The measure.
+        measure: Box<EventMeasure>,
+        /// The position of the edge, from 0.
+        position: usize,
+        /// Why it does not fit.
+        cause: CoercionError,
+    },
     /// The edges of the bins do not ascend.
     #[error("the edges of bins must be at least two and ascend; edge {position} does not")]
     Edges {
@@ -120,8 +151,8 @@ pub enum SummaryError {
     Stopped(#[from] Stopped),
 }
 
-/// Summarizes a property of type int64, double or timestamp over the users whom an expression
-/// selects, with percentiles from 0 to 100. All figures are of the same moment for each user; all
+/// Summarizes a property or a measure of events over the users whom an expression selects, with
+/// percentiles from 0 to 100. All figures are of the same moment for each user; all
 /// but the mean and the deviation, which are rounded as doubles are, are exact.
 ///
 /// The numbers of the selected users are held meanwhile: up to 8 bytes each.
@@ -131,42 +162,88 @@ pub enum SummaryError {
 pub fn summarize(
     population: &Population,
     bound: &Bound,
-    property: &PropertyName,
+    subject: &Subject,
     percentiles: &[f64],
     bins: &HistogramBins,
     stop: &Stop,
 ) -> Result<Summary, SummaryError> {
-    let catalog = population.catalog();
-    let Some(property) = catalog.get(property) else {
-        return Err(SummaryError::Property(BindError::UnknownProperty {
-            property: property.clone(),
-            suggestions: catalog.near(property),
-        }));
-    };
-    if property.kind() != IndexKind::Numbers {
-        let way_out = "a breakdown counts its values";
-        return Err(operator_error(property, "summarize", way_out).into());
-    }
-    let bins = bound_bins(property, bins)?;
+    let subject = bind_subject(population, subject)?;
+    let bins = bound_bins(&subject, bins)?;
     let (users, mut numbers) = bound.answer(population, |root| {
-        gather(population, &plan(population, root), property, stop)
+        gather(population, &plan(population, root), &subject, stop)
     })?;
     stop.check()?;
     Ok(Summary {
         users,
         missing: users - numbers.count(),
-        statistics: statistics(property.value_type(), &mut numbers, percentiles, &bins),
+        statistics: statistics(subject.value_type(), &mut numbers, percentiles, &bins),
     })
 }
 
-fn bound_bins(property: &Arc<Property>, bins: &HistogramBins) -> Result<Bins, SummaryError> {
+/// What is summarized, in terms of the index.
+enum BoundSubject<'a> {
+    Property(Arc<Property>),
+    Events(&'a EventMeasure, BoundMeasure),
+}
+
+impl BoundSubject<'_> {
+    fn value_type(&self) -> ValueType {
+        match self {
+            Self::Property(property) => property.value_type(),
+            Self::Events(_, bound) => bound.measured.value_type(),
+        }
+    }
+
+    /// An edge as a value of the subject's type.
+    fn edge(&self, position: usize, value: Value) -> Result<Value, SummaryError> {
+        match self {
+            Self::Property(property) => Ok(literal(property, value)?),
+            Self::Events(measure, _) => {
+                value
+                    .coerced_to(self.value_type())
+                    .map_err(|cause| SummaryError::EdgeType {
+                        measure: Box::new((*measure).clone()),
+                        position,
+                        cause,
+                    })
+            }
+        }
+    }
+}
+
+fn bind_subject<'a>(
+    population: &Population,
+    subject: &'a Subject,
+) -> Result<BoundSubject<'a>, BindError> {
+    let name = match subject {
+        Subject::Property(name) => name,
+        Subject::Events(measure, as_of) => {
+            let bound = bind_measure(population, measure, *as_of)?;
+            return Ok(BoundSubject::Events(measure, bound));
+        }
+    };
+    let catalog = population.catalog();
+    let Some(property) = catalog.get(name) else {
+        return Err(BindError::UnknownProperty {
+            property: name.clone(),
+            suggestions: catalog.near(name),
+        });
+    };
+    if property.kind() != IndexKind::Numbers {
+        let way_out = "a breakdown counts its values";
+        return Err(operator_error(property, "summarize", way_out));
+    }
+    Ok(BoundSubject::Property(Arc::clone(property)))
+}
+
+fn bound_bins(subject: &BoundSubject<'_>, bins: &HistogramBins) -> Result<Bins, SummaryError> {
     Ok(match bins {
         HistogramBins::Suitable => Bins::Suitable,
         HistogramBins::Equal(count) => Bins::Equal(*count),
         HistogramBins::Edges(values) => {
             let mut edges: Vec<i64> = Vec::with_capacity(values.len());
             for (position, value) in values.iter().enumerate() {
-                let key = number_of(&literal(property, value.clone())?).unwrap_or_default();
+                let key = number_of(&subject.edge(position, value.clone())?).unwrap_or_default();
                 if edges.last().is_some_and(|before| *before >= key) {
                     return Err(SummaryError::Edges { position });
                 }
@@ -186,6 +263,7 @@ fn bound_bins(property: &Arc<Property>, bins: &HistogramBins) -> Result<Bins, Su
 struct Task {
     evaluator: Evaluator,
     selected: Block,
+    tally: Tally,
     users: u64,
     numbers: Distribution,
 }
@@ -194,12 +272,13 @@ struct Task {
 fn gather(
     population: &Population,
     plan: &super::plan::PlanNode<'_>,
-    property: &Property,
+    subject: &BoundSubject<'_>,
     stop: &Stop,
 ) -> Result<(u64, Distribution), Stopped> {
     let begin = || Task {
         evaluator: Evaluator::default(),
         selected: Block::new(),
+        tally: Tally::default(),
         users: 0,
         numbers: Distribution::default(),
     };
@@ -207,8 +286,16 @@ fn gather(
         let shard = reader.shard();
         task.evaluator.fill(plan, shard, &mut task.selected);
         task.users += u64::from(task.selected.count());
-        if let Some(PropertyIndex::Numbers(index)) = shard.index(property.number()) {
-            task.numbers.add(index, &task.selected);
+        match subject {
+            BoundSubject::Property(property) => {
+                if let Some(PropertyIndex::Numbers(index)) = shard.index(property.number()) {
+                    task.numbers.add(index, &task.selected);
+                }
+            }
+            BoundSubject::Events(_, measure) => {
+                let (tally, numbers) = (&mut task.tally, &mut task.numbers);
+                measured(measure, shard, &task.selected, tally, numbers);
+            }
         }
     };
     let join = |mut a: Task, b: Task| {
@@ -218,6 +305,48 @@ fn gather(
     };
     let task = over_shards(population, stop, begin, visit, join)?;
     Ok((task.users, task.numbers))
+}
+
+/// Adds the numbers of the selected users of a shard who have one.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "the nearest double is what is asked for"
+)]
+fn measured(
+    measure: &BoundMeasure,
+    shard: &Shard,
+    selected: &Block,
+    tally: &mut Tally,
+    numbers: &mut Distribution,
+) {
+    let window = measure.window;
+    let Some(index) = shard.events(measure.event) else {
+        return;
+    };
+    if window.0 >= window.1 || selected.count() == 0 {
+        return;
+    }
+    let mut push = |millionths: f64| numbers.push(double_to_key(millionths / 1e6));
+    match &measure.measured {
+        BoundMeasured::Count(units) => {
+            let counted = units.counted();
+            tally.each_count(index, counted, window, selected, |count| {
+                numbers.push(count.into());
+            });
+        }
+        BoundMeasured::Sum => tally.each_sum(index, window, selected, |sum| push(sum as f64)),
+        BoundMeasured::Mean => tally.each_mean(index, window, selected, |sum, count| {
+            push(sum as f64 / f64::from(count));
+        }),
+        BoundMeasured::Extreme(which) => {
+            tally.each_extreme(index, window, *which, selected, |amount| {
+                push(amount as f64);
+            });
+        }
+        BoundMeasured::Time(which) => {
+            tally.each_time(index, window, *which, selected, |time| numbers.push(time));
+        }
+    }
 }
 
 /// `None` without numbers.

@@ -9,9 +9,9 @@ use std::num::NonZeroU32;
 
 use super::generate_events;
 use crate::model::{
-    Action, Change, Comparison, Expression, Finite, NonEmpty, Number, Once, Operand, Operation,
-    Predicate, PropertyDeclaration, PropertyName, Quantifier, RequestId, Span, StreamId, Test,
-    Text, Timestamp, UserId, UserUpdate, Value, ValueType, Version, limit,
+    Action, Change, Comparison, Event, EventName, Expression, Finite, NonEmpty, Number, Once,
+    Operand, Operation, Predicate, PropertyDeclaration, PropertyName, Quantifier, RequestId, Span,
+    StreamId, Test, Text, Timestamp, UserId, UserUpdate, Value, ValueType, Version, limit,
 };
 
 /// Choices made by bytes, one after another. When they are used up, every choice is the first.
@@ -194,6 +194,15 @@ pub enum Vocabulary<'a> {
     Anything,
     /// These properties, used according to their types: expressions that also can be answered.
     Properties(&'a [(PropertyName, ValueType)]),
+    /// These properties, and these events: at least one.
+    Known {
+        /// The properties, as above.
+        properties: &'a [(PropertyName, ValueType)],
+        /// The names of the events.
+        events: &'a [EventName],
+        /// Near these instants something is to begin or end.
+        around: &'a [Timestamp],
+    },
 }
 
 /// An expression within the limits.
@@ -236,6 +245,16 @@ fn at_most(choices: &mut Choices<'_>, vocabulary: Vocabulary<'_>, below: usize) 
             let predicate = generate_events::event_predicate(choices, &[event], &around);
             Expression::Event(Box::new(predicate))
         }
+        _ if let Vocabulary::Known {
+            properties,
+            events,
+            around,
+        } = vocabulary
+            && (properties.is_empty() || choices.yes()) =>
+        {
+            let predicate = generate_events::event_predicate(choices, events, around);
+            Expression::Event(Box::new(predicate))
+        }
         _ => Expression::Predicate(predicate(choices, vocabulary)),
     }
 }
@@ -243,10 +262,12 @@ fn at_most(choices: &mut Choices<'_>, vocabulary: Vocabulary<'_>, below: usize) 
 /// A predicate.
 pub fn predicate(choices: &mut Choices<'_>, vocabulary: Vocabulary<'_>) -> Predicate {
     let (property, value_type) = match vocabulary {
-        Vocabulary::Properties(properties) if !properties.is_empty() => {
+        Vocabulary::Properties(properties) | Vocabulary::Known { properties, .. }
+            if !properties.is_empty() =>
+        {
             properties[choices.below(properties.len())].clone()
         }
-        Vocabulary::Properties(_) | Vocabulary::Anything => {
+        Vocabulary::Properties(_) | Vocabulary::Known { .. } | Vocabulary::Anything => {
             (property_name(choices), choices.pick(&ValueType::ALL))
         }
     };
@@ -355,20 +376,30 @@ pub fn user(choices: &mut Choices<'_>) -> UserId {
     UserId::new(format!("user-{}", choices.below(12))).expect("a short id")
 }
 
-/// An action on a population that has some of [`properties`]. Mostly writes that fit the types;
-/// some are to be refused.
+/// An action on a population that has some of [`properties`] and of
+/// [`generate_events::event_names`]. Mostly writes that fit the types; some are to be refused.
 pub fn action(choices: &mut Choices<'_>) -> Action {
     let properties = properties();
     let declaration = properties[choices.below(properties.len())].clone();
-    match choices.below(16) {
+    match choices.below(20) {
         13 => Action::Erase(user(choices)),
         14 => Action::CreateProperty(declaration),
         15 => Action::DeleteProperty(declaration.name),
-        _ => Action::Write(choices.several(1, |choices| update(choices, &properties))),
+        16 => Action::CreateEvent(generate_events::declaration(choices)),
+        17 | 18 => Action::UpdateEvent(generate_events::declaration(choices)),
+        19 => Action::DeleteEvent(generate_events::declaration(choices).name),
+        _ => {
+            let received = generate_events::received(choices);
+            Action::Write(choices.several(1, |choices| update(choices, &properties, received)))
+        }
     }
 }
 
-fn update(choices: &mut Choices<'_>, properties: &[PropertyDeclaration]) -> UserUpdate {
+fn update(
+    choices: &mut Choices<'_>,
+    properties: &[PropertyDeclaration],
+    received: Timestamp,
+) -> UserUpdate {
     let timed = choices.below(4) == 3;
     let mut changes: Vec<Change> = Vec::new();
     for _ in 0..choices.below(4) {
@@ -393,8 +424,16 @@ fn update(choices: &mut Choices<'_>, properties: &[PropertyDeclaration]) -> User
         user: user(choices),
         value_time: timed.then(|| timestamp(choices)),
         changes,
-        events: Vec::new(),
+        events: events(choices, received),
     }
+}
+
+/// No events or a few that were received at an instant.
+pub fn events(choices: &mut Choices<'_>, received: Timestamp) -> Vec<Event> {
+    let names = generate_events::event_names();
+    let count = choices.pick(&[0, 0, 1, 1, 2, 3]);
+    let event = || generate_events::event(choices, &names, received);
+    std::iter::repeat_with(event).take(count).collect()
 }
 
 fn operation(choices: &mut Choices<'_>, value_type: ValueType, timed: bool) -> Operation {

@@ -8,5 +8,7 @@ pub mod disk;
 pub mod generate;
 pub mod generate_events;
 pub mod naive;
+mod naive_calendar;
+pub mod naive_events;
 pub mod naive_once;
 pub mod wire;

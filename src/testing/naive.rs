@@ -4,9 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::naive_events::{Asked, NaiveEvents, Unanswerable};
 use crate::model::{
-    Action, Comparison, Expression, Finite, Number, Operand, Operation, Predicate, PropertyName,
-    Quantifier, Test, Text, Timestamp, UserId, UserUpdate, Value, ValueType,
+    Action, Comparison, EventFault, Expression, Finite, Number, Operand, Operation, Predicate,
+    PropertyName, Quantifier, Test, Text, Timestamp, UserId, UserUpdate, Value, ValueType,
 };
 
 /// A population as a map of users.
@@ -15,6 +16,7 @@ pub struct NaivePopulation {
     users: BTreeMap<UserId, NaiveUser>,
     /// Type, and whether case is disregarded.
     properties: BTreeMap<PropertyName, (ValueType, bool)>,
+    events: NaiveEvents,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -23,26 +25,45 @@ struct NaiveUser {
     times: BTreeMap<PropertyName, Timestamp>,
 }
 
+/// What an accepted action did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NaiveChanges {
+    /// The changes that were stale: the position of the update, the property.
+    pub stale: Vec<(usize, PropertyName)>,
+    /// The events that do not count: the position of the update, that within it, and why.
+    pub refused_events: Vec<(usize, usize, EventFault)>,
+}
+
 /// The action was refused, and nothing changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused;
 
 impl NaivePopulation {
-    /// Carries out an action, or refuses it as a whole. Returns the stale changes.
+    /// Carries out an action, or refuses it as a whole.
     ///
     /// # Errors
     /// [`Refused`] if the action may not be carried out.
-    pub fn apply(&mut self, action: &Action) -> Result<Vec<(usize, PropertyName)>, Refused> {
+    pub fn apply(&mut self, action: &Action) -> Result<NaiveChanges, Refused> {
         let mut next = self.clone();
-        let mut stale = Vec::new();
+        let mut changes = NaiveChanges::default();
         match action {
             Action::Write(updates) => {
                 for (position, update) in updates.iter().enumerate() {
-                    next.update(update, position, &mut stale)?;
+                    next.update(update, position, &mut changes.stale)?;
+                    for (place, event) in update.events.iter().enumerate() {
+                        let fault = next.events.receive(&update.user, event);
+                        let refused = fault.map(|fault| (position, place, fault));
+                        changes.refused_events.extend(refused);
+                    }
+                }
+                let events = updates.iter().flat_map(|update| &update.events);
+                if let Some(received) = events.map(|event| event.received.micros()).max() {
+                    next.events.drop_old(received);
                 }
             }
             Action::Erase(user) => {
                 next.users.remove(user);
+                next.events.erase(user);
             }
             Action::CreateProperty(declaration) => {
                 let kind = (declaration.value_type, declaration.case_insensitive);
@@ -54,9 +75,9 @@ impl NaivePopulation {
                     return Err(Refused);
                 }
             }
-            Action::CreateEvent(_) | Action::UpdateEvent(_) | Action::DeleteEvent(_) => {
-                unreachable!("events are not generated")
-            }
+            Action::CreateEvent(declaration) => next.events.create(declaration)?,
+            Action::UpdateEvent(declaration) => next.events.update(declaration)?,
+            Action::DeleteEvent(name) => next.events.delete(name)?,
             Action::DeleteProperty(name) => {
                 next.properties.remove(name).ok_or(Refused)?;
                 for user in next.users.values_mut() {
@@ -66,7 +87,7 @@ impl NaivePopulation {
             }
         }
         *self = next;
-        Ok(stale)
+        Ok(changes)
     }
 
     fn update(
@@ -174,29 +195,48 @@ impl NaivePopulation {
         self.properties.get(name).map(|(value_type, _)| *value_type)
     }
 
+    /// The events of all users.
+    #[must_use]
+    pub const fn events(&self) -> &NaiveEvents {
+        &self.events
+    }
+
+    /// Why an expression can't be answered, as far as events are concerned.
+    #[must_use]
+    pub fn unanswerable(&self, expression: &Expression, as_of: Timestamp) -> Option<Unanswerable> {
+        self.events.unanswerable(expression, as_of)
+    }
+
     /// The users whom an expression selects. Its properties exist and its literals are of their
     /// types.
     #[must_use]
     pub fn select(&self, expression: &Expression, as_of: Timestamp) -> BTreeSet<UserId> {
+        let asked = Asked::of(expression, as_of);
         let users = self.users.iter();
         users
-            .filter(|(_, user)| self.holds(expression, user, as_of))
+            .filter(|user| self.holds(expression, &asked, *user, as_of))
             .map(|(id, _)| id.clone())
             .collect()
     }
 
-    fn holds(&self, expression: &Expression, user: &NaiveUser, as_of: Timestamp) -> bool {
+    fn holds(
+        &self,
+        expression: &Expression,
+        asked: &Asked<'_>,
+        user: (&UserId, &NaiveUser),
+        as_of: Timestamp,
+    ) -> bool {
+        let holds = |one: &&Expression| self.holds(one, asked, user, as_of);
         match expression {
             Expression::Everyone => true,
-            Expression::And(all) => all.iter().all(|one| self.holds(one, user, as_of)),
-            Expression::Or(any) => any.iter().any(|one| self.holds(one, user, as_of)),
-            Expression::Not(one) => !self.holds(one, user, as_of),
+            Expression::And(all) => all.iter().all(|one| holds(&one)),
+            Expression::Or(any) => any.iter().any(|one| holds(&one)),
+            Expression::Not(one) => !holds(&&**one),
             Expression::AtLeast { count, of } => {
-                let holding = of.iter().filter(|one| self.holds(one, user, as_of)).count();
-                holding >= count.get() as usize
+                of.iter().filter(holds).count() >= count.get() as usize
             }
-            Expression::Predicate(predicate) => self.passes(predicate, user, as_of),
-            Expression::Event(_) => unreachable!("events are not generated"),
+            Expression::Predicate(predicate) => self.passes(predicate, user.1, as_of),
+            Expression::Event(test) => self.events.passes(test, asked, user.0, as_of),
         }
     }
 

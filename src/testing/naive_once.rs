@@ -3,8 +3,8 @@
 //!
 //! It shares no code with what it checks, save the words.
 
-use super::naive::{NaivePopulation, Refused};
-use crate::model::{Action, Once, PropertyName, RequestId, StreamId};
+use super::naive::{NaiveChanges, NaivePopulation, Refused};
+use crate::model::{Action, Once, RequestId, StreamId};
 
 /// A population as a map of users, with the commands that it remembers.
 #[derive(Clone, Debug)]
@@ -31,8 +31,8 @@ enum Name {
 /// What became of a command. Commands are known by their position in the order in which they came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It was carried out now, or refused; with the stale changes.
-    First(Result<Vec<(usize, PropertyName)>, Refused>),
+    /// It was carried out now, or refused; with what it did.
+    First(Result<NaiveChanges, Refused>),
     /// The answer is that to an earlier command.
     AsFor(usize),
     /// It is a batch that was accepted before, and at the latest by this command.

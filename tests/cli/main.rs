@@ -7,6 +7,7 @@
 
 mod analysis;
 mod backup;
+mod cdnow;
 mod demo;
 mod endings;
 mod events;
@@ -14,5 +15,6 @@ mod hostile;
 mod import;
 mod kept_events;
 mod questions;
+mod rfm;
 mod service;
 mod verify;

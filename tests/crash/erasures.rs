@@ -1,12 +1,12 @@
 //! Users who are written, erased and written again: an erased user does not come back, and one who
-//! was written again has nothing from before.
+//! was written again has nothing from before, no event either.
 
 use std::collections::BTreeMap;
 
 use headcount::proto::UserUpdate;
 
 use crate::service::Client;
-use crate::{Chance, int, number};
+use crate::{Chance, event, int, number};
 
 /// Users of each task.
 const USERS: u64 = 4;
@@ -72,6 +72,9 @@ impl Erasures {
                 let update = UserUpdate {
                     user_id: id,
                     set,
+                    increment: BTreeMap::from([("writes".to_owned(), int(1))]),
+                    // One more each time, and one that is known until the user is erased.
+                    events: vec![event("written", ""), event("first", "the same")],
                     ..UserUpdate::default()
                 };
                 if client.write(vec![update]).await.is_err() {
@@ -88,12 +91,15 @@ impl Erasures {
         let doubt = self.in_doubt.take();
         let mut present = 0;
         for user in 0..USERS {
-            let properties = service.user(&self.id(user)).await;
-            let found = properties.as_ref().map(|p| number(p, "write"));
-            if let Some(properties) = &properties {
+            let told = service.user(&self.id(user)).await;
+            let found = told.as_ref().map(|told| number(&told.properties, "write"));
+            if let Some(told) = &told {
                 present += 1;
-                let first = number(properties, "first");
+                let first = number(&told.properties, "first");
                 assert!(Some(first) <= found, "{user}: first {first}: {self:?}");
+                let writes = number(&told.properties, "writes");
+                let did = (told.did("written"), told.did("first"));
+                assert_eq!(did, (writes, 1), "{user}: {self:?}");
             }
             let known = *self.state(user);
             let possible = match doubt {

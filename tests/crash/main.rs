@@ -32,8 +32,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use erasures::Erasures;
-use headcount::proto::Value;
 use headcount::proto::value::Kind;
+use headcount::proto::{Event, Value};
 use imports::Imports;
 use power::FailingDisk;
 use retries::Progress;
@@ -69,6 +69,15 @@ fn int(number: u64) -> Value {
     let number = i64::try_from(number).unwrap();
     Value {
         kind: Some(Kind::Int64Value(number)),
+    }
+}
+
+/// An event of now.
+fn event(name: &str, id: &str) -> Event {
+    Event {
+        name: name.to_owned(),
+        event_id: id.to_owned(),
+        ..Event::default()
     }
 }
 
@@ -160,9 +169,9 @@ impl Oracle {
                 }
             }),
             imports: {
-                let (mut imports, command) = (self.imports.clone(), service.command());
+                let (mut imports, address) = (self.imports.clone(), service.address());
                 std::thread::spawn(move || {
-                    imports.go_on(command);
+                    imports.go_on(|| service::command(&address));
                     imports
                 })
             },
@@ -204,6 +213,8 @@ impl Oracle {
             users,
             "users that nobody wrote"
         );
+        // The index agrees with itself, and counts of events with the events.
+        assert_eq!(service.mismatches().await, []);
     }
 
     fn progress(&self) -> String {
@@ -211,12 +222,13 @@ impl Oracle {
         let unary: u64 = self.unary.iter().map(Known::acknowledged).sum();
         let erased: u64 = self.erasures.iter().map(Erasures::erased).sum();
         format!(
-            "acknowledged: {unary} unary batches, {} with ids ({} after a retry), {} in streams ({} after a retry), {erased} erasures, {} rows of imports",
+            "acknowledged: {unary} unary batches, {} with ids ({} after a retry), {} in streams ({} after a retry), {erased} erasures, {} rows and {} events of imports",
             sum(&self.writers, Progress::acknowledged),
             sum(&self.writers, Progress::replayed),
             sum(&self.streams, Progress::acknowledged),
             sum(&self.streams, Progress::replayed),
             self.imports.acknowledged(),
+            self.imports.acknowledged_events(),
         )
     }
 }
@@ -319,6 +331,7 @@ impl Oracle {
         assert!(retried.clone().all(|progress| progress.acknowledged() > 0));
         assert!(self.erasures.iter().all(|erasures| erasures.erased() > 0));
         assert!(self.imports.acknowledged() > 0);
+        assert!(self.imports.acknowledged_events() > 0);
     }
 }
 

@@ -1,12 +1,12 @@
-//! Increments that are sent until they are acknowledged: each takes effect exactly once, with
-//! request ids and in streams that are resumed.
+//! Increments and events that are sent until they are acknowledged: each takes effect exactly once,
+//! with request ids and in streams that are resumed. The events have no ids of their own.
 
 use headcount::proto::{UserUpdate, WriteRequest, WriteStreamRequest};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::service::Client;
-use crate::{Chance, int, number};
+use crate::{Chance, event, int, number};
 
 /// Batches of a stream that are not acknowledged yet.
 const IN_FLIGHT: u64 = 32;
@@ -45,6 +45,7 @@ impl Progress {
         vec![UserUpdate {
             user_id: self.user.clone(),
             increment: increment.into(),
+            events: vec![event("retried", "")],
             ..UserUpdate::default()
         }]
     }
@@ -121,10 +122,14 @@ pub(crate) async fn stream(service: &Client, progress: &mut Progress, most: u64)
 
 async fn count(service: &Client, progress: &Progress) -> u64 {
     let user = service.user(&progress.user).await;
-    user.map_or(0, |properties| number(&properties, "n"))
+    user.map_or(0, |found| {
+        let increments = number(&found.properties, "n");
+        assert_eq!(found.did("retried"), increments, "{progress:?}");
+        increments
+    })
 }
 
-/// Makes sure that a user has as many increments as there can be; returns how many.
+/// Makes sure that a user has as many increments as there can be, and events; returns how many.
 pub(crate) async fn check(service: &Client, progress: &Progress) -> u64 {
     let found = count(service, progress).await;
     let possible = progress.acknowledged..=progress.sent;

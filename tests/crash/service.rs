@@ -12,8 +12,8 @@ use headcount::proto::ingest_service_client::IngestServiceClient;
 use headcount::proto::query_service_client::QueryServiceClient;
 use headcount::proto::user_service_client::UserServiceClient;
 use headcount::proto::{
-    CountRequest, CreateSnapshotRequest, DeleteUserRequest, GetUserRequest, UserUpdate, Value,
-    WriteRequest, count_request,
+    CountRequest, CreateSnapshotRequest, DeleteUserRequest, GetUserRequest, Mismatch, UserUpdate,
+    Value, VerifyRequest, WriteRequest, count_request,
 };
 use tonic::Code;
 use tonic::transport::Channel;
@@ -26,6 +26,20 @@ pub(crate) struct Service {
     child: Child,
     client: Client,
     address: String,
+}
+
+/// What is told of a user.
+pub(crate) struct Found {
+    pub(crate) properties: BTreeMap<String, Value>,
+    /// How many events of each name.
+    events: BTreeMap<String, u64>,
+}
+
+impl Found {
+    /// How many events of a name the user has.
+    pub(crate) fn did(&self, event: &str) -> u64 {
+        self.events.get(event).copied().unwrap_or(0)
+    }
 }
 
 /// A client of the process.
@@ -81,6 +95,13 @@ pub(crate) fn refused(data: &Path) -> String {
     String::from_utf8(output.stderr).unwrap()
 }
 
+/// A command of `headcount` that talks to a service.
+pub(crate) fn command(address: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_headcount"));
+    command.args(["--server", address]);
+    command
+}
+
 impl Service {
     /// Starts a process that serves the data folder in `folder`, and waits until it does.
     pub(crate) async fn start(folder: &Path) -> Self {
@@ -121,11 +142,8 @@ impl Service {
         self.client.clone()
     }
 
-    /// A command of `headcount` that talks to the service.
-    pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_headcount"));
-        command.args(["--server", &self.address]);
-        command
+    pub(crate) fn address(&self) -> String {
+        self.address.clone()
     }
 
     /// Ends the process as `kill -9` does.
@@ -167,8 +185,8 @@ impl Client {
         self.try_count(filter).await.expect("an answer")
     }
 
-    /// The properties of a user, if there is one.
-    pub(crate) async fn user(&self, user_id: &str) -> Option<BTreeMap<String, Value>> {
+    /// What is told of a user, if there is one.
+    pub(crate) async fn user(&self, user_id: &str) -> Option<Found> {
         let request = GetUserRequest {
             user_id: user_id.into(),
             ..GetUserRequest::default()
@@ -177,7 +195,14 @@ impl Client {
             .get_user(request)
             .await
         {
-            Ok(response) => Some(response.into_inner().user.unwrap().properties),
+            Ok(response) => {
+                let user = response.into_inner().user.unwrap();
+                let events = user.events.into_iter();
+                Some(Found {
+                    properties: user.properties,
+                    events: events.map(|event| (event.name, event.count)).collect(),
+                })
+            }
             Err(status) if status.code() == Code::NotFound => None,
             Err(status) => panic!("{status}"),
         }
@@ -192,6 +217,14 @@ impl Client {
         };
         let mut client = UserServiceClient::new(self.0.clone());
         client.delete_user(request).await.ok().map(|_| ())
+    }
+
+    /// What a comparison of the index with a scan finds.
+    pub(crate) async fn mismatches(&self) -> Vec<Mismatch> {
+        let mut client = AdminServiceClient::new(self.0.clone());
+        let verified = client.verify(VerifyRequest::default()).await.unwrap();
+        let populations = verified.into_inner().populations.into_iter();
+        populations.flat_map(|found| found.mismatches).collect()
     }
 
     /// Whether a snapshot could be asked for.

@@ -1,12 +1,13 @@
-//! Batches of two users in unary calls, each a sum and a value that must agree: a batch that was not
-//! acknowledged is there for both users or for neither.
+//! Batches of two users in unary calls, each a sum, a value and a number of events that must agree: a
+//! batch that was not acknowledged is there for both users or for neither. With each event the one
+//! before is sent again, which its id makes harmless.
 
 use std::collections::BTreeMap;
 
 use headcount::proto::UserUpdate;
 
 use crate::service::Client;
-use crate::{Chance, int, number};
+use crate::{Chance, event, int, number};
 
 /// Users of each task.
 const USERS: u64 = 5;
@@ -27,7 +28,7 @@ impl Known {
     }
 }
 
-/// One batch: adds 1 to `n` of two users and says so in `last` too.
+/// One batch: adds 1 to `unary` of two users, says so in `last` too, and adds an event.
 fn batch(users: &[String], known: &Known) -> Vec<UserUpdate> {
     let updates = users.iter().map(|user| {
         let writes = known.writes.get(user).copied().unwrap_or_default();
@@ -35,6 +36,9 @@ fn batch(users: &[String], known: &Known) -> Vec<UserUpdate> {
             user_id: user.clone(),
             set: BTreeMap::from([("last".to_owned(), int(writes + 1))]),
             increment: BTreeMap::from([("unary".to_owned(), int(1))]),
+            events: (writes.max(1)..=writes + 1)
+                .map(|number| event("unary", &number.to_string()))
+                .collect(),
             ..UserUpdate::default()
         }
     });
@@ -79,9 +83,11 @@ pub(crate) async fn check(service: &Client, known: &mut Known) {
     for user in users {
         let writes = known.writes.get(&user).copied().unwrap_or_default();
         let found = match service.user(&user).await {
-            Some(properties) => {
-                let found = number(&properties, "unary");
-                assert_eq!(number(&properties, "last"), found, "half a write of {user}");
+            Some(user_found) => {
+                let properties = &user_found.properties;
+                let found = number(properties, "unary");
+                assert_eq!(number(properties, "last"), found, "half a write of {user}");
+                assert_eq!(user_found.did("unary"), found, "events of {user}");
                 found
             }
             None => 0,

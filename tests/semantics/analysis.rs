@@ -73,7 +73,17 @@ pub(crate) fn agree(
             summaries(population, bound, name, &values, missing);
         } else {
             let bins = HistogramBins::Suitable;
-            assert!(summarize(population, bound, name, &[], &bins, &Stop::never()).is_err());
+            assert!(
+                summarize(
+                    population,
+                    bound,
+                    &name.clone().into(),
+                    &[],
+                    &bins,
+                    &Stop::never()
+                )
+                .is_err()
+            );
         }
     }
 }
@@ -116,8 +126,9 @@ fn summaries(
     missing: u64,
 ) {
     let percents = [99.0, 0.0, 12.5, 100.0, 25.0];
+    let subject = name.clone().into();
     let ask = |bins: &HistogramBins| -> Summary {
-        summarize(population, bound, name, &percents, bins, &Stop::never()).unwrap()
+        summarize(population, bound, &subject, &percents, bins, &Stop::never()).unwrap()
     };
     let found = ask(&HistogramBins::Suitable);
     assert_eq!(found.users, values.len() as u64 + missing);

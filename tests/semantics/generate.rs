@@ -3,10 +3,12 @@
 use std::num::NonZeroU32;
 
 use headcount::model::{
-    Action, Change, Comparison, Expression, Finite, NonEmpty, Number, Operand, Operation,
-    Predicate, PropertyDeclaration, PropertyName, Quantifier, Span, Test, Text, Timestamp, UserId,
-    UserUpdate, Value, ValueType,
+    Action, Change, Comparison, EventDeclaration, Expression, Finite, NonEmpty, Number, Operand,
+    Operation, Predicate, PropertyDeclaration, PropertyName, Quantifier, Span, Test, Text,
+    Timestamp, UserId, UserUpdate, Value, ValueType,
 };
+use headcount::testing::generate::{Choices, events};
+use headcount::testing::generate_events::{declaration, edge, event_names, event_predicate};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::RngSeed;
@@ -226,6 +228,113 @@ pub(crate) fn command() -> BoxedStrategy<Action> {
     .boxed()
 }
 
+/// Commands with events, received one after another over days and months.
+#[derive(Clone, Debug)]
+pub(crate) struct History {
+    pub(crate) actions: Vec<Action>,
+    /// When the last one was received.
+    pub(crate) end: Timestamp,
+}
+
+impl History {
+    /// Only what writes and erases.
+    pub(crate) fn without_declarations(mut self) -> Self {
+        self.actions
+            .retain(|action| matches!(action, Action::Write(_) | Action::Erase(_)));
+        self
+    }
+}
+
+fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(any::<u8>(), 0..most)
+}
+
+const HOUR: i64 = 3_600_000_000;
+const DAY: i64 = 24 * HOUR;
+
+fn declare_events() -> BoxedStrategy<Action> {
+    let declaration = || bytes(3).prop_map(|bytes| declaration(&mut Choices::new(&bytes)));
+    prop_oneof![
+        1 => declaration().prop_map(Action::CreateEvent),
+        3 => declaration().prop_map(Action::UpdateEvent),
+        1 => declaration().prop_map(|declaration| Action::DeleteEvent(declaration.name)),
+    ]
+    .boxed()
+}
+
+pub(crate) fn history(steps: std::ops::Range<usize>) -> BoxedStrategy<History> {
+    let advance = prop_oneof![
+        20 => Just(0),
+        20 => Just(HOUR),
+        20 => Just(DAY),
+        8 => Just(3 * DAY - 1),
+        4 => Just(20 * DAY),
+        1 => Just(401 * DAY),
+    ];
+    let action = prop_oneof![12 => command(), 1 => declare_events()];
+    prop::collection::vec((advance, action, bytes(64)), steps)
+        .prop_map(|steps| {
+            let mut end: Timestamp = "2025-10-24".parse().unwrap();
+            let mut actions = Vec::new();
+            for (advance, action, bytes) in steps {
+                end = end.saturating_add(Span::from_micros(advance).unwrap());
+                let mut choices = Choices::new(&bytes);
+                actions.push(match action {
+                    Action::Write(updates) => {
+                        let with_events = updates.iter().map(|update| UserUpdate {
+                            // Many events of few users.
+                            user: if choices.yes() {
+                                UserId::new(format!("user-{}", choices.below(4))).unwrap()
+                            } else {
+                                update.user.clone()
+                            },
+                            events: events(&mut choices, end),
+                            ..update.clone()
+                        });
+                        Action::Write(NonEmpty::new(with_events.collect()).unwrap())
+                    }
+                    other => other,
+                });
+            }
+            History { actions, end }
+        })
+        .boxed()
+}
+
+/// Declarations of all events there can be, never to be dropped.
+pub(crate) fn lasting_events() -> Vec<Action> {
+    let declare = |name| {
+        Action::CreateEvent(EventDeclaration {
+            name,
+            retention: Span::LONGEST,
+        })
+    };
+    event_names().into_iter().map(declare).collect()
+}
+
+/// An instant to ask as of: where something begins or ends, or a time of day among the events.
+pub(crate) fn as_of() -> impl Strategy<Value = Timestamp> {
+    prop_oneof![
+        2 => Just(now()),
+        2 => bytes(3).prop_map(|bytes| edge(&mut Choices::new(&bytes))),
+        1 => (0..3_600_i64).prop_map(|hours| {
+            now().saturating_add(Span::from_micros((hours - 3_000) * HOUR + 1).unwrap())
+        }),
+    ]
+}
+
+/// A test of events, the edges of which are often where something else begins or ends.
+pub(crate) fn event_test() -> BoxedStrategy<Expression> {
+    bytes(24)
+        .prop_map(|bytes| {
+            let mut choices = Choices::new(&bytes);
+            let around = [now(), edge(&mut choices)];
+            let predicate = event_predicate(&mut choices, &event_names(), &around);
+            Expression::Event(Box::new(predicate))
+        })
+        .boxed()
+}
+
 fn value_type() -> impl Strategy<Value = ValueType> {
     select(ValueType::ALL.to_vec())
 }
@@ -295,7 +404,16 @@ fn test(value_type: ValueType) -> BoxedStrategy<Test> {
 
 /// An expression whose properties exist, with literals of their types.
 pub(crate) fn expression() -> BoxedStrategy<Expression> {
-    let leaf = prop_oneof![20 => predicate(), 1 => Just(Expression::Everyone)];
+    combined(prop_oneof![20 => predicate(), 1 => Just(Expression::Everyone)].boxed())
+}
+
+/// An expression of properties that exist and of events that may exist.
+pub(crate) fn mixed() -> BoxedStrategy<Expression> {
+    let leaf = prop_oneof![8 => predicate(), 16 => event_test(), 1 => Just(Expression::Everyone)];
+    combined(leaf.boxed())
+}
+
+fn combined(leaf: BoxedStrategy<Expression>) -> BoxedStrategy<Expression> {
     leaf.prop_recursive(4, 24, 4, |inner| {
         let several = || {
             prop::collection::vec(inner.clone(), 2..5).prop_map(|all| NonEmpty::new(all).unwrap())

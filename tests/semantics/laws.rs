@@ -2,24 +2,25 @@
 
 use std::num::NonZeroU32;
 
-use headcount::model::{Expression, NonEmpty, Revision, StoreLimits};
+use headcount::model::{Action, Expression, NonEmpty, Revision, StoreLimits};
 use headcount::population::Population;
 use headcount::query::{Stop, count};
 use proptest::prelude::*;
 
-use crate::generate::{cases, command, declarations, expression, users};
+use crate::generate::{cases, declarations, history, lasting_events, mixed, users};
 use crate::{all_members, bound};
 use headcount::query::check;
 
-fn population(commands: &[headcount::model::Action]) -> Population {
+pub(crate) fn population(commands: &[Action]) -> Population {
     let population = Population::new(StoreLimits::default());
-    for action in declarations().iter().chain(commands) {
+    let declared = [declarations(), lasting_events()].concat();
+    for action in declared.iter().chain(commands) {
         let _ = population.apply(Revision::new(1), action);
     }
     population
 }
 
-fn size(population: &Population, expression: &Expression) -> u64 {
+pub(crate) fn size(population: &Population, expression: &Expression) -> u64 {
     count(population, &bound(population, expression), &Stop::never()).unwrap()
 }
 
@@ -35,7 +36,7 @@ fn or(all: &[&Expression]) -> Expression {
     Expression::Or(several(all))
 }
 
-fn not(one: &Expression) -> Expression {
+pub(crate) fn not(one: &Expression) -> Expression {
     Expression::Not(Box::new(one.clone()))
 }
 
@@ -50,8 +51,8 @@ proptest! {
     #![proptest_config(cases(100))]
 
     #[test]
-    fn laws(commands in prop::collection::vec(command(), 1..30), a in expression(), b in expression(), c in expression()) {
-        let population = population(&commands);
+    fn laws(history in history(1..30), a in mixed(), b in mixed(), c in mixed()) {
+        let population = population(&history.without_declarations().actions);
         let size = |expression: &Expression| size(&population, expression);
         let everyone = population.user_count();
 

@@ -9,7 +9,8 @@ use headcount::population::{Changes, Judged, Population, Refusal};
 use headcount::testing::naive_once::{Fate, NaiveOnce};
 use proptest::prelude::*;
 
-use crate::generate::{cases, command, declarations, users};
+use crate::generate::{cases, declarations, history, users};
+use crate::{events, same_outcome};
 
 /// How a command is sent.
 #[derive(Clone, Debug)]
@@ -62,7 +63,8 @@ proptest! {
 
     #[test]
     fn what_is_sent_again_takes_effect_once(
-        steps in prop::collection::vec((sent(), command()), 1..80),
+        sent in prop::collection::vec(sent(), 80),
+        sending in history(1..80),
         restart_at in prop::collection::btree_set(0..80_usize, 0..4),
         most_requests in 1..9_usize,
         most_streams in 1..4_usize,
@@ -81,7 +83,7 @@ proptest! {
         let revision = |position: usize| Revision::new(position as u64 + 2);
         let mut history: Vec<(Option<Once>, Action)> = Vec::new();
         let mut answers: Vec<Judged> = Vec::new();
-        for (position, (sent, action)) in steps.into_iter().enumerate() {
+        for (position, (sent, action)) in sent.into_iter().zip(sending.actions).enumerate() {
             let command = match sent {
                 Sent::Plain => (None, action),
                 Sent::Request(id) => {
@@ -108,10 +110,7 @@ proptest! {
             let judged = ours.apply_once(revision(position), once.as_ref(), action);
             let expected = match twin.apply(position, once.as_ref(), action) {
                 Fate::First(outcome) => {
-                    prop_assert_eq!(judged.outcome.is_err(), outcome.is_err());
-                    if let (Ok(changes), Ok(stale)) = (&judged.outcome, &outcome) {
-                        prop_assert_eq!(&changes.stale, stale);
-                    }
+                    same_outcome(&judged.outcome, &outcome);
                     // What it did shows below, in the users.
                     Judged::first(revision(position), judged.outcome.clone())
                 }
@@ -147,5 +146,6 @@ proptest! {
             let found = ours.user(&user);
             prop_assert_eq!(found.as_ref(), twin.population.user(&user));
         }
+        events::same_events(&ours, &twin.population, sending.end);
     }
 }

@@ -1,8 +1,8 @@
 //! Breakdowns and summaries: what is asked of them, and what they refuse.
 
 use headcount::proto::{
-    self, BinEdges, BreakdownRequest, SummarizeRequest, breakdown_request, summarize_request,
-    value::Kind,
+    self, BinEdges, BreakdownRequest, Event, SummarizeRequest, UserUpdate, breakdown_request,
+    summarize_request, value::Kind,
 };
 use tonic::Code;
 
@@ -279,6 +279,143 @@ async fn a_summary_that_makes_no_sense_is_refused() {
             edges((0..1_002).map(int).collect()),
             "LIMIT_EXCEEDED",
             "bin_edges.edges",
+        ),
+    ] {
+        let refused = service.query().summarize(request).await;
+        expect_error(refused, Code::InvalidArgument, reason, Some(field));
+    }
+    service.stop().await;
+}
+
+/// Of four users u0 bought nothing, the others as often as they are called, each time for as much.
+async fn buyers() -> Service {
+    let service = Service::start().await;
+    let users = (0..4_u32).map(|n| {
+        let day = if n == 3 { "31" } else { "30" };
+        let purchase = |minute| Event {
+            name: "purchase".into(),
+            time: Some(instant(&format!("2025-12-{day}T00:0{minute}:00Z"))),
+            amount: Some(n.into()),
+            ..Event::default()
+        };
+        UserUpdate {
+            events: (1..=n).map(purchase).collect(),
+            ..user(&format!("u{n}"))
+        }
+    });
+    service.write(users.collect()).await;
+    service
+}
+
+fn of_events(measure: proto::Measure) -> SummarizeRequest {
+    SummarizeRequest {
+        of_events: Some(proto::EventMeasure {
+            event: "purchase".into(),
+            measure: measure.into(),
+            ..Default::default()
+        }),
+        ..of("TRUE", "")
+    }
+}
+
+#[tokio::test]
+async fn what_users_did_is_summarized() {
+    let service = buyers().await;
+    let at = |at: &str| value(Kind::TimestampValue(instant(at)));
+    for (measure, min, max, median) in [
+        (proto::Measure::Count, int(1), int(3), double(2.0)),
+        (proto::Measure::Days, int(1), int(1), double(1.0)),
+        (proto::Measure::Sum, double(1.0), double(9.0), double(4.0)),
+        (
+            proto::Measure::Average,
+            double(1.0),
+            double(3.0),
+            double(2.0),
+        ),
+        (
+            proto::Measure::Last,
+            at("2025-12-30T00:01:00Z"),
+            at("2025-12-31T00:03:00Z"),
+            at("2025-12-30T00:02:00Z"),
+        ),
+    ] {
+        let answer = service.query().summarize(of_events(measure)).await.unwrap();
+        let answer = answer.into_inner();
+        assert_eq!((answer.users, answer.missing), (4, 1), "{measure:?}");
+        assert_eq!(answer.time_resolution.unwrap().nanos, 1_000);
+        let found = answer.statistics.unwrap();
+        assert_eq!(
+            (found.min, found.max, found.median),
+            (Some(min), Some(max), Some(median))
+        );
+    }
+    // The instant is that of the request, also where the filter has no time in it and was asked
+    // before.
+    let mut request = of_events(proto::Measure::Count);
+    request.as_of = Some(instant("2025-12-30T00:02:00Z"));
+    let answer = service
+        .query()
+        .summarize(request)
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!((answer.users, answer.missing), (4, 2));
+    assert_eq!(answer.statistics.unwrap().max, Some(int(1)));
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_summary_of_events_that_makes_no_sense_is_refused() {
+    let service = buyers().await;
+    let changed = |change: &dyn Fn(&mut SummarizeRequest, &mut proto::EventMeasure)| {
+        let mut request = of_events(proto::Measure::Last);
+        let mut measure = request.of_events.take().unwrap();
+        change(&mut request, &mut measure);
+        SummarizeRequest {
+            of_events: Some(measure),
+            ..request
+        }
+    };
+    let edges = BinEdges {
+        edges: vec![int(1), int(2)],
+    };
+    for (request, reason, field) in [
+        (
+            changed(&|request, _| request.property = "age".into()),
+            "INVALID_FIELD",
+            "property",
+        ),
+        (
+            changed(&|_, measure| measure.event = "purchas".into()),
+            "UNKNOWN_EVENT",
+            "of_events.event",
+        ),
+        (
+            changed(&|_, measure| measure.event = String::new()),
+            "INVALID_FIELD",
+            "of_events.event",
+        ),
+        (
+            changed(&|_, measure| measure.measure = 0),
+            "INVALID_FIELD",
+            "of_events.measure",
+        ),
+        (
+            changed(&|_, measure| measure.window = Some(proto::Window::default())),
+            "INVALID_FIELD",
+            "of_events.window",
+        ),
+        (
+            changed(&|_, measure| measure.zone = "Europe/Pariss".into()),
+            "INVALID_FIELD",
+            "of_events.zone",
+        ),
+        (
+            changed(&|request, _| {
+                request.bins = Some(summarize_request::Bins::BinEdges(edges.clone()));
+            }),
+            "INVALID_FIELD",
+            "bin_edges.edges[0]",
         ),
     ] {
         let refused = service.query().summarize(request).await;

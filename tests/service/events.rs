@@ -330,7 +330,9 @@ async fn a_user_is_told_up_to_an_instant() {
         ..Default::default()
     };
     let answer = service.user().get_user(request.clone()).await.unwrap();
-    assert_eq!(answer.into_inner().as_of, Some(instant("2026-01-01")));
+    // The clock stands still, and what was acknowledged has happened all the same.
+    let just_after = instant("2026-01-01T00:00:00.000001Z");
+    assert_eq!(answer.into_inner().as_of, Some(just_after));
     let request = headcount::proto::GetUserRequest {
         as_of: Some(instant("2025-06-01")),
         ..request

@@ -4,18 +4,31 @@ use std::num::NonZeroU32;
 
 use crate::api::error::ApiError;
 use crate::model::{
-    Amount, CalendarUnit, Comparison, EventPredicate, EventTest, Instant, Measure, Span,
-    WhichEvent, Window, Zone,
+    Amount, CalendarUnit, Comparison, EventMeasure, EventPredicate, EventTest, Instant, Measure,
+    Measured, Span, WhichEvent, Window, Zone,
 };
 use crate::proto::{self, Operator, event_predicate::Operand, instant, window};
 
 use super::Path;
 use super::value::{event_name, span, timestamp};
 
-/// What a measure asks for.
-enum Asks {
-    Number(Measure),
-    Time(WhichEvent),
+/// A measure without anything that it is compared with.
+pub(in crate::api) fn event_measure(
+    message: proto::EventMeasure,
+    path: &Path<'_>,
+) -> Result<EventMeasure, ApiError> {
+    Ok(EventMeasure {
+        event: event_name(message.event, &path.field("event"))?,
+        measured: measure(message.measure, &path.field("measure"))?,
+        window: window_or_ever(message.window, path)?,
+        zone: zone(&message.zone, &path.field("zone"))?,
+    })
+}
+
+fn window_or_ever(message: Option<proto::Window>, path: &Path<'_>) -> Result<Window, ApiError> {
+    message.map_or(Ok(Window::Ever), |message| {
+        window(message, &path.field("window"))
+    })
 }
 
 pub(super) fn event_predicate(
@@ -23,20 +36,17 @@ pub(super) fn event_predicate(
     path: &Path<'_>,
 ) -> Result<EventPredicate, ApiError> {
     let event = event_name(message.event, &path.field("event"))?;
-    let asks = measure(message.measure, &path.field("measure"))?;
-    let window = match message.window {
-        Some(message) => window(message, &path.field("window"))?,
-        None => Window::Ever,
-    };
+    let measured = measure(message.measure, &path.field("measure"))?;
+    let window = window_or_ever(message.window, path)?;
     let zone = zone(&message.zone, &path.field("zone"))?;
     let comparison = comparison(message.operator, &path.field("operator"))?;
-    let test = match asks {
-        Asks::Number(measure) => EventTest::Number {
+    let test = match measured {
+        Measured::Number(measure) => EventTest::Number {
             measure,
             comparison,
             operand: number(measure, message.operand, path)?,
         },
-        Asks::Time(which) => EventTest::Time {
+        Measured::Time(which) => EventTest::Time {
             which,
             comparison,
             operand: time(message.operand, path)?,
@@ -50,19 +60,19 @@ pub(super) fn event_predicate(
     })
 }
 
-fn measure(number: i32, path: &Path<'_>) -> Result<Asks, ApiError> {
+fn measure(number: i32, path: &Path<'_>) -> Result<Measured, ApiError> {
     use crate::proto::Measure as Given;
     Ok(match Given::try_from(number) {
-        Ok(Given::Count) => Asks::Number(Measure::Count),
-        Ok(Given::Days) => Asks::Number(Measure::Days),
-        Ok(Given::Weeks) => Asks::Number(Measure::Weeks),
-        Ok(Given::Months) => Asks::Number(Measure::Months),
-        Ok(Given::Sum) => Asks::Number(Measure::Sum),
-        Ok(Given::Average) => Asks::Number(Measure::Average),
-        Ok(Given::Minimum) => Asks::Number(Measure::Least),
-        Ok(Given::Maximum) => Asks::Number(Measure::Greatest),
-        Ok(Given::First) => Asks::Time(WhichEvent::First),
-        Ok(Given::Last) => Asks::Time(WhichEvent::Last),
+        Ok(Given::Count) => Measured::Number(Measure::Count),
+        Ok(Given::Days) => Measured::Number(Measure::Days),
+        Ok(Given::Weeks) => Measured::Number(Measure::Weeks),
+        Ok(Given::Months) => Measured::Number(Measure::Months),
+        Ok(Given::Sum) => Measured::Number(Measure::Sum),
+        Ok(Given::Average) => Measured::Number(Measure::Average),
+        Ok(Given::Minimum) => Measured::Number(Measure::Least),
+        Ok(Given::Maximum) => Measured::Number(Measure::Greatest),
+        Ok(Given::First) => Measured::Time(WhichEvent::First),
+        Ok(Given::Last) => Measured::Time(WhichEvent::Last),
         Ok(Given::Unspecified) | Err(_) => {
             return Err(ApiError::field(
                 path,

@@ -16,6 +16,7 @@ mod value;
 pub(super) use event::{
     event_declaration, event_info_message, refused_events_message, user_events_message,
 };
+pub(super) use event_predicate::event_measure;
 pub(super) use mutation::{Origins, updates};
 pub(super) use page::{CATALOG_PAGE, MEMBERS_PAGE, VALUES_PAGE};
 pub(super) use path::Path;

@@ -32,15 +32,29 @@ fn request(id: impl Into<Box<str>>, action: Action) -> Command {
     }
 }
 
-/// Increments, erasures and refusals, by ids and in a stream, with three snapshots in between.
+/// Increments, events, erasures and refusals, by ids and in a stream, with three snapshots in
+/// between.
 fn workload() -> Vec<Sent> {
     let mut sent = vec![Sent::Request("first".into(), action(set("u0", "age", 1)))];
     for number in 1..=24_u64 {
         let user = format!("u{}", number % 3);
         let increment = action(increment(&user, "visits"));
+        let today = i64::try_from(number).unwrap();
+        // One without an id, which would count again, and one that is a duplicate.
+        let events = Action::Write(NonEmpty::one(did(
+            &user,
+            today,
+            &[
+                ("visit", today, None),
+                ("visit", today, Some("i")),
+                ("visit", today, Some("i")),
+            ],
+        )));
         let id = format!("r{number}");
         sent.push(match number % 8 {
-            1 | 2 | 5 => Sent::Request(id, increment),
+            1 | 5 => Sent::Request(id, increment),
+            2 => Sent::Request(id, events),
+            6 => Sent::Batch(number * 10, events),
             // Refused: visits are whole numbers by then.
             3 => Sent::Request(
                 id,
@@ -188,16 +202,40 @@ async fn a_snapshot_remembers_what_it_shows_while_writes_go_on() {
     const WRITES: u64 = 300;
     let disk = LyingDisk::new();
     let engine = open_on(&disk).unwrap();
-    let of_stream = |number| Command::Population {
+    let counted = |user: &str, number: u64| {
+        let mut update = did(
+            user,
+            0,
+            &[
+                ("visit", 0, None),
+                // Each is a duplicate of the one two writes before, except the first two.
+                (
+                    "login",
+                    0,
+                    Some(if number.is_multiple_of(2) {
+                        "even"
+                    } else {
+                        "odd"
+                    }),
+                ),
+            ],
+        );
+        update.changes.push(Change {
+            property: PropertyName::new("visits").unwrap(),
+            operation: Operation::Increment(Number::Int64(1)),
+        });
+        Action::Write(NonEmpty::one(update))
+    };
+    let of_stream = move |number| Command::Population {
         name: PopulationName::default(),
         once: Some(Once::Batch {
             stream: stream(),
             previous: number,
             sequence: number + 1,
         }),
-        action: action(increment("u2", "visits")),
+        action: counted("u2", number),
     };
-    let by_id = |number| request(format!("r{number}"), action(increment("u1", "visits")));
+    let by_id = move |number| request(format!("r{number}"), counted("u1", number));
     let writer = tokio::spawn({
         let engine = engine.clone();
         async move {
@@ -218,16 +256,36 @@ async fn a_snapshot_remembers_what_it_shows_while_writes_go_on() {
             None => 0,
             other => panic!("{other:?}"),
         };
-        let (requests, batches) = (count("u1"), count("u2"));
+        let population = engine.population(&PopulationName::default()).unwrap();
+        let did = |user: &str, name: &str| {
+            let user = UserId::new(user).unwrap();
+            let events = population.user_events(&user, Timestamp::MAX);
+            let events = events.unwrap_or_default().into_iter();
+            let mut of_name = events.filter(|event| event.name.as_str() == name);
+            of_name.next().map_or(0, |event| event.count)
+        };
+        let as_written = || {
+            let (requests, batches) = (count("u1"), count("u2"));
+            assert_eq!(
+                (did("u1", "visit"), did("u2", "visit")),
+                (requests, batches)
+            );
+            let logins = (requests.min(2), batches.min(2));
+            assert_eq!((did("u1", "login"), did("u2", "login")), logins);
+            let login = population.event(&event_name("login"));
+            let refused = requests.saturating_sub(2) + batches.saturating_sub(2);
+            assert_eq!(login.map_or(0, |login| login.duplicates), refused);
+            (requests, batches)
+        };
+        let (requests, batches) = as_written();
         for number in requests.saturating_sub(1)..=requests {
             let committed = engine.commit(by_id(number)).await.unwrap();
             assert_eq!(committed.replayed, number < requests);
         }
-        let population = engine.population(&PopulationName::default()).unwrap();
         let last = population.last_of_stream(&stream());
         assert_eq!(last.map_or(0, |(last, _)| last), batches);
         engine.commit(of_stream(batches)).await.unwrap();
-        assert_eq!((count("u1"), count("u2")), (requests + 1, batches + 1));
+        assert_eq!(as_written(), (requests + 1, batches + 1));
     }
     assert!(snapshots > 1);
     writer.await.unwrap();

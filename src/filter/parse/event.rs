@@ -8,33 +8,27 @@ use crate::filter::help;
 use crate::filter::literal;
 use crate::filter::token::{Kind, quote};
 use crate::model::{
-    Amount, AmountError, CalendarUnit, Comparison, EventName, EventPredicate, EventTest,
-    Expression, Instant, Measure, NameError, NonEmpty, Span, Timestamp, WhichEvent, Window, Zone,
+    Amount, AmountError, CalendarUnit, Comparison, EventMeasure, EventName, EventPredicate,
+    EventTest, Expression, Instant, Measure, Measured, NameError, NonEmpty, Span, Timestamp,
+    WhichEvent, Window, Zone,
 };
 
-/// What a function of events is about.
-#[derive(Clone, Copy)]
-enum Function {
-    Number(Measure),
-    Time(WhichEvent),
-}
-
 /// The functions and their names.
-const FUNCTIONS: [(&str, Function); 10] = [
-    ("count", Function::Number(Measure::Count)),
-    ("days", Function::Number(Measure::Days)),
-    ("weeks", Function::Number(Measure::Weeks)),
-    ("months", Function::Number(Measure::Months)),
-    ("sum", Function::Number(Measure::Sum)),
-    ("avg", Function::Number(Measure::Average)),
-    ("min", Function::Number(Measure::Least)),
-    ("max", Function::Number(Measure::Greatest)),
-    ("first", Function::Time(WhichEvent::First)),
-    ("last", Function::Time(WhichEvent::Last)),
+const FUNCTIONS: [(&str, Measured); 10] = [
+    ("count", Measured::Number(Measure::Count)),
+    ("days", Measured::Number(Measure::Days)),
+    ("weeks", Measured::Number(Measure::Weeks)),
+    ("months", Measured::Number(Measure::Months)),
+    ("sum", Measured::Number(Measure::Sum)),
+    ("avg", Measured::Number(Measure::Average)),
+    ("min", Measured::Number(Measure::Least)),
+    ("max", Measured::Number(Measure::Greatest)),
+    ("first", Measured::Time(WhichEvent::First)),
+    ("last", Measured::Time(WhichEvent::Last)),
 ];
 
 /// The function that a word names.
-fn function(word: &str) -> Option<Function> {
+fn function(word: &str) -> Option<Measured> {
     FUNCTIONS
         .iter()
         .find(|(name, _)| name.eq_ignore_ascii_case(word))
@@ -61,14 +55,6 @@ impl Written {
 enum WrittenWindow {
     Window(Window),
     Between(Written, Written),
-}
-
-/// The events of a test, before it is read what is asked of them.
-struct Events {
-    function: Function,
-    event: EventName,
-    window: Window,
-    zone: Zone,
 }
 
 impl Parser<'_> {
@@ -114,17 +100,19 @@ impl Parser<'_> {
     }
 
     /// The function with what stands in its parentheses.
-    fn events(&mut self) -> Result<Events, Fault> {
+    pub(super) fn events(&mut self) -> Result<EventMeasure, Fault> {
         let named = if let Kind::Word(word) = self.current.kind {
             function(word)
         } else {
             None
         };
-        let Some(function) = named else {
-            return Err(self.expected("a function of events"));
+        let Some(measured) = named else {
+            return Err(self.expected("a function of events such as count"));
         };
         self.advance()?;
-        self.advance()?;
+        if !self.accept_symbol("(")? {
+            return Err(self.expected("`(` and the name of an event"));
+        }
         let event = self.event_name()?;
         let windowed = self.accept_symbol(",")?;
         let window = if windowed {
@@ -156,11 +144,11 @@ impl Parser<'_> {
                 to: to.within(&zone),
             },
         };
-        Ok(Events {
-            function,
+        Ok(EventMeasure {
             event,
             window,
             zone,
+            measured,
         })
     }
 
@@ -306,14 +294,18 @@ impl Parser<'_> {
     // Tests.
 
     /// A comparison with what stands here.
-    fn compared(&mut self, events: &Events, comparison: Comparison) -> Result<Expression, Fault> {
-        let test = match events.function {
-            Function::Number(measure) => EventTest::Number {
+    fn compared(
+        &mut self,
+        events: &EventMeasure,
+        comparison: Comparison,
+    ) -> Result<Expression, Fault> {
+        let test = match events.measured {
+            Measured::Number(measure) => EventTest::Number {
                 measure,
                 comparison,
                 operand: self.amount(measure)?,
             },
-            Function::Time(which) => EventTest::Time {
+            Measured::Time(which) => EventTest::Time {
                 which,
                 comparison,
                 operand: self.compared_instant(&events.zone)?,
@@ -373,7 +365,7 @@ impl Parser<'_> {
         Ok(amount)
     }
 
-    fn event_between(&mut self, start: usize, events: &Events) -> Result<Parsed, Fault> {
+    fn event_between(&mut self, start: usize, events: &EventMeasure) -> Result<Parsed, Fault> {
         let low = self.compared(events, Comparison::GreaterOrEqual)?;
         if !self.accept_word("AND")? {
             return Err(self
@@ -387,7 +379,7 @@ impl Parser<'_> {
     }
 
     /// A list stands for its equalities, each of which is a node.
-    fn event_in(&mut self, start: usize, events: &Events) -> Result<Parsed, Fault> {
+    fn event_in(&mut self, start: usize, events: &EventMeasure) -> Result<Parsed, Fault> {
         if !self.accept_symbol("(")? {
             return Err(self
                 .expected("`(` and a list")

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use proptest::prelude::*;
 
 use super::{parse, printed, refused};
-use crate::filter::caret;
+use crate::filter::{begins_measure, caret, parse_measure};
 use crate::model::{
     Amount, CalendarUnit, Comparison, EventName, EventPredicate, EventTest, Expression, Instant,
     Measure, Timestamp, WhichEvent, Window, Zone,
@@ -391,4 +391,32 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn functions_are_read_alone() {
+    for (text, printed) in [
+        ("sum(purchase, 365d)", "sum(purchase, 365d)"),
+        (
+            " LAST (\"Order Placed\" , last 2 weeks in 'europe/paris' ) -- the latest",
+            "last(\"Order Placed\", last 2 weeks IN 'Europe/Paris')",
+        ),
+        ("days(login)", "days(login)"),
+    ] {
+        let measure = parse_measure(text).unwrap();
+        assert!(begins_measure(text), "{text}");
+        assert_eq!(measure.to_string(), printed);
+        assert_eq!(parse_measure(printed), Ok(measure));
+    }
+    for (text, part) in [
+        ("", "expected a function of events"),
+        ("age", "expected a function of events"),
+        ("sum", "expected `(`"),
+        ("sum(purchase", "expected `,` and a window"),
+        ("sum(purchase) > 3", "expected the end of the text"),
+    ] {
+        let error = parse_measure(text).unwrap_err().to_string();
+        assert!(error.contains(part), "{text}: {error}");
+    }
+    assert!(!begins_measure("age") && !begins_measure("sum") && !begins_measure("'"));
 }

@@ -109,6 +109,7 @@ impl Day {
     /// have none.
     #[inline]
     pub(super) fn counts(&self, part: Part, mut visit: impl FnMut(u16, u32)) {
+        self.pages.iter().for_each(Page::touch);
         for page in &self.pages {
             if part == WHOLE {
                 page.counts(&mut visit);
@@ -140,6 +141,13 @@ impl Day {
         }
     }
 
+    /// Each event of a part of the day, by user and time since the day began.
+    pub(super) fn times(&self, part: Part, mut visit: impl FnMut(u16, i64)) {
+        for page in &self.pages {
+            page.events_between(part.0, part.1, |user, time, _| visit(user, time));
+        }
+    }
+
     /// Each event of a user in a part of the day, by its time since the day began and its amount,
     /// the earliest first.
     pub(super) fn events_of(&self, user: u16, part: Part, mut visit: impl FnMut(i64, Option<i64>)) {
@@ -166,12 +174,13 @@ impl Day {
             .any(|page| page.has_id(user, id, from, last))
     }
 
-    /// Whether the events are in order and within the bounds, which they always are.
+    /// Whether the events are in order, within the bounds and of this day, which they always are.
     pub(super) fn is_sound(&self) -> bool {
         let keys = self.entries().map(|entry| (entry.user, entry.time));
         let within = |time: i64| {
             self.bounds
                 .is_some_and(|(first, last)| first <= time && time <= last)
+                && (0..DAY).contains(&time)
         };
         keys.is_sorted()
             && self.pages.iter().all(|page| page.len() > 0)

@@ -221,6 +221,19 @@ impl EventIndex {
         unsound as u64 + u64::from(!in_order)
     }
 
+    /// How many events have an amount beyond what is said to be the largest: none, ever.
+    #[must_use]
+    pub fn unsound_amounts(&self) -> u64 {
+        let mut larger = 0;
+        for (_, day) in &self.days {
+            day.amounts(day::WHOLE, |_, amount| {
+                let amount = amount.map_or(0, i64::unsigned_abs);
+                larger += u64::from(amount > self.largest_amount);
+            });
+        }
+        larger
+    }
+
     /// For how many users something that is kept of a window is not what a recount gives: none, ever.
     #[must_use]
     pub fn unsound_windows(&self) -> u64 {
@@ -233,11 +246,16 @@ impl EventIndex {
 
     /// Keeps the counts of a window from now on, and only those of `windows` beside them.
     pub fn keep(&mut self, window: KeptWindow, windows: &[KeptWindow]) {
-        self.kept.retain(|kept| windows.contains(&kept.window()));
+        self.keep_only(windows);
         if self.kept.iter().all(|kept| kept.window() != window) {
             let counts = KeptCounts::of(window, &self.days);
             self.kept.push(counts);
         }
+    }
+
+    /// Keeps of the counts of windows only those of these.
+    pub fn keep_only(&mut self, windows: &[KeptWindow]) {
+        self.kept.retain(|kept| windows.contains(&kept.window()));
     }
 
     /// What is kept of the whole days between two instants.
@@ -255,5 +273,41 @@ impl EventIndex {
         let days = self.days.iter().map(|(_, day)| day.heap_bytes());
         let events = self.days.capacity() * size_of::<(i32, Day)>() + days.sum::<usize>();
         (events, self.kept.iter().map(KeptCounts::heap_bytes).sum())
+    }
+}
+
+/// How a test breaks what is always so.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Broken {
+    OrderOfDays,
+    OrderOfEvents,
+    EmptyDay,
+    TimeBeyondDay,
+    KeptCount,
+    LargestAmount,
+}
+
+#[cfg(test)]
+impl EventIndex {
+    /// Breaks what is always so behind the back of everything else. Needs two days of events, the
+    /// first with two, and a kept window.
+    pub(super) fn break_what_is_so(&mut self, how: Broken) {
+        let mut entries: Vec<Entry> = self.days[0].1.entries().collect();
+        match how {
+            Broken::OrderOfDays => self.days.swap(0, 1),
+            Broken::OrderOfEvents => {
+                entries.swap(0, 1);
+                self.days[0].1 = Day::of(&entries);
+            }
+            Broken::EmptyDay => self.days.push((i32::MAX, Day::default())),
+            Broken::TimeBeyondDay => {
+                let last = entries.last_mut().expect("events");
+                last.time = DAY;
+                self.days[0].1 = Day::of(&entries);
+            }
+            Broken::KeptCount => self.kept[0].clear(7),
+            Broken::LargestAmount => self.largest_amount = 0,
+        }
     }
 }

@@ -120,14 +120,7 @@ impl Packed {
             return;
         }
         let inserted = self.code(number).is_some_and(|code| {
-            each_width!(&mut self.codes, list => match code.try_into() {
-                Ok(code) => {
-                    make_room(list);
-                    list.insert(position, code);
-                    true
-                }
-                Err(_) => false,
-            }, Codes::Same(..) => false)
+            each_width!(&mut self.codes, list => put(list, position, code), Codes::Same(..) => false)
         });
         if !inserted {
             let mut numbers: Vec<Option<i64>> = self.iter().collect();
@@ -193,6 +186,16 @@ impl Packed {
             Codes::W8(list) => list.capacity() * 8,
         }
     }
+}
+
+/// Puts a code before the one at a position, unless it is too large for the list.
+fn put<T: TryFrom<u64>>(list: &mut Vec<T>, position: usize, code: u64) -> bool {
+    let Ok(code) = T::try_from(code) else {
+        return false;
+    };
+    make_room(list);
+    list.insert(position, code);
+    true
 }
 
 /// Makes room for one more: an eighth of what is there already, since there are very many of these

@@ -215,6 +215,13 @@ impl Page {
         before - self.len()
     }
 
+    /// Reads some of the list of users, so that all of it is on its way from memory at once.
+    #[inline]
+    pub(super) fn touch(&self) {
+        let first_of_lines = self.users.iter().step_by(32);
+        std::hint::black_box(first_of_lines.fold(0, |all, user| all ^ user));
+    }
+
     /// Each user with how many events; a user can come more than once.
     #[inline]
     pub(super) fn counts(&self, mut visit: impl FnMut(u16, u32)) {
@@ -287,6 +294,19 @@ impl Page {
                 self.amounts(visit);
             }
         });
+    }
+
+    /// Each event from `from` on and before `to`, in microseconds since the beginning of the day:
+    /// its user, time and amount.
+    pub(super) fn events_between(
+        &self,
+        from: i64,
+        to: i64,
+        mut visit: impl FnMut(u16, i64, Option<i64>),
+    ) {
+        for (place, &user) in self.users.iter().enumerate() {
+            self.visit_range(user, self.range(place), (from, to), &mut visit);
+        }
     }
 
     fn visit_range(

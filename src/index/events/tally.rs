@@ -4,8 +4,8 @@
 //! window holds. Sums are exact: they are added up in 64 bits where those are sure to be enough, in
 //! 128 where they are not.
 
-use super::EventIndex;
-use super::kept::{Counts, WindowKind, add};
+use super::kept::{Counts, KeptCounts, WindowKind, add};
+use super::{EventIndex, day_start};
 use crate::bits::Block;
 use crate::index::SHARD_USERS;
 use crate::model::Comparison;
@@ -48,6 +48,24 @@ pub enum Extreme {
     Greatest,
 }
 
+impl Extreme {
+    /// What stands for none: no amount is as large, and no instant as far away.
+    const fn none(self) -> u64 {
+        match self {
+            Self::Least => u64::MAX,
+            Self::Greatest => u64::MIN,
+        }
+    }
+
+    /// All others, from the first to the last.
+    const fn there(self) -> (u64, u64) {
+        match self {
+            Self::Least => (0, u64::MAX - 1),
+            Self::Greatest => (1, u64::MAX),
+        }
+    }
+}
+
 /// Numbers for all users of a shard, from one question to the next.
 #[derive(Debug, Default)]
 pub struct Tally {
@@ -66,6 +84,11 @@ fn reset<T: Clone>(list: &mut Vec<T>, number: T) -> &mut [T; USERS] {
     list.first_chunk_mut().expect("a number for each user")
 }
 
+/// The number that was made such.
+const fn plain(ordered: u64) -> i64 {
+    (ordered ^ (1 << 63)).cast_signed()
+}
+
 /// A number without a sign that is above another one if the number is: so many are compared at once.
 /// What is added to the one may be added to the other, without looking at overflow.
 const fn ordered(number: i64) -> u64 {
@@ -80,32 +103,47 @@ impl Tally {
         &mut self,
         index: &EventIndex,
         counted: Counted<'_>,
-        (from, to): (i64, i64),
+        window: (i64, i64),
         (least, most): (u64, u64),
         target: &mut Block,
     ) {
+        let kept = counted.kind();
+        let kept = kept.and_then(|kind| index.kept_within(kind, window.0, window.1));
+        if kept.is_none() && (least, most) == (1, u64::MAX) {
+            // Any at all: nobody has to be counted.
+            target.clear();
+            let words = target.words_mut();
+            count(index, counted, window, &mut self.seen, |user, n| {
+                words[usize::from(user >> 6)] |= u64::from(n > 0) << (user & 63);
+            });
+            return;
+        }
         let narrow = |number: u64| u8::try_from(number).ok();
         // 255 stands for that many or more.
         let most_narrow = narrow(most).filter(|most| *most < u8::MAX);
         match (narrow(least), most_narrow, most) {
             (Some(least), Some(_), _) | (Some(least), None, u64::MAX) => {
                 let most = most_narrow.unwrap_or(u8::MAX);
-                self.count_narrow(index, counted, from, to);
+                self.count_narrow(index, counted, window, kept);
                 target.fill_between(self.narrow.numbers(), least, most);
             }
             _ => {
-                self.count_wide(index, counted, from, to);
+                self.count_wide(index, counted, window.0, window.1);
                 let wide = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
                 target.fill_between(&self.wide, wide(least), wide(most));
             }
         }
     }
 
-    fn count_narrow(&mut self, index: &EventIndex, counted: Counted<'_>, from: i64, to: i64) {
+    fn count_narrow(
+        &mut self,
+        index: &EventIndex,
+        counted: Counted<'_>,
+        (from, to): (i64, i64),
+        kept: Option<&KeptCounts>,
+    ) {
         // By a reference of its own: one that is read from here would be read for every event.
         let narrow = self.narrow.numbers_mut();
-        let kind = counted.kind();
-        let kept = kind.and_then(|kind| index.kept_within(kind, from, to));
         let Some(kept) = kept else {
             narrow.fill(0);
             count(index, counted, (from, to), &mut self.seen, |user, n| {
@@ -144,11 +182,7 @@ impl Tally {
         target: &mut Block,
     ) {
         if index.sums_fit(0) {
-            let sums = reset(&mut self.sums, ordered(0));
-            each_amount(index, window, |user, amount| {
-                let sum = &mut sums[usize::from(user)];
-                *sum = sum.wrapping_add_signed(amount);
-            });
+            self.sum_small(index, window);
             self.fill_passing(test, ALL, target);
         } else {
             self.sum_large(index, window);
@@ -183,12 +217,38 @@ impl Tally {
             }
         } else {
             self.sum_large(index, window);
-            let counts = reset(&mut self.wide, 0);
-            each_amount(index, window, |user, _| counts[usize::from(user)] += 1);
+            self.count_amounts(index, window);
             fill(target, |user| {
                 test.mean_passes(self.large_sums[user], self.wide[user].into())
             });
         }
+    }
+
+    fn count_amounts(&mut self, index: &EventIndex, window: (i64, i64)) {
+        let counts = reset(&mut self.wide, 0);
+        each_amount(index, window, |user, _| counts[usize::from(user)] += 1);
+    }
+
+    fn find_extremes(&mut self, index: &EventIndex, window: (i64, i64), which: Extreme) {
+        let extremes = reset(&mut self.sums, which.none());
+        match which {
+            Extreme::Least => each_amount(index, window, |user, amount| {
+                let extreme = &mut extremes[usize::from(user)];
+                *extreme = ordered(amount).min(*extreme);
+            }),
+            Extreme::Greatest => each_amount(index, window, |user, amount| {
+                let extreme = &mut extremes[usize::from(user)];
+                *extreme = ordered(amount).max(*extreme);
+            }),
+        }
+    }
+
+    fn sum_small(&mut self, index: &EventIndex, window: (i64, i64)) {
+        let sums = reset(&mut self.sums, ordered(0));
+        each_amount(index, window, |user, amount| {
+            let sum = &mut sums[usize::from(user)];
+            *sum = sum.wrapping_add_signed(amount);
+        });
     }
 
     fn sum_large(&mut self, index: &EventIndex, window: (i64, i64)) {
@@ -207,26 +267,8 @@ impl Tally {
         (which, test): (Extreme, AmountTest),
         target: &mut Block,
     ) {
-        // No amount is as large as what stands for none.
-        let there = match which {
-            Extreme::Least => {
-                let extremes = reset(&mut self.sums, u64::MAX);
-                each_amount(index, window, |user, amount| {
-                    let extreme = &mut extremes[usize::from(user)];
-                    *extreme = ordered(amount).min(*extreme);
-                });
-                (0, u64::MAX - 1)
-            }
-            Extreme::Greatest => {
-                let extremes = reset(&mut self.sums, 0);
-                each_amount(index, window, |user, amount| {
-                    let extreme = &mut extremes[usize::from(user)];
-                    *extreme = ordered(amount).max(*extreme);
-                });
-                (1, u64::MAX)
-            }
-        };
-        self.fill_passing(test, there, target);
+        self.find_extremes(index, window, which);
+        self.fill_passing(test, which.there(), target);
     }
 
     /// Makes a block hold the users whose number passes, of those whose number there is.
@@ -250,6 +292,119 @@ impl Tally {
             target.complement_in(&self.seen);
             self.seen.clear();
         }
+    }
+}
+
+/// Numbers of the users of a block, one for each who has it: from `from` on and before `to`.
+impl Tally {
+    /// How many events, or units with events, each user has who has any.
+    pub fn each_count(
+        &mut self,
+        index: &EventIndex,
+        counted: Counted<'_>,
+        (from, to): (i64, i64),
+        users: &Block,
+        mut visit: impl FnMut(u32),
+    ) {
+        self.count_wide(index, counted, from, to);
+        let counts = users.ones().map(|user| self.wide[usize::from(user)]);
+        counts.filter(|count| *count > 0).for_each(&mut visit);
+    }
+
+    /// The sum of the amounts of each user who has events.
+    pub fn each_sum(
+        &mut self,
+        index: &EventIndex,
+        (from, to): (i64, i64),
+        users: &Block,
+        mut visit: impl FnMut(i128),
+    ) {
+        self.count_wide(index, Counted::Events, from, to);
+        self.each_with_sum(index, (from, to), users, |sum, _| visit(sum));
+    }
+
+    /// The sum of the amounts of each user who has any, and how many these are.
+    pub fn each_mean(
+        &mut self,
+        index: &EventIndex,
+        (from, to): (i64, i64),
+        users: &Block,
+        visit: impl FnMut(i128, u32),
+    ) {
+        self.count_amounts(index, (from, to));
+        self.each_with_sum(index, (from, to), users, visit);
+    }
+
+    /// The sums of the users who were counted, each with the count.
+    fn each_with_sum(
+        &mut self,
+        index: &EventIndex,
+        (from, to): (i64, i64),
+        users: &Block,
+        mut visit: impl FnMut(i128, u32),
+    ) {
+        let fit = index.sums_fit(0);
+        if fit {
+            self.sum_small(index, (from, to));
+        } else {
+            self.sum_large(index, (from, to));
+        }
+        for user in users.ones().map(usize::from) {
+            let sum = if fit {
+                plain(self.sums[user]).into()
+            } else {
+                self.large_sums[user]
+            };
+            if self.wide[user] > 0 {
+                visit(sum, self.wide[user]);
+            }
+        }
+    }
+
+    /// The least or the greatest amount of each user who has any.
+    pub fn each_extreme(
+        &mut self,
+        index: &EventIndex,
+        (from, to): (i64, i64),
+        which: Extreme,
+        users: &Block,
+        visit: impl FnMut(i64),
+    ) {
+        self.find_extremes(index, (from, to), which);
+        self.each_found(which, users, visit);
+    }
+
+    /// The time of the first or the last event of each user who has any, in microseconds since
+    /// 1970.
+    pub fn each_time(
+        &mut self,
+        index: &EventIndex,
+        (from, to): (i64, i64),
+        which: Extreme,
+        users: &Block,
+        visit: impl FnMut(i64),
+    ) {
+        let extremes = reset(&mut self.sums, which.none());
+        for (day, number, part) in index.parts(from, to) {
+            let start = day_start(number);
+            day.times(part, |user, time| {
+                let extreme = &mut extremes[usize::from(user)];
+                let time = ordered(start + time);
+                *extreme = match which {
+                    Extreme::Least => time.min(*extreme),
+                    Extreme::Greatest => time.max(*extreme),
+                };
+            });
+        }
+        self.each_found(which, users, visit);
+    }
+
+    fn each_found(&self, which: Extreme, users: &Block, visit: impl FnMut(i64)) {
+        let found = users.ones().map(|user| self.sums[usize::from(user)]);
+        found
+            .filter(|number| *number != which.none())
+            .map(plain)
+            .for_each(visit);
     }
 }
 

@@ -264,6 +264,44 @@ proptest! {
                     prop_assert_eq!(found, expected);
                 }
             }
+            // Numbers of some of the users, in their order.
+            let mut some = everyone();
+            some.remove(2);
+            let of_some = |number: &dyn Fn(&[StoredEvent]) -> Option<i128>| -> Vec<i128> {
+                let users = list.between(from, to).into_iter().filter(|(user, _)| *user != 2);
+                users.filter_map(|(_, events)| number(&events)).collect()
+            };
+            for counted in [Counted::Events, Counted::Days, Counted::Units(&starts)] {
+                let mut found: Vec<i128> = Vec::new();
+                tally.each_count(&index, counted, (from, to), &some, |n| found.push(i128::from(n)));
+                let expected = of_some(&|events| Some(units(counted, events) as i128));
+                prop_assert_eq!(found, expected, "{:?}", counted);
+            }
+            let mut found: Vec<i128> = Vec::new();
+            tally.each_sum(&index, (from, to), &some, |sum| found.push(sum));
+            prop_assert_eq!(found, of_some(&|events| Some(amounts(events).iter().sum())));
+            let (mut sums, mut counts): (Vec<i128>, Vec<i128>) = (Vec::new(), Vec::new());
+            tally.each_mean(&index, (from, to), &some, |sum, count| {
+                sums.push(sum);
+                counts.push(i128::from(count));
+            });
+            let any = |events: &[StoredEvent]| Some(amounts(events)).filter(|all| !all.is_empty());
+            prop_assert_eq!(sums, of_some(&|events| Some(any(events)?.iter().sum())));
+            prop_assert_eq!(counts, of_some(&|events| Some(any(events)?.len() as i128)));
+            for (which, extreme) in [
+                (Extreme::Least, Iterator::min as fn(std::vec::IntoIter<i128>) -> Option<i128>),
+                (Extreme::Greatest, Iterator::max),
+            ] {
+                let mut found: Vec<i128> = Vec::new();
+                tally.each_extreme(&index, (from, to), which, &some, |n| found.push(n.into()));
+                prop_assert_eq!(found, of_some(&|events| extreme(amounts(events).into_iter())));
+                let mut found: Vec<i128> = Vec::new();
+                tally.each_time(&index, (from, to), which, &some, |n| found.push(n.into()));
+                let times = |events: &[StoredEvent]| -> Vec<i128> {
+                    events.iter().map(|event| event.time.into()).collect()
+                };
+                prop_assert_eq!(found, of_some(&|events| extreme(times(events).into_iter())));
+            }
             for user in USERS {
                 let events = list.between(from, to).remove(&user).unwrap_or_default();
                 let amounts = amounts(&events);
@@ -365,8 +403,8 @@ fn an_event_in_the_order_of_time_takes_few_bytes() {
         );
     }
     let (bytes, _) = index.heap_bytes();
-    let each = bytes as f64 / f64::from(users);
-    println!("{each:.1} bytes an event, in pages of {}", PAGE_EVENTS);
-    // A user, a time in milliseconds and an amount in cents; the rest is what pages of the tests cost.
-    assert!(each < 40.0, "{each}");
+    let each = bytes / usize::from(users);
+    println!("{each} bytes an event, in pages of {PAGE_EVENTS}");
+    // Two for the user, four for the time, two for the amount; the rest is what small pages cost.
+    assert!(each <= 24, "{each}");
 }
