@@ -102,13 +102,10 @@ fn main() {
 
     // The floor could add bits as well: no faster, which is told so that nobody has to believe it.
     let ways = [Floor::at_least_3, Floor::at_least_3_by_bits];
-    let mut times = [Vec::new(), Vec::new()];
-    for _ in 0..5 {
-        for (way, times) in ways.iter().zip(&mut times) {
-            times.push(time(1, || way(&floor, 60..90).cardinality()));
-        }
-    }
-    let [levels, bits] = times.map(|times| short(median(times)));
+    let [levels, bits] = ways.map(|way| {
+        let find = || way(&floor, 60..90).cardinality();
+        short(median((0..5).map(|_| time(1, find)).collect()))
+    });
     println!("at least 3 in 30 days by the floor: {levels} by levels, {bits} by adding bits");
 
     let per = |bytes: usize, number: u64| bytes as f64 / number as f64;
