@@ -57,10 +57,10 @@ pub struct World {
 }
 
 /// Sebastiano Vigna's `SplitMix64` (2015): a stream of numbers from a seed.
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -69,11 +69,11 @@ impl Random {
     }
 
     /// Evenly in 0..1.
-    fn unit(&mut self) -> f64 {
+    pub fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    fn pick(&mut self, cumulative: &[f64]) -> usize {
+    pub fn pick(&mut self, cumulative: &[f64]) -> usize {
         let at = self.unit() * cumulative[cumulative.len() - 1];
         cumulative
             .partition_point(|&upto| upto <= at)
@@ -92,14 +92,14 @@ impl Random {
     }
 
     /// Normal with mean 0 and deviation 1, by Box and Muller (1958).
-    fn normal(&mut self) -> f64 {
+    pub fn normal(&mut self) -> f64 {
         let (a, b) = (1.0 - self.unit(), self.unit());
         (-2.0 * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos()
     }
 }
 
 /// Sums of the weights 1, 1/2^s, 1/3^s, ...
-fn zipf(items: usize, exponent: f64) -> Vec<f64> {
+pub fn zipf(items: usize, exponent: f64) -> Vec<f64> {
     let mut sum = 0.0;
     (1..=items)
         .map(|rank| {

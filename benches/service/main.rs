@@ -3,7 +3,7 @@
 //!
 //! `cargo bench --bench service -- 1000000` for a million users; 100,000 if no number is given.
 //! Words after the number choose the parts whose names have one of them: checks, questions,
-//! updates, pressure. Loading is always measured, and the answers always compared.
+//! events, updates, pressure. Loading is always measured, and the answers always compared.
 //! Clients and servers share the cores of the machine: what a client spends is in every number, of
 //! the empty call as well.
 #![allow(
@@ -53,13 +53,16 @@ fn main() {
     let clients = host::runtime("client");
     println!("{users} users, 13 properties, gRPC over loopback\n");
     clients.block_on(async {
-        writes::load(&host, users).await;
+        let rows = writes::load(&host, users).await;
         questions::same_answers(&host, users).await;
         if wanted("checks") {
             checks::measure(&host, users).await;
         }
         if wanted("questions") {
             questions::measure(&host, users).await;
+        }
+        if wanted("events") {
+            writes::events(&host, users, rows).await;
         }
         if wanted("updates") {
             writes::updates(&host, users).await;

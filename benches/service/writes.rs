@@ -7,9 +7,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use headcount::clock::{Clock, SystemClock};
 use headcount::proto::ingest_service_client::IngestServiceClient;
-use headcount::proto::{UserUpdate, Value, WriteRequest, WriteStreamRequest, value::Kind};
+use headcount::proto::{Event, UserUpdate, Value, WriteRequest, WriteStreamRequest, value::Kind};
 use headcount::testing::wire;
+use prost_types::Timestamp;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -61,7 +63,8 @@ async fn stream(host: &Host, batches: Vec<Vec<UserUpdate>>) {
     assert_eq!(answered, count);
 }
 
-pub async fn load(host: &Host, users: u64) {
+/// Returns how many rows were written a second.
+pub async fn load(host: &Host, users: u64) -> f64 {
     let (world, names) = (World::new(), Names::new());
     let mut elapsed = Duration::ZERO;
     let mut first = 0;
@@ -81,6 +84,62 @@ pub async fn load(host: &Host, users: u64) {
         "load over one WriteStream, 500 a batch, 32 in flight: {rate:.0} rows/s (goal {ROWS_GOAL}){}\n",
         mark(rate, ROWS_GOAL)
     );
+    rate
+}
+
+/// The purchase of a number, at an instant in milliseconds since 1970.
+fn purchase(user: u64, number: u64, millis: i64, with_id: bool) -> UserUpdate {
+    let spread = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let event = Event {
+        name: "purchase".into(),
+        time: Some(Timestamp {
+            seconds: millis.div_euclid(1_000),
+            nanos: millis.rem_euclid(1_000) as i32 * 1_000_000,
+        }),
+        amount: Some((spread >> 40 & 0xffff) as f64 / 100.0),
+        event_id: if with_id {
+            format!("order-{number}")
+        } else {
+            String::new()
+        },
+    };
+    UserUpdate {
+        user_id: user_id(user),
+        events: vec![event],
+        ..Default::default()
+    }
+}
+
+/// Events of users who exist over one stream, beside the rows of properties that were written so.
+pub async fn events(host: &Host, users: u64, rows: f64) {
+    let now = SystemClock.now().micros() / 1_000;
+    for with_id in [false, true] {
+        let count = users.max(500_000);
+        let mut elapsed = Duration::ZERO;
+        for first in (0..count).step_by(PART as usize) {
+            let updates: Vec<UserUpdate> = (first..count.min(first + PART))
+                .map(|number| {
+                    // Of users in no order, one after another over the last 90 days.
+                    let user = number.wrapping_mul(7_368_787) % users;
+                    let ago = (count - number) * 90 * 86_400_000 / count;
+                    purchase(user, number, now - ago as i64, with_id)
+                })
+                .collect();
+            let batches = updates.chunks(BATCH).map(<[UserUpdate]>::to_vec).collect();
+            drop(updates);
+            let start = Instant::now();
+            stream(host, batches).await;
+            elapsed += start.elapsed();
+        }
+        let rate = count as f64 / elapsed.as_secs_f64();
+        println!(
+            "{count} events{} over one WriteStream, 500 a batch, 32 in flight: {rate:.0} events/s, \
+             {:.2} of the rows/s",
+            if with_id { " with ids" } else { "" },
+            rate / rows
+        );
+    }
+    println!();
 }
 
 /// An update of three properties that depends on two numbers.

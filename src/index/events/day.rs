@@ -107,7 +107,9 @@ impl Day {
 
     /// Each user with how many events of a part of the day; a user can come more than once, and can
     /// have none.
+    #[inline]
     pub(super) fn counts(&self, part: Part, mut visit: impl FnMut(u16, u32)) {
+        self.pages.iter().for_each(Page::touch);
         for page in &self.pages {
             if part == WHOLE {
                 page.counts(&mut visit);
@@ -128,12 +130,13 @@ impl Day {
     }
 
     /// Each event of a part of the day, by user and amount.
+    #[inline]
     pub(super) fn amounts(&self, part: Part, mut visit: impl FnMut(u16, Option<i64>)) {
         for page in &self.pages {
             if part == WHOLE {
                 page.amounts(&mut visit);
             } else {
-                page.events_between(part.0, part.1, |user, _, amount| visit(user, amount));
+                page.amounts_between(part.0, part.1, &mut visit);
             }
         }
     }

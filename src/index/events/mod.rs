@@ -90,7 +90,7 @@ impl EventIndex {
         let day = &mut self.days[place].1;
         self.kept
             .iter_mut()
-            .for_each(|kept| kept.add(user, number, day));
+            .for_each(|kept| kept.add(user, event.time - day_start(number), number, day));
         let amount = event.amount.map_or(0, i64::unsigned_abs);
         self.largest_amount = self.largest_amount.max(amount);
         day.insert(Entry {
@@ -135,8 +135,9 @@ impl EventIndex {
             let kept = std::mem::take(&mut self.kept).into_iter();
             let anew = kept.map(|kept| {
                 let window = kept.window();
-                if window.from_day < day {
-                    KeptCounts::of(window, self.whole_days(window))
+                // The day before it is kept as well.
+                if window.from_day <= day {
+                    KeptCounts::of(window, &self.days)
                 } else {
                     kept
                 }
@@ -238,21 +239,16 @@ impl EventIndex {
     pub fn unsound_windows(&self) -> u64 {
         let wrong = self.kept.iter().map(|kept| {
             let window = kept.window();
-            kept.differences(&KeptCounts::of(window, self.whole_days(window)))
+            kept.differences(&KeptCounts::of(window, &self.days))
         });
         wrong.sum()
-    }
-
-    fn whole_days(&self, window: KeptWindow) -> impl Iterator<Item = &Day> {
-        let days = self.days_between(day_start(window.from_day), day_start(window.to_day));
-        days.iter().map(|(_, day)| day)
     }
 
     /// Keeps the counts of a window from now on, and only those of `windows` beside them.
     pub fn keep(&mut self, window: KeptWindow, windows: &[KeptWindow]) {
         self.keep_only(windows);
         if self.kept.iter().all(|kept| kept.window() != window) {
-            let counts = KeptCounts::of(window, self.whole_days(window));
+            let counts = KeptCounts::of(window, &self.days);
             self.kept.push(counts);
         }
     }

@@ -157,6 +157,25 @@ impl Packed {
         (0..self.len()).map(|position| self.get(position))
     }
 
+    /// Visits all numbers in their order.
+    #[inline]
+    #[expect(
+        clippy::unnecessary_cast,
+        clippy::cast_lossless,
+        reason = "one body for four widths"
+    )]
+    pub(super) fn for_each(&self, mut visit: impl FnMut(Option<i64>)) {
+        each_width!(&self.codes, list => {
+            for code in list {
+                visit(self.number(*code as u64));
+            }
+        }, Codes::Same(number, length) => {
+            for _ in 0..*length {
+                visit(*number);
+            }
+        });
+    }
+
     /// Bytes of memory on the heap.
     pub(super) fn heap_bytes(&self) -> usize {
         match &self.codes {

@@ -47,11 +47,13 @@ where
     Some((first, T::try_from(last).unwrap_or(greatest)))
 }
 
-/// Events of some users.
+/// Events of some users, in one of two forms: users who come once or twice are listed for each of
+/// their events, users who come more often once, with where their events end.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Page {
+    /// The user of each event or, if there are ends, each user.
     users: Vec<u16>,
-    /// Where the events of each user end; empty if each has one.
+    /// Where the events of each user end; empty if users are listed for each event.
     ends: Vec<u16>,
     times: Packed,
     amounts: Packed,
@@ -73,16 +75,18 @@ impl Page {
         if entries.iter().any(|entry| entry.id != 0) {
             page.ids = entries.iter().map(|entry| entry.id).collect();
         }
-        for same in entries.chunk_by(|a, b| a.user == b.user) {
-            page.users.push(same[0].user);
-            let before = page.ends.last().copied().unwrap_or(0);
-            page.ends.push(before + same.len() as u16);
+        let groups = || entries.chunk_by(|a, b| a.user == b.user);
+        if groups().count() * 2 < entries.len() {
+            for same in groups() {
+                page.users.push(same[0].user);
+                let before = page.ends.last().copied().unwrap_or(0);
+                page.ends.push(before + same.len() as u16);
+            }
+            page.users.shrink_to_fit();
+            page.ends.shrink_to_fit();
+        } else {
+            page.users = entries.iter().map(|entry| entry.user).collect();
         }
-        if page.users.len() == entries.len() {
-            page.ends = Vec::new();
-        }
-        page.users.shrink_to_fit();
-        page.ends.shrink_to_fit();
         page
     }
 
@@ -104,7 +108,7 @@ impl Page {
         }
     }
 
-    /// Where the events of the user at a place begin and end.
+    /// Where the events that belong to a place in the list of users begin and end.
     fn range(&self, place: usize) -> (usize, usize) {
         match self.ends.get(place) {
             None => (place, place + 1),
@@ -112,6 +116,21 @@ impl Page {
                 let begin = place.checked_sub(1).map_or(0, |before| self.ends[before]);
                 (usize::from(begin), usize::from(*end))
             }
+        }
+    }
+
+    /// Where the events of a user begin and end: where they would if there are none.
+    fn range_of(&self, user: u16) -> (usize, usize) {
+        let place = self.users.partition_point(|other| *other < user);
+        let same = self.users[place..].iter();
+        if self.ends.is_empty() {
+            let count = same.take_while(|other| **other == user).count();
+            return (place, place + count);
+        }
+        match self.users.get(place) {
+            Some(other) if *other == user => self.range(place),
+            Some(_) => (self.range(place).0, self.range(place).0),
+            None => (self.len(), self.len()),
         }
     }
 
@@ -142,34 +161,23 @@ impl Page {
 
     /// Puts an event behind those of the same user and time.
     pub(super) fn insert(&mut self, entry: Entry) {
-        let (place, position) = match self.users.binary_search(&entry.user) {
-            Ok(place) => {
-                let (begin, end) = self.range(place);
-                let later = |position: &usize| self.times.get(*position) > Some(entry.time);
-                let position = (begin..end).find(later).unwrap_or(end);
-                if self.ends.is_empty() {
-                    self.ends = (1..=self.users.len() as u16).collect();
-                }
-                (place, position)
-            }
-            Err(place) => {
-                let (begin, _) = self.range(place);
-                let position = if place == self.users.len() {
-                    self.len()
-                } else {
-                    begin
-                };
+        let (begin, end) = self.range_of(entry.user);
+        let later = |position: &usize| self.times.get(*position) > Some(entry.time);
+        let position = (begin..end).find(later).unwrap_or(end);
+        if self.ends.is_empty() {
+            make_room(&mut self.users);
+            self.users.insert(position, entry.user);
+        } else {
+            let place = self.users.partition_point(|other| *other < entry.user);
+            if begin == end {
                 make_room(&mut self.users);
                 self.users.insert(place, entry.user);
-                if !self.ends.is_empty() {
-                    make_room(&mut self.ends);
-                    self.ends.insert(place, position as u16);
-                }
-                (place, position)
+                make_room(&mut self.ends);
+                self.ends.insert(place, position as u16);
             }
-        };
-        for end in self.ends.get_mut(place..).unwrap_or_default() {
-            *end += 1;
+            for end in self.ends.get_mut(place..).unwrap_or_default() {
+                *end += 1;
+            }
         }
         self.times.insert(position, Some(entry.time));
         self.amounts.insert(position, entry.amount);
@@ -207,7 +215,15 @@ impl Page {
         before - self.len()
     }
 
-    /// Each user with how many events.
+    /// Reads some of the list of users, so that all of it is on its way from memory at once.
+    #[inline]
+    pub(super) fn touch(&self) {
+        let first_of_lines = self.users.iter().step_by(32);
+        std::hint::black_box(first_of_lines.fold(0, |all, user| all ^ user));
+    }
+
+    /// Each user with how many events; a user can come more than once.
+    #[inline]
     pub(super) fn counts(&self, mut visit: impl FnMut(u16, u32)) {
         if self.ends.is_empty() {
             for &user in &self.users {
@@ -223,7 +239,8 @@ impl Page {
     }
 
     /// Each user with how many events there are from `from` on and before `to`, in microseconds
-    /// since the beginning of the day. Users can have none.
+    /// since the beginning of the day. A user can come more than once, and can have none.
+    #[inline]
     pub(super) fn counts_between(&self, from: i64, to: i64, mut visit: impl FnMut(u16, u32)) {
         each_width!(self.times.codes(), times => {
             let codes = self.times.codes_between(from, to);
@@ -232,7 +249,8 @@ impl Page {
             };
             if self.ends.is_empty() {
                 for (&user, &time) in self.users.iter().zip(times) {
-                    visit(user, u32::from(first <= time && time <= last));
+                    // Not `&&`, which would be a branch that nobody can guess.
+                    visit(user, u32::from(first <= time) & u32::from(time <= last));
                 }
                 return;
             }
@@ -250,6 +268,34 @@ impl Page {
         });
     }
 
+    /// Each event from `from` on and before `to`, in microseconds since the beginning of the day,
+    /// by its user and amount.
+    pub(super) fn amounts_between(
+        &self,
+        from: i64,
+        to: i64,
+        mut visit: impl FnMut(u16, Option<i64>),
+    ) {
+        each_width!(self.times.codes(), times => {
+            let codes = self.times.codes_between(from, to);
+            let Some((first, last)) = codes.and_then(|codes| narrowed(times, codes)) else {
+                return;
+            };
+            for (place, &user) in self.users.iter().enumerate() {
+                let (begin, end) = self.range(place);
+                for (position, time) in (begin..).zip(&times[begin..end]) {
+                    if first <= *time && *time <= last {
+                        visit(user, self.amounts.get(position));
+                    }
+                }
+            }
+        }, Codes::Same(time, _) => {
+            if time.is_some_and(|time| from <= time && time < to) {
+                self.amounts(visit);
+            }
+        });
+    }
+
     /// Each event from `from` on and before `to`, in microseconds since the beginning of the day:
     /// its user, time and amount.
     pub(super) fn events_between(
@@ -258,45 +304,47 @@ impl Page {
         to: i64,
         mut visit: impl FnMut(u16, i64, Option<i64>),
     ) {
-        for place in 0..self.users.len() {
-            self.visit_place(place, from, to, &mut visit);
+        for (place, &user) in self.users.iter().enumerate() {
+            self.visit_range(user, self.range(place), (from, to), &mut visit);
         }
     }
 
-    fn visit_place(
+    fn visit_range(
         &self,
-        place: usize,
-        from: i64,
-        to: i64,
+        user: u16,
+        (begin, end): (usize, usize),
+        (from, to): (i64, i64),
         visit: &mut impl FnMut(u16, i64, Option<i64>),
     ) {
-        let (begin, end) = self.range(place);
         for position in begin..end {
             let time = self.times.get(position).unwrap_or_default();
             if from <= time && time < to {
-                visit(self.users[place], time, self.amounts.get(position));
+                visit(user, time, self.amounts.get(position));
             }
         }
     }
 
     /// Each event, without its time: its user and amount.
+    #[inline]
     pub(super) fn amounts(&self, mut visit: impl FnMut(u16, Option<i64>)) {
         if self.ends.is_empty() {
-            for (&user, amount) in self.users.iter().zip(self.amounts.iter()) {
-                visit(user, amount);
-            }
+            let mut users = self.users.iter();
+            self.amounts.for_each(|amount| {
+                if let Some(user) = users.next() {
+                    visit(*user, amount);
+                }
+            });
             return;
         }
-        let mut begin = 0;
-        for (&user, &end) in self.users.iter().zip(&self.ends) {
-            for position in begin..usize::from(end) {
-                visit(user, self.amounts.get(position));
-            }
-            begin = usize::from(end);
-        }
+        let (mut place, mut position) = (0, 0);
+        self.amounts.for_each(|amount| {
+            place += usize::from(position >= self.ends[place]);
+            position += 1;
+            visit(self.users[place], amount);
+        });
     }
 
-    /// The events of one user, as [`Page::events_between`] visits all.
+    /// The events of one user from `from` on and before `to`: the user, time and amount of each.
     pub(super) fn user_events_between(
         &self,
         user: u16,
@@ -304,17 +352,13 @@ impl Page {
         to: i64,
         visit: &mut impl FnMut(u16, i64, Option<i64>),
     ) {
-        if let Ok(place) = self.users.binary_search(&user) {
-            self.visit_place(place, from, to, visit);
-        }
+        self.visit_range(user, self.range_of(user), (from, to), visit);
     }
 
     /// How many events a user has.
     pub(super) fn count_of(&self, user: u16) -> u32 {
-        self.users.binary_search(&user).map_or(0, |place| {
-            let (begin, end) = self.range(place);
-            (end - begin) as u32
-        })
+        let (begin, end) = self.range_of(user);
+        (end - begin) as u32
     }
 
     /// Whether a user has an event with an id, from `from` on and not after `last`.
@@ -322,10 +366,7 @@ impl Page {
         if self.ids.is_empty() {
             return false;
         }
-        let Ok(place) = self.users.binary_search(&user) else {
-            return false;
-        };
-        let (begin, end) = self.range(place);
+        let (begin, end) = self.range_of(user);
         (begin..end).any(|position| {
             let time = self.times.get(position);
             self.ids[position] == id && time >= Some(from) && time <= Some(last)

@@ -4,9 +4,7 @@
 //! window holds. Sums are exact: they are added up in 64 bits where those are sure to be enough, in
 //! 128 where they are not.
 
-use std::ops::AddAssign;
-
-use super::kept::{WindowKind, add};
+use super::kept::{Counts, KeptCounts, WindowKind, add};
 use super::{EventIndex, day_start};
 use crate::bits::Block;
 use crate::index::SHARD_USERS;
@@ -52,36 +50,49 @@ pub enum Extreme {
 
 impl Extreme {
     /// What stands for none: no amount is as large, and no instant as far away.
-    const fn none(self) -> i64 {
+    const fn none(self) -> u64 {
         match self {
-            Self::Least => i64::MAX,
-            Self::Greatest => i64::MIN,
+            Self::Least => u64::MAX,
+            Self::Greatest => u64::MIN,
         }
     }
 
-    /// Makes the extreme so far take in another number.
-    fn take(self, extreme: &mut i64, number: i64) {
-        *extreme = match self {
-            Self::Least => number.min(*extreme),
-            Self::Greatest => number.max(*extreme),
-        };
+    /// All others, from the first to the last.
+    const fn there(self) -> (u64, u64) {
+        match self {
+            Self::Least => (0, u64::MAX - 1),
+            Self::Greatest => (1, u64::MAX),
+        }
     }
 }
 
 /// Numbers for all users of a shard, from one question to the next.
 #[derive(Debug, Default)]
 pub struct Tally {
-    narrow: Vec<u8>,
+    narrow: Counts,
     wide: Vec<u32>,
-    sums: Vec<i64>,
+    /// Numbers as [`ordered`] gives them.
+    sums: Vec<u64>,
     large_sums: Vec<i128>,
     seen: Block,
 }
 
 /// Makes a list hold a number for each user.
-fn reset<T: Clone>(list: &mut Vec<T>, number: T) {
+fn reset<T: Clone>(list: &mut Vec<T>, number: T) -> &mut [T; USERS] {
     list.clear();
     list.resize(USERS, number);
+    list.first_chunk_mut().expect("a number for each user")
+}
+
+/// The number that was made such.
+const fn plain(ordered: u64) -> i64 {
+    (ordered ^ (1 << 63)).cast_signed()
+}
+
+/// A number without a sign that is above another one if the number is: so many are compared at once.
+/// What is added to the one may be added to the other, without looking at overflow.
+const fn ordered(number: i64) -> u64 {
+    number.cast_unsigned() ^ (1 << 63)
 }
 
 impl Tally {
@@ -92,51 +103,71 @@ impl Tally {
         &mut self,
         index: &EventIndex,
         counted: Counted<'_>,
-        (from, to): (i64, i64),
+        window: (i64, i64),
         (least, most): (u64, u64),
         target: &mut Block,
     ) {
+        let kept = counted.kind();
+        let kept = kept.and_then(|kind| index.kept_within(kind, window.0, window.1));
+        if kept.is_none() && (least, most) == (1, u64::MAX) {
+            // Any at all: nobody has to be counted.
+            target.clear();
+            let words = target.words_mut();
+            count(index, counted, window, &mut self.seen, |user, n| {
+                words[usize::from(user >> 6)] |= u64::from(n > 0) << (user & 63);
+            });
+            return;
+        }
         let narrow = |number: u64| u8::try_from(number).ok();
         // 255 stands for that many or more.
         let most_narrow = narrow(most).filter(|most| *most < u8::MAX);
         match (narrow(least), most_narrow, most) {
             (Some(least), Some(_), _) | (Some(least), None, u64::MAX) => {
                 let most = most_narrow.unwrap_or(u8::MAX);
-                self.count_narrow(index, counted, from, to);
-                target.fill_between(&self.narrow, least, most);
+                self.count_narrow(index, counted, window, kept);
+                target.fill_between(self.narrow.numbers(), least, most);
             }
             _ => {
-                self.count_wide(index, counted, from, to);
+                self.count_wide(index, counted, window.0, window.1);
                 let wide = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
                 target.fill_between(&self.wide, wide(least), wide(most));
             }
         }
     }
 
-    fn count_narrow(&mut self, index: &EventIndex, counted: Counted<'_>, from: i64, to: i64) {
-        let kind = counted.kind();
-        let kept = kind.and_then(|kind| index.kept_within(kind, from, to));
+    fn count_narrow(
+        &mut self,
+        index: &EventIndex,
+        counted: Counted<'_>,
+        (from, to): (i64, i64),
+        kept: Option<&KeptCounts>,
+    ) {
+        // By a reference of its own: one that is read from here would be read for every event.
+        let narrow = self.narrow.numbers_mut();
         let Some(kept) = kept else {
-            reset(&mut self.narrow, 0);
+            narrow.fill(0);
             count(index, counted, (from, to), &mut self.seen, |user, n| {
-                add(&mut self.narrow, user, n);
+                add(narrow, user, n);
             });
             return;
         };
-        self.narrow.clear();
-        self.narrow.extend_from_slice(kept.counts());
+        narrow.copy_from_slice(kept.counts().numbers());
+        if let Some(users) = kept.users_beside(from, to) {
+            users.for_each(|user| add(narrow, user, 1));
+            return;
+        }
         let (kept_from, kept_to) = kept.window().instants();
         for edge in [(from, kept_from), (kept_to, to)] {
             count(index, counted, edge, &mut self.seen, |user, n| {
-                add(&mut self.narrow, user, n);
+                add(narrow, user, n);
             });
         }
     }
 
     fn count_wide(&mut self, index: &EventIndex, counted: Counted<'_>, from: i64, to: i64) {
-        reset(&mut self.wide, 0);
+        let wide = reset(&mut self.wide, 0);
         count(index, counted, (from, to), &mut self.seen, |user, n| {
-            let counted = &mut self.wide[usize::from(user)];
+            let counted = &mut wide[usize::from(user)];
             *counted = counted.saturating_add(n);
         });
     }
@@ -146,18 +177,15 @@ impl Tally {
     pub fn fill_sums(
         &mut self,
         index: &EventIndex,
-        (from, to): (i64, i64),
+        window: (i64, i64),
         test: AmountTest,
         target: &mut Block,
     ) {
-        if index.sums_fit() {
-            sum(&mut self.sums, index, from, to);
-            let operand = test.operand;
-            fill(target, |user| {
-                test.comparison.holds(self.sums[user].cmp(&operand))
-            });
+        if index.sums_fit(0) {
+            self.sum_small(index, window);
+            self.fill_passing(test, ALL, target);
         } else {
-            sum(&mut self.large_sums, index, from, to);
+            self.sum_large(index, window);
             fill(target, |user| test.passes(self.large_sums[user]));
         }
     }
@@ -167,22 +195,67 @@ impl Tally {
     pub fn fill_means(
         &mut self,
         index: &EventIndex,
-        (from, to): (i64, i64),
+        window: (i64, i64),
         test: AmountTest,
         target: &mut Block,
     ) {
-        self.count_amounts(index, from, to);
-        if index.sums_fit() {
-            sum(&mut self.sums, index, from, to);
-            fill(target, |user| {
-                test.mean_passes(self.sums[user].into(), self.wide[user].into())
+        if index.sums_fit(test.operand.unsigned_abs()) {
+            // The mean lies above a number if the amounts lie above it in sum.
+            let above = AmountTest { operand: 0, ..test };
+            let sums = reset(&mut self.sums, ordered(0));
+            each_amount(index, window, |user, amount| {
+                let sum = &mut sums[usize::from(user)];
+                *sum = sum.wrapping_add_signed(amount - test.operand);
             });
+            self.fill_passing(above, ALL, target);
+            if above.passes(0) {
+                each_amount(index, window, |user, _| {
+                    self.seen.insert(user);
+                });
+                target.and(&self.seen);
+                self.seen.clear();
+            }
         } else {
-            sum(&mut self.large_sums, index, from, to);
+            self.sum_large(index, window);
+            self.count_amounts(index, window);
             fill(target, |user| {
                 test.mean_passes(self.large_sums[user], self.wide[user].into())
             });
         }
+    }
+
+    fn count_amounts(&mut self, index: &EventIndex, window: (i64, i64)) {
+        let counts = reset(&mut self.wide, 0);
+        each_amount(index, window, |user, _| counts[usize::from(user)] += 1);
+    }
+
+    fn find_extremes(&mut self, index: &EventIndex, window: (i64, i64), which: Extreme) {
+        let extremes = reset(&mut self.sums, which.none());
+        match which {
+            Extreme::Least => each_amount(index, window, |user, amount| {
+                let extreme = &mut extremes[usize::from(user)];
+                *extreme = ordered(amount).min(*extreme);
+            }),
+            Extreme::Greatest => each_amount(index, window, |user, amount| {
+                let extreme = &mut extremes[usize::from(user)];
+                *extreme = ordered(amount).max(*extreme);
+            }),
+        }
+    }
+
+    fn sum_small(&mut self, index: &EventIndex, window: (i64, i64)) {
+        let sums = reset(&mut self.sums, ordered(0));
+        each_amount(index, window, |user, amount| {
+            let sum = &mut sums[usize::from(user)];
+            *sum = sum.wrapping_add_signed(amount);
+        });
+    }
+
+    fn sum_large(&mut self, index: &EventIndex, window: (i64, i64)) {
+        let sums = reset(&mut self.large_sums, 0);
+        each_amount(index, window, |user, amount| {
+            sums[usize::from(user)] += i128::from(amount);
+        });
     }
 
     /// Makes a block hold the users of whose amounts from `from` on and before `to` the least or
@@ -190,34 +263,34 @@ impl Tally {
     pub fn fill_extremes(
         &mut self,
         index: &EventIndex,
-        (from, to): (i64, i64),
+        window: (i64, i64),
         (which, test): (Extreme, AmountTest),
         target: &mut Block,
     ) {
-        self.find_extremes(index, from, to, which);
-        fill(target, |user| {
-            let extreme = self.sums[user];
-            extreme != which.none() && test.comparison.holds(extreme.cmp(&test.operand))
-        });
+        self.find_extremes(index, window, which);
+        self.fill_passing(test, which.there(), target);
     }
 
-    fn count_amounts(&mut self, index: &EventIndex, from: i64, to: i64) {
-        reset(&mut self.wide, 0);
-        for (day, _, part) in index.parts(from, to) {
-            day.amounts(part, |user, amount| {
-                self.wide[usize::from(user)] += u32::from(amount.is_some());
-            });
-        }
-    }
-
-    fn find_extremes(&mut self, index: &EventIndex, from: i64, to: i64, which: Extreme) {
-        reset(&mut self.sums, which.none());
-        for (day, _, part) in index.parts(from, to) {
-            day.amounts(part, |user, amount| {
-                if let Some(amount) = amount {
-                    which.take(&mut self.sums[usize::from(user)], amount);
-                }
-            });
+    /// Makes a block hold the users whose number passes, of those whose number there is.
+    fn fill_passing(
+        &mut self,
+        test: AmountTest,
+        (lowest, highest): (u64, u64),
+        target: &mut Block,
+    ) {
+        let operand = ordered(test.operand);
+        let (least, greatest) = match test.comparison {
+            Comparison::Equal | Comparison::NotEqual => (operand, operand),
+            Comparison::Less => (lowest, operand - 1),
+            Comparison::LessOrEqual => (lowest, operand),
+            Comparison::Greater => (operand + 1, highest),
+            Comparison::GreaterOrEqual => (operand, highest),
+        };
+        target.fill_between(&self.sums, least, greatest);
+        if test.comparison == Comparison::NotEqual {
+            self.seen.fill_between(&self.sums, lowest, highest);
+            target.complement_in(&self.seen);
+            self.seen.clear();
         }
     }
 }
@@ -258,7 +331,7 @@ impl Tally {
         users: &Block,
         visit: impl FnMut(i128, u32),
     ) {
-        self.count_amounts(index, from, to);
+        self.count_amounts(index, (from, to));
         self.each_with_sum(index, (from, to), users, visit);
     }
 
@@ -270,15 +343,15 @@ impl Tally {
         users: &Block,
         mut visit: impl FnMut(i128, u32),
     ) {
-        let fit = index.sums_fit();
+        let fit = index.sums_fit(0);
         if fit {
-            sum(&mut self.sums, index, from, to);
+            self.sum_small(index, (from, to));
         } else {
-            sum(&mut self.large_sums, index, from, to);
+            self.sum_large(index, (from, to));
         }
         for user in users.ones().map(usize::from) {
             let sum = if fit {
-                self.sums[user].into()
+                plain(self.sums[user]).into()
             } else {
                 self.large_sums[user]
             };
@@ -297,7 +370,7 @@ impl Tally {
         users: &Block,
         visit: impl FnMut(i64),
     ) {
-        self.find_extremes(index, from, to, which);
+        self.find_extremes(index, (from, to), which);
         self.each_found(which, users, visit);
     }
 
@@ -311,11 +384,16 @@ impl Tally {
         users: &Block,
         visit: impl FnMut(i64),
     ) {
-        reset(&mut self.sums, which.none());
+        let extremes = reset(&mut self.sums, which.none());
         for (day, number, part) in index.parts(from, to) {
             let start = day_start(number);
             day.times(part, |user, time| {
-                which.take(&mut self.sums[usize::from(user)], start + time);
+                let extreme = &mut extremes[usize::from(user)];
+                let time = ordered(start + time);
+                *extreme = match which {
+                    Extreme::Least => time.min(*extreme),
+                    Extreme::Greatest => time.max(*extreme),
+                };
             });
         }
         self.each_found(which, users, visit);
@@ -325,9 +403,13 @@ impl Tally {
         let found = users.ones().map(|user| self.sums[usize::from(user)]);
         found
             .filter(|number| *number != which.none())
+            .map(plain)
             .for_each(visit);
     }
 }
+
+/// All numbers of a list count.
+const ALL: (u64, u64) = (0, u64::MAX);
 
 /// What is counted.
 #[derive(Clone, Copy, Debug)]
@@ -400,16 +482,13 @@ fn units(starts: &[i64], from: i64, to: i64) -> impl Iterator<Item = (i64, i64)>
     [from].into_iter().chain(inside).zip(ends)
 }
 
-fn sum<T: AddAssign + Clone + From<i64>>(
-    sums: &mut Vec<T>,
-    index: &EventIndex,
-    from: i64,
-    to: i64,
-) {
-    reset(sums, T::from(0));
+/// Visits each amount in a window by its user.
+fn each_amount(index: &EventIndex, (from, to): (i64, i64), mut visit: impl FnMut(u16, i64)) {
     for (day, _, part) in index.parts(from, to) {
         day.amounts(part, |user, amount| {
-            sums[usize::from(user)] += T::from(amount.unwrap_or(0));
+            if let Some(amount) = amount {
+                visit(user, amount);
+            }
         });
     }
 }
@@ -439,9 +518,10 @@ pub struct UserTally {
 }
 
 impl EventIndex {
-    /// Whether no sum of amounts needs more than 64 bits.
-    fn sums_fit(&self) -> bool {
-        let largest = u128::from(self.largest_amount) * u128::from(self.len());
+    /// Whether no sum of amounts, each of which a number was taken from, needs more than 64 bits.
+    fn sums_fit(&self, taken: u64) -> bool {
+        let largest = u128::from(self.largest_amount) + u128::from(taken);
+        let largest = largest * u128::from(self.len());
         i64::try_from(largest).is_ok()
     }
 
