@@ -146,7 +146,7 @@ const BAD: &[(&str, &str)] = &[
     ("segment(vip)",
      "line 1, column 9: expected the name of a segment in single quotes, found `vip`; for example segment('vip')"),
     ("segment('')",
-     "line 1, column 9: expected the name of a segment, found ''"),
+     "line 1, column 9: expected the name of a segment, found the text ''"),
     ("segment('vip'",
      "line 1, column 14: expected `)`, found the end of the text"),
     ("now() > last_seen",
