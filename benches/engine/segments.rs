@@ -7,7 +7,7 @@ use headcount::model::{
     Action, Expression, Labels, Revision, SegmentDeclaration, SegmentName, Text, Timestamp, UserId,
 };
 use headcount::population::Population;
-use headcount::query::{Bound, SegmentChecker, bind, check};
+use headcount::query::{Bound, SegmentChecker, Stop, bind, check};
 
 use crate::world::{COUNTRIES, NOW, PLANS, SYSTEMS, country_name, language_name, user_id};
 
@@ -85,7 +85,8 @@ fn measure(population: &Population, users: u64, count: usize) {
     for call in 0..calls {
         let (user, at) = (user(call), at(call));
         let start = Instant::now();
-        let found = checker.check(population, &user, at).expect("a user");
+        let found = checker.check(population, &user, at, &Stop::never());
+        let found = found.expect("never stopped").expect("a user");
         let between = Instant::now();
         let one_by_one = check(population, &user, &bounds).expect("a user");
         single += between.elapsed();

@@ -186,6 +186,9 @@ impl From<BindError> for ApiError {
             BindError::UnknownProperty { suggestions, .. } => api.suggesting(&suggestions),
             BindError::UnknownEvent { suggestions, .. } => api.suggesting(&suggestions),
             BindError::UnknownSegment { suggestions, .. } => api.suggesting(&suggestions),
+            BindError::TooManyUnits { exceeded } => {
+                Self::new(Reason::RequestLimitExceeded, &exceeded).exceeding(&exceeded)
+            }
             BindError::BeyondRetention { kept_from, .. } => api.fact("kept_from", kept_from),
             BindError::LiteralType {
                 expected, given, ..

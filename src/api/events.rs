@@ -8,7 +8,7 @@ use super::token::{Page, Tokens, request_hash};
 use crate::engine::{CommitError, Committed};
 use crate::model::{
     Action, Amount, Command, Comparison, EventDeclaration, EventName, EventPredicate, EventTest,
-    Expression, Measure, PopulationName, Timestamp, Window, Zone,
+    Expression, Measure, PopulationName, Reason, Timestamp, Window, Zone,
 };
 use crate::population::{EventInfo, Population, Refusal};
 use crate::proto::{
@@ -25,16 +25,32 @@ const RETENTION: &str = "retention";
 const ALL: &str = "*";
 
 impl Api {
+    fn declaration(
+        &self,
+        given: Option<proto::EventDeclaration>,
+    ) -> Result<(proto::EventDeclaration, EventDeclaration), ApiError> {
+        let days = self.engine.limits().event_retention_days;
+        convert::event_declaration(given, days, &Path::Field(&ROOT, "event"))
+    }
+
     pub(super) async fn event_created(
         &self,
         request: CreateEventRequest,
         deadline: Deadline,
     ) -> Result<CreateEventResponse, ApiError> {
         let name = convert::population_name(request.population)?;
-        let (_, declaration) = declaration(request.event)?;
+        let (_, declaration) = self.declaration(request.event)?;
         let action = Action::CreateEvent(declaration.clone());
         let committed = self.commit_event(name, action, deadline).await;
-        let committed = committed.map_err(|error| ApiError::from(error).at("event.name"))?;
+        let committed = committed.map_err(|error| {
+            let error = ApiError::from(error);
+            let of_name = [Reason::EventExists, Reason::StoreLimitExceeded];
+            if of_name.contains(&error.reason) {
+                error.at("event.name")
+            } else {
+                error
+            }
+        })?;
         Ok(CreateEventResponse {
             event: Some(convert::event_info_message(&without_events(declaration), 0)),
             revision: self.revision(committed.revision),
@@ -72,7 +88,7 @@ impl Api {
         deadline: Deadline,
     ) -> Result<UpdateEventResponse, ApiError> {
         let name = convert::population_name(request.population)?;
-        let (given, declaration) = declaration(request.event)?;
+        let (given, declaration) = self.declaration(request.event)?;
         check_mask(request.update_mask.as_ref())?;
         if given.retention.is_none() {
             return Err(ApiError::field(
@@ -206,12 +222,6 @@ fn of_event(error: EventError, population: &Population, field: &str) -> ApiError
         }
         error @ (EventError::Commit(_) | EventError::Api(_)) => error.into(),
     }
-}
-
-fn declaration(
-    given: Option<proto::EventDeclaration>,
-) -> Result<(proto::EventDeclaration, EventDeclaration), ApiError> {
-    convert::event_declaration(given, &Path::Field(&ROOT, "event"))
 }
 
 fn check_mask(mask: Option<&prost_types::FieldMask>) -> Result<(), ApiError> {

@@ -25,12 +25,13 @@ use crate::proto::{
     ListUserSegmentsRequest, ListUserSegmentsResponse, Segment, SegmentError, UpdateSegmentRequest,
     UpdateSegmentResponse, segment_service_server::SegmentService,
 };
-use crate::query::{self, BindError, SegmentChecker};
+use crate::query::{self, BindError, SegmentChecker, Stop};
 
 const ROOT: Path<'static> = Path::Root;
 
-/// With no more segments than these, a user is checked against all of them where the call arrives.
-const INLINE_SEGMENTS: usize = 1_000;
+/// With no more different predicates than these in all segments, a user is checked against all of
+/// them where the call arrives.
+const INLINE_PREDICATES: usize = 256;
 
 /// Where in a request that changes a segment what can be at fault is.
 struct Fields<'a> {
@@ -220,14 +221,16 @@ impl SegmentService for Api {
         let population = self.population(&name)?;
         let checker = self.checkers.of(&name);
         let given = request.as_of;
-        if population.catalog().segments().len() <= INLINE_SEGMENTS {
-            let response = self.user_segments(&population, &checker, &user, given)?;
+        let predicates = checker.known_predicates(&population);
+        if predicates.is_some_and(|predicates| predicates <= INLINE_PREDICATES) {
+            let stop = Stop::at(deadline.instant());
+            let response = self.user_segments(&population, &checker, &user, given, &stop)?;
             return Ok(Response::new(response));
         }
         let api = self.clone();
         let response = self
-            .evaluate(deadline, move |_| {
-                api.user_segments(&population, &checker, &user, given)
+            .evaluate(deadline, move |stop| {
+                api.user_segments(&population, &checker, &user, given, stop)
             })
             .await?;
         Ok(Response::new(response))
@@ -258,11 +261,12 @@ impl Api {
         checker: &SegmentChecker,
         user: &UserId,
         as_of: Option<prost_types::Timestamp>,
+        stop: &Stop,
     ) -> Result<ListUserSegmentsResponse, ApiError> {
         let revision = self.applied();
         // After the revision, so that all events up to there have happened.
         let as_of = self.as_of(as_of)?;
-        let found = checker.check(population, user, as_of);
+        let found = checker.check(population, user, as_of, stop)?;
         let user_exists = found.is_some();
         let found = found.unwrap_or_default();
         let segments = found.segments.iter();

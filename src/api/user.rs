@@ -5,6 +5,7 @@ use tonic::{Request, Response};
 use super::convert::{self, Origins, Path};
 use super::deadline::Deadline;
 use super::error::ApiError;
+use super::query::TIME_RESOLUTION;
 use super::{Api, RpcStatus};
 use crate::engine::record;
 use crate::model::{Action, Command, Once, Reason};
@@ -30,26 +31,38 @@ impl UserService for Api {
         let request = request.into_inner();
         let name = convert::population_name(request.population)?;
         let user = convert::user_id(request.user_id, &Path::Field(&Path::Root, "user_id"))?;
-        let as_of = self.as_of(request.as_of)?;
         self.reach(&request.min_revision, deadline).await?;
-        let revision = self.applied();
         let population = self.population(&name)?;
-        let properties = population.user(&user).ok_or_else(user_not_found)?;
-        let events = population
-            .user_events(&user, as_of)
-            .ok_or_else(user_not_found)?;
-        let properties = properties
-            .into_iter()
-            .map(|(name, value)| (name.as_str().to_owned(), convert::value_message(value)));
-        Ok(Response::new(GetUserResponse {
-            user: Some(User {
-                user_id: user.as_str().to_owned(),
-                properties: properties.collect(),
-                events: events.iter().map(convert::user_events_message).collect(),
-            }),
-            revision,
-            as_of: Some(convert::timestamp_message(as_of)),
-        }))
+        let has_events = population.catalog().events().len() > 0;
+        let given = request.as_of;
+        let api = self.clone();
+        let look = move || {
+            let revision = api.applied();
+            // After the revision, so that all events up to there have happened.
+            let as_of = api.as_of(given)?;
+            let found = population.user_with_events(&user, as_of);
+            let (properties, events) = found.ok_or_else(user_not_found)?;
+            let properties = properties
+                .into_iter()
+                .map(|(name, value)| (name.as_str().to_owned(), convert::value_message(value)));
+            Ok(GetUserResponse {
+                user: Some(User {
+                    user_id: user.as_str().to_owned(),
+                    properties: properties.collect(),
+                    events: events.iter().map(convert::user_events_message).collect(),
+                }),
+                revision,
+                as_of: Some(convert::timestamp_message(as_of)),
+                time_resolution: Some(TIME_RESOLUTION),
+            })
+        };
+        let response = if has_events {
+            // One user can have done very much.
+            self.evaluate(deadline, move |_| look()).await?
+        } else {
+            look()?
+        };
+        Ok(Response::new(response))
     }
 
     async fn delete_user(

@@ -7,13 +7,13 @@ use serde_json::json;
 
 use super::client::Client;
 use super::error::CliError;
-use super::output::{Output, Table, grouped, printable};
+use super::output::{self, Output, Table, grouped, printable};
 use super::query::instant;
 use super::value;
 use crate::proto::{
     BatchCountRequest, CreateSegmentRequest, DeleteSegmentRequest, GetSegmentRequest,
-    ListSegmentsRequest, ListUserSegmentsRequest, Segment, Selection, UpdateSegmentRequest,
-    segment, selection,
+    ListSegmentsRequest, ListUserSegmentsRequest, Segment, SegmentError, Selection,
+    UpdateSegmentRequest, segment, selection,
 };
 
 /// Segments that are counted by one request.
@@ -362,11 +362,35 @@ async fn of(
                 "user_id": user_id,
                 "user_exists": answer.user_exists,
                 "segments": answer.segments,
+                "errors": answer.errors.iter().map(|error| json!({
+                    "segment": error.segment,
+                    "message": message(error),
+                })).collect::<Vec<_>>(),
                 "revision": answer.revision,
             })
         },
     )?;
-    Ok(u8::from(answer.segments.is_empty()))
+    for error in &answer.errors {
+        let text = format!(
+            "segment {:?} can't be told: {}",
+            error.segment,
+            message(error)
+        );
+        output::note(&printable(&text));
+    }
+    if answer.errors.is_empty() {
+        Ok(u8::from(answer.segments.is_empty()))
+    } else {
+        Ok(CANT_BE_TOLD)
+    }
+}
+
+/// The exit code where it can't be told of some segments whether a user is in them, as for a
+/// question that is refused.
+const CANT_BE_TOLD: u8 = 2;
+
+fn message(error: &SegmentError) -> &str {
+    error.error.as_ref().map_or("", |error| &error.message)
 }
 
 #[cfg(test)]

@@ -465,6 +465,12 @@ impl Engine {
         self.0.store_id
     }
 
+    /// The limits by which writes are judged.
+    #[must_use]
+    pub fn limits(&self) -> StoreLimits {
+        self.0.registry.limits().unwrap_or_default()
+    }
+
     /// The present instant.
     #[must_use]
     pub fn now(&self) -> Timestamp {
@@ -480,7 +486,7 @@ impl Engine {
     }
 
     /// The instant that questions are asked as of which name none: the present one, and after
-    /// everything that was received, also if the clock was set back since.
+    /// everything that was received since the start, also if the clock was set back since.
     #[must_use]
     pub fn as_of(&self) -> Timestamp {
         let received = self.0.received.load(Ordering::Relaxed);

@@ -90,6 +90,8 @@ pub mod limit {
         EXPRESSION_DEPTH = "expression_depth", 16, "levels";
         /// Nodes of an expression tree: predicates and combinations.
         EXPRESSION_NODES = "expression_nodes", 256, "nodes";
+        /// Days, weeks or months of zones in the windows of one expression, all together.
+        WINDOW_UNITS = "window_units", 20_000, "days, weeks and months";
         /// Values of one list in an expression.
         LIST_VALUES = "list_values", 10_000, "values";
         /// Updates of one write request.

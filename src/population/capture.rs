@@ -12,7 +12,7 @@ use super::capture_events::{KnownEvents, decode_events, encode_events};
 use super::catalog::{Catalog, KnownEvent, Property};
 use super::cell::{Cell, Epoch};
 use super::once::{Fault, Numbered, Requests, Segment, Streams, encode_segment, encode_streams};
-use super::segments::{SavedSegment, decode_segments, encode_segments};
+use super::segments::{SavedSegment, all_are_sound, decode_segments, encode_segments};
 use super::users::{IdHash, Ids, Ordinal};
 use super::{Population, ShardCell, ShardState, Writer};
 use crate::codec::{DecodeError, Decoder, Encoder};
@@ -213,6 +213,12 @@ impl Population {
         population.restore_events(&mut catalog, events);
         for segment in segments {
             catalog.insert_segment(segment);
+        }
+        if !all_are_sound(&catalog) {
+            return Err(RestoreError::Mismatch {
+                section: CATALOG.into(),
+                fault: "a segment is defined by what is not there, by itself, or by too much",
+            });
         }
         let streams = Streams::decode(&read(STREAMS)?).map_err(damaged(STREAMS))?;
         population.streams = Cell::new(streams, revision, 0);

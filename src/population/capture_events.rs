@@ -45,6 +45,9 @@ pub(super) fn encode_events(encoder: &mut Encoder, known: &KnownEvents) {
 /// Reads what [`encode_events`] wrote.
 pub(super) fn decode_events(decoder: &mut Decoder<'_>) -> Result<KnownEvents, DecodeError> {
     let next_event = decoder.u32()?;
+    if next_event > u32::MAX / 2 {
+        return Err(decoder.bad_value("the next number of an event", next_event));
+    }
     let expired_on = decoder.u32()?.cast_signed();
     let mut events: Vec<(KnownEvent, EventCounts)> = Vec::new();
     for _ in 0..decoder.length(18)? {

@@ -109,6 +109,8 @@ impl<T> Cell<T> {
 
     /// Gives access to what is derived from the value and encoded nowhere.
     pub(super) fn derive<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
+        // Behind whoever encodes the value, as in `write`, so that readers do not wait meanwhile.
+        let _not_encoded = self.set_aside();
         let mut writing = self.value.write().unwrap_or_else(PoisonError::into_inner);
         change(&mut writing.value)
     }

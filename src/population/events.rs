@@ -1,15 +1,17 @@
 //! The events of a population: which names are known, and what is told of them and of users.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
 use super::capture::encode_state;
 use super::catalog::{Catalog, KnownEvent};
 use super::refusal::Refusal;
 use super::segments::check_unused;
-use super::{Changes, Population, Writer};
-use crate::index::{EventIndex, day_of, day_start};
+use super::{Changes, Population, Writer, values_of};
+use crate::index::{EventIndex, Shard, day_of, day_start};
 use crate::model::{
-    EventDeclaration, EventName, LimitExceeded, Mentioned, Revision, Timestamp, UserId, limit,
+    EventDeclaration, EventName, LimitExceeded, Mentioned, PropertyName, Revision, Timestamp,
+    UserId, Value, limit,
 };
 
 /// Days of which it is shown what a user did.
@@ -92,13 +94,25 @@ impl Population {
     /// user.
     #[must_use]
     pub fn user_events(&self, id: &UserId, as_of: Timestamp) -> Option<Vec<UserEvents>> {
+        let catalog = self.catalog();
         self.with_user(id, |reader, user| {
-            let catalog = self.catalog();
-            let known = catalog.events().filter_map(|event| {
-                let index = reader.shard().events(event.number)?;
-                user_events(event, index, user, as_of)
-            });
-            known.collect()
+            all_user_events(&catalog, reader.shard(), user, as_of)
+        })
+    }
+
+    /// All properties of a user that are set, and what the user did before an instant, at one
+    /// moment; `None` if there is no such user.
+    #[must_use]
+    pub fn user_with_events(
+        &self,
+        id: &UserId,
+        as_of: Timestamp,
+    ) -> Option<(BTreeMap<PropertyName, Value>, Vec<UserEvents>)> {
+        let catalog = self.catalog();
+        self.with_user(id, |reader, user| {
+            let shard = reader.shard();
+            let events = all_user_events(&catalog, shard, user, as_of);
+            (values_of(&catalog, shard, user), events)
         })
     }
 
@@ -165,6 +179,20 @@ impl Population {
 /// The beginning of a day, which is that of an event.
 fn instant(day: i32) -> Timestamp {
     Timestamp::from_micros(day_start(day)).unwrap_or(Timestamp::MIN)
+}
+
+/// What a user did of each name before an instant.
+fn all_user_events(
+    catalog: &Catalog,
+    shard: &Shard,
+    user: u16,
+    as_of: Timestamp,
+) -> Vec<UserEvents> {
+    let known = catalog.events().filter_map(|event| {
+        let index = shard.events(event.number)?;
+        user_events(event, index, user, as_of)
+    });
+    known.collect()
 }
 
 /// What a user did before an instant; `None` if there is nothing.

@@ -18,8 +18,8 @@ use super::kept::KeptCounts;
 use super::named::NamedUsers;
 use super::refusal::Refusal;
 use super::users::Ordinal;
-use super::{Changes, Population, RefusedEvent, Writer, split};
-use crate::index::{Shard, StoredEvent, day_of};
+use super::{Changes, Population, RefusedEvent, ShardCell, Writer, split};
+use crate::index::{EventIndex, Shard, StoredEvent, day_of};
 use crate::model::{
     Amount, Digest, Event, EventDeclaration, EventFault, EventId, EventName, Revision, Span,
     Timestamp, UserUpdate, limit,
@@ -193,9 +193,10 @@ impl Population {
             let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
             for (event, refused) in staged.refused {
                 let counts = kept.events_mut(event);
-                counts.duplicates += refused.duplicates;
-                counts.too_old += refused.too_old;
-                counts.too_far_ahead += refused.too_far_ahead;
+                let add = |count: &mut u64, more| *count = count.saturating_add(more);
+                add(&mut counts.duplicates, refused.duplicates);
+                add(&mut counts.too_old, refused.too_old);
+                add(&mut counts.too_far_ahead, refused.too_far_ahead);
             }
         }
         let today = staged.received.map(|received| day_of(received.micros()));
@@ -215,24 +216,29 @@ impl Population {
             if oldest.is_none_or(|oldest| oldest >= before) {
                 continue;
             }
-            let mut dropped = 0;
-            for cell in self.shards.load().iter() {
-                let is_old = |shard: &Shard| {
-                    let oldest = shard.events(number)?.oldest_day()?;
-                    (oldest < before).then_some(())
-                };
-                if is_old(&cell.read().shard).is_some() {
-                    let mut state = cell.write(revision, self.epoch(), encode_state);
-                    dropped += state.shard.drop_events_before(number, before);
+            let is_old = |cell: &ShardCell| {
+                let state = cell.read();
+                let oldest = state.shard.events(number).and_then(EventIndex::oldest_day);
+                oldest.is_some_and(|oldest| oldest < before)
+            };
+            let shards = self.shards.load();
+            let old: Vec<_> = shards.iter().filter(|cell| is_old(cell)).collect();
+            {
+                // First, so that nobody who asks from now on takes what is left for all.
+                let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+                let counts = kept.events_mut(number);
+                counts.oldest_day = Some(before);
+                if !old.is_empty() {
+                    counts.kept_from = Some(before);
                 }
             }
-            let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
-            let counts = kept.events_mut(number);
-            counts.events -= dropped;
-            counts.oldest_day = Some(before);
-            if dropped > 0 {
-                counts.kept_from = Some(before);
+            let mut dropped = 0;
+            for cell in old {
+                let mut state = cell.write(revision, self.epoch(), encode_state);
+                dropped += state.shard.drop_events_before(number, before);
             }
+            let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+            kept.events_mut(number).events -= dropped;
         }
     }
 }

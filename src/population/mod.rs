@@ -253,15 +253,7 @@ impl Population {
     #[must_use]
     pub fn user(&self, id: &UserId) -> Option<BTreeMap<PropertyName, Value>> {
         self.with_user(id, |reader, user| {
-            let catalog = self.catalog();
-            let values = catalog.iter().filter_map(|property| {
-                let stored = reader.shard().get(property.number, user)?;
-                Some((
-                    property.declaration.name.clone(),
-                    property.value_of(&stored)?,
-                ))
-            });
-            values.collect()
+            values_of(&self.catalog(), reader.shard(), user)
         })
     }
 
@@ -426,6 +418,18 @@ impl Population {
             ("streams", self.streams.read().heap_bytes()),
         ]
     }
+}
+
+/// All properties of a user that are set.
+fn values_of(catalog: &Catalog, shard: &Shard, user: u16) -> BTreeMap<PropertyName, Value> {
+    let values = catalog.iter().filter_map(|property| {
+        let stored = shard.get(property.number, user)?;
+        Some((
+            property.declaration.name.clone(),
+            property.value_of(&stored)?,
+        ))
+    });
+    values.collect()
 }
 
 /// The shard of an ordinal, and the place in it.

@@ -103,7 +103,7 @@ impl SavedSegment {
     }
 
     /// The definitions that it had before, the oldest first: the newest
-    /// [`limit::SEGMENT_HISTORY`] of them.
+    /// [`limit::SEGMENT_HISTORY`] of them, with no more bytes than a filter has.
     #[must_use]
     pub fn history(&self) -> &[PastDefinition] {
         &self.history
@@ -136,6 +136,7 @@ type Size = (u64, u64);
 fn size<'a>(
     catalog: &'a Catalog,
     name: &'a SegmentName,
+    level: u64,
     known: &mut BTreeMap<&'a SegmentName, Option<Size>>,
 ) -> Result<Size, Refusal> {
     match known.get(name) {
@@ -154,12 +155,11 @@ fn size<'a>(
         });
     };
     // Levels are counted going down, so that a long chain is refused before it exhausts the stack.
-    let on_the_way = known.values().filter(|size| size.is_none()).count() as u64;
-    check(name, limit::SEGMENT_DEPTH, on_the_way + 1)?;
+    check(name, limit::SEGMENT_DEPTH, level)?;
     known.insert(segment.name(), None);
     let (mut depth, mut nodes) = (1, segment.nodes);
     for mentioned in &segment.mentions {
-        let (inner_depth, inner_nodes) = size(catalog, mentioned, known)?;
+        let (inner_depth, inner_nodes) = size(catalog, mentioned, level + 1, known)?;
         depth = depth.max(inner_depth + 1);
         nodes = nodes.saturating_add(inner_nodes);
     }
@@ -182,16 +182,23 @@ fn check(segment: &SegmentName, limit: Limit, given: u64) -> Result<(), Refusal>
 /// limits.
 fn check_sizes(catalog: &Catalog, name: &SegmentName) -> Result<(), Refusal> {
     let mut known = BTreeMap::new();
-    size(catalog, name, &mut known)?;
+    size(catalog, name, 1, &mut known)?;
     let is_mentioned = catalog
         .segments()
         .any(|segment| segment.mentions.contains(name));
     if is_mentioned {
         for segment in catalog.segments() {
-            size(catalog, segment.name(), &mut known)?;
+            size(catalog, segment.name(), 1, &mut known)?;
         }
     }
     Ok(())
+}
+
+/// Whether all segments of a catalog are such as are saved.
+pub(super) fn all_are_sound(catalog: &Catalog) -> bool {
+    let mut known = BTreeMap::new();
+    let mut segments = catalog.segments();
+    segments.all(|segment| size(catalog, segment.name(), 1, &mut known).is_ok())
 }
 
 impl Population {
@@ -236,25 +243,23 @@ impl Population {
         if let Some(labels) = &change.labels {
             declaration.labels = labels.clone();
         }
-        if let Some(definition) = &change.definition
-            && *definition != declaration.definition
-        {
+        let defined = change.definition.as_ref();
+        let redefined = defined.filter(|definition| **definition != declaration.definition);
+        if let Some(definition) = redefined {
             let (revision_before, saved) = segment.defined;
             segment.history.push(PastDefinition {
                 definition: std::mem::replace(&mut declaration.definition, definition.clone()),
                 revision: revision_before,
                 saved,
             });
-            let most = usize::try_from(limit::SEGMENT_HISTORY.default).unwrap_or(usize::MAX);
-            let forgotten = segment.history.len().saturating_sub(most);
-            segment.history.drain(..forgotten);
+            forget_oldest(&mut segment.history);
             segment.defined = (revision, time);
             segment.measure();
         }
         segment.revision = revision;
         segment.updated = time;
         catalog.insert_segment(segment);
-        if change.definition.is_some() {
+        if redefined.is_some() {
             check_sizes(&catalog, &change.name)?;
         }
         self.catalog.store(Arc::new(catalog));
@@ -273,6 +278,19 @@ impl Population {
         self.catalog.store(Arc::new(catalog));
         Ok(Changes::default())
     }
+}
+
+/// Forgets the oldest definitions beyond those that are kept: so many, and with as many bytes as a
+/// filter can have.
+fn forget_oldest(history: &mut Vec<PastDefinition>) {
+    let most = usize::try_from(limit::SEGMENT_HISTORY.default).unwrap_or(usize::MAX);
+    let mut bytes = 0;
+    let newest = history.iter().rev().take(most).take_while(|past| {
+        bytes += past.definition.to_string().len() as u64;
+        limit::FILTER_BYTES.check(bytes).is_ok()
+    });
+    let forgotten = history.len() - newest.count();
+    history.drain(..forgotten);
 }
 
 /// The segment of a name, unless it was changed since.

@@ -10,9 +10,10 @@ use std::sync::PoisonError;
 use super::Population;
 use crate::index::KeptWindow;
 
-/// Windows of which counts are kept: a byte a user each.
+/// Windows of which counts are kept: a byte a user each, and the events of the two days that each
+/// cuts through.
 const KEPT_WINDOWS: usize = 16;
-/// Windows of saved segments of which counts are kept besides: a byte a user each.
+/// Windows of saved segments of which counts are kept besides.
 const PINNED_WINDOWS: usize = 32;
 /// Windows of which it is remembered that they were asked for once.
 const ASKED_ONCE: usize = 64;
@@ -61,7 +62,10 @@ impl Windows {
     fn of_event(&self, event: u32) -> Vec<KeptWindow> {
         let all = self.pinned.iter().chain(&self.kept);
         let of_event = all.filter(|(other, _)| *other == event);
-        of_event.map(|(_, window)| *window).collect()
+        let mut windows: Vec<KeptWindow> = of_event.map(|(_, window)| *window).collect();
+        windows.sort_unstable();
+        windows.dedup();
+        windows
     }
 }
 
@@ -74,7 +78,7 @@ struct Anew {
 }
 
 impl Population {
-    /// Keeps the counts of the windows that saved segments ask for, the first [`PINNED_WINDOWS`] of
+    /// Keeps the counts of the windows that saved segments ask for, the first 32 of
     /// them, and of no others on their account. Costs little where they are kept already.
     pub fn pin_windows(&self, windows: &[(u32, KeptWindow)]) {
         let pinned = &windows[..windows.len().min(PINNED_WINDOWS)];
@@ -89,12 +93,11 @@ impl Population {
                 if cell.read().shard.keeps_only(*event, windows) {
                     continue;
                 }
-                cell.derive(|state| {
-                    state.shard.keep_only(*event, windows);
-                    for window in windows {
-                        state.shard.keep_window(*event, *window, windows);
-                    }
-                });
+                cell.derive(|state| state.shard.keep_only(*event, windows));
+                // One at a time, so that nobody waits for all of them.
+                for window in windows {
+                    cell.derive(|state| state.shard.keep_window(*event, *window, windows));
+                }
             }
         }
     }

@@ -11,8 +11,9 @@ use smallvec::{SmallVec, smallvec};
 use super::bind_event::{EventLeaf, Relied, bind_event, oldest};
 use crate::index::{Dictionary, DictionaryChanges, DictionaryStamp, IndexKind};
 use crate::model::{
-    CoercionError, Comparison, EventName, Expression, Operand, Predicate, PropertyName, Quantifier,
-    Reason, SegmentName, Test, Text, Timestamp, Value, ValueType, Version,
+    CoercionError, Comparison, EventName, Expression, LimitExceeded, Operand, Predicate,
+    PropertyName, Quantifier, Reason, SegmentName, Test, Text, Timestamp, Value, ValueType,
+    Version, limit,
 };
 use crate::population::{Catalog, Population, Property, number_of};
 
@@ -42,6 +43,12 @@ pub enum BindError {
         segment: SegmentName,
         /// Names like it, the nearest first.
         suggestions: Vec<SegmentName>,
+    },
+    /// Windows reach over too many days, weeks or months of a zone to tell them apart.
+    #[error("{exceeded}; ask for shorter windows, or for days in UTC, which are not limited")]
+    TooManyUnits {
+        /// The limit.
+        exceeded: LimitExceeded,
     },
     /// A window reaches back to events that are not kept any more.
     #[error(
@@ -123,6 +130,7 @@ impl BindError {
             Self::UnknownEvent { .. } => Reason::UnknownEvent,
             Self::UnknownSegment { .. } => Reason::UnknownSegment,
             Self::BeyondRetention { .. } => Reason::BeyondRetention,
+            Self::TooManyUnits { .. } => Reason::RequestLimitExceeded,
             Self::LiteralType { .. } | Self::Inexact { .. } | Self::Operator { .. } => {
                 Reason::PredicateType
             }
@@ -135,7 +143,7 @@ impl BindError {
         matches!(self, Self::Operator { .. })
     }
 
-    /// What is at fault, `property` or `event`, and its name.
+    /// What is at fault, such as `property` or `event`, and its name.
     #[must_use]
     pub fn subject(&self) -> (&'static str, &str) {
         match self {
@@ -147,6 +155,7 @@ impl BindError {
                 ("event", event.as_str())
             }
             Self::UnknownSegment { segment, .. } => ("segment", segment.as_str()),
+            Self::TooManyUnits { exceeded } => ("limit", exceeded.limit.name),
         }
     }
 }
@@ -345,6 +354,7 @@ pub fn bind_shared(
         dictionaries: Vec::new(),
         events: Vec::new(),
         population,
+        units_left: limit::WINDOW_UNITS.default,
         predicates: 0,
         within: None,
     };
@@ -368,6 +378,8 @@ struct Binder<'a> {
     depends_on_time: bool,
     dictionaries: Vec<(Arc<DictionaryChanges>, DictionaryStamp)>,
     events: Vec<Relied>,
+    /// How many days, weeks and months of zones may still be counted.
+    units_left: u64,
     /// How many predicates have been begun.
     predicates: usize,
     /// The predicate that stands for the segment whose definition is bound.
@@ -395,6 +407,7 @@ impl Binder<'_> {
                     predicate,
                     self.as_of,
                     position,
+                    &mut self.units_left,
                 )?;
                 self.events.push(relied);
                 node

@@ -7,10 +7,11 @@
 use std::sync::Arc;
 
 use super::bind::{BindError, Node};
-use crate::index::{AmountTest, Counted, Extreme, KeptWindow, day_start};
+use crate::index::{AmountTest, Counted, Extreme, KeptWindow, day_of, day_start};
 use crate::model::{
     Amount, CalendarUnit, Comparison, EventMeasure, EventName, EventPredicate, EventTest, Instant,
-    Interval, Measure, Measured, Timestamp, ValueType, WhichEvent, Window, Zone,
+    Interval, LimitExceeded, Measure, Measured, Timestamp, ValueType, WhichEvent, Window, Zone,
+    limit,
 };
 use crate::population::{Catalog, Population};
 
@@ -89,6 +90,7 @@ pub(super) fn bind_event(
     predicate: &EventPredicate,
     as_of: Timestamp,
     position: usize,
+    units_left: &mut u64,
 ) -> Result<(Node, Relied), BindError> {
     let asked = (&predicate.event, &predicate.window, &predicate.zone);
     let (number, window, relied) = bind_window(population, catalog, asked, as_of)?;
@@ -103,7 +105,10 @@ pub(super) fn bind_event(
             measure,
             comparison,
             operand,
-        } => binder.number(*measure, *comparison, *operand, &predicate.zone),
+        } => {
+            let zone = (&predicate.zone, units_left);
+            binder.number(*measure, *comparison, *operand, zone)?
+        }
         EventTest::Time {
             which,
             comparison,
@@ -148,6 +153,8 @@ pub(super) struct BoundMeasure {
     /// The first instant, and the first one after: empty unless that is above it.
     pub(super) window: (i64, i64),
     pub(super) measured: BoundMeasured,
+    /// What was known of the oldest events.
+    pub(super) relied: Oldest,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -189,7 +196,8 @@ pub(super) fn bind_measure(
     let measured = match measure.measured {
         Measured::Number(Measure::Count) => BoundMeasured::Count(CountedUnits::Events),
         Measured::Number(measure @ (Measure::Days | Measure::Weeks | Measure::Months)) => {
-            BoundMeasured::Count(units_of(measure, asked.2, window, oldest))
+            let mut left = limit::WINDOW_UNITS.default;
+            BoundMeasured::Count(units_of(measure, asked.2, window, oldest, &mut left)?)
         }
         Measured::Number(Measure::Sum) => BoundMeasured::Sum,
         Measured::Number(Measure::Average) => BoundMeasured::Mean,
@@ -202,11 +210,21 @@ pub(super) fn bind_measure(
         event,
         window,
         measured,
+        relied,
     })
 }
 
 /// What days, weeks or months of a zone there are in a window.
-fn units_of(measure: Measure, zone: &Zone, (from, to): (i64, i64), oldest: i64) -> CountedUnits {
+///
+/// # Errors
+/// [`BindError::TooManyUnits`] if there are more than are left to count.
+fn units_of(
+    measure: Measure,
+    zone: &Zone,
+    (from, to): (i64, i64),
+    oldest: i64,
+    units_left: &mut u64,
+) -> Result<CountedUnits, BindError> {
     let unit = match measure {
         Measure::Weeks => CalendarUnit::Week,
         Measure::Months => CalendarUnit::Month,
@@ -218,13 +236,36 @@ fn units_of(measure: Measure, zone: &Zone, (from, to): (i64, i64), oldest: i64) 
         | Measure::Greatest => CalendarUnit::Day,
     };
     if unit == CalendarUnit::Day && *zone == Zone::utc() {
-        return CountedUnits::Days;
+        return Ok(CountedUnits::Days);
     }
     // Before the oldest event nothing is counted, however many units there are.
     let from = from.max(oldest).min(to);
+    // Before they are listed: a window can reach over thousands of years. No unit is shorter than
+    // its least number of days, less the hour or so by which clocks are changed.
+    let least_days = match unit {
+        CalendarUnit::Day => 1,
+        CalendarUnit::Week => 7,
+        CalendarUnit::Month => 28,
+    };
+    let days = day_of(to).abs_diff(day_of(from));
+    let most = u64::from(days / least_days) + 2;
+    let Some(left) = units_left.checked_sub(most) else {
+        let allowed = limit::WINDOW_UNITS.default;
+        let given = (allowed - *units_left).saturating_add(most);
+        return Err(BindError::TooManyUnits {
+            exceeded: LimitExceeded {
+                limit: limit::WINDOW_UNITS,
+                allowed,
+                given,
+            },
+        });
+    };
+    *units_left = left;
     let at = |micros| Timestamp::from_micros(micros).unwrap_or(Timestamp::MIN);
     let starts = unit.starts_within(zone, Interval::new(at(from), at(to)));
-    CountedUnits::Units(starts.into_iter().map(Timestamp::micros).collect())
+    Ok(CountedUnits::Units(
+        starts.into_iter().map(Timestamp::micros).collect(),
+    ))
 }
 
 /// Where a window begins that reaches back to events that are not kept any more.
@@ -290,18 +331,18 @@ impl Binder {
         measure: Measure,
         comparison: Comparison,
         operand: Amount,
-        zone: &Zone,
-    ) -> Node {
+        (zone, units_left): (&Zone, &mut u64),
+    ) -> Result<Node, BindError> {
         let test = AmountTest {
             comparison,
             operand: operand.millionths(),
         };
         let extreme =
             |which| self.of_amounts(test, move |test| EventLeafTest::Extreme(which, test));
-        match measure {
+        Ok(match measure {
             Measure::Count => self.count(CountedUnits::Events, comparison, operand),
             Measure::Days | Measure::Weeks | Measure::Months => {
-                let units = units_of(measure, zone, self.window, self.oldest);
+                let units = units_of(measure, zone, self.window, self.oldest, units_left)?;
                 self.count(units, comparison, operand)
             }
             // Nothing adds up to 0.
@@ -316,7 +357,7 @@ impl Binder {
             Measure::Average => self.of_amounts(test, EventLeafTest::Mean),
             Measure::Least => extreme(Extreme::Least),
             Measure::Greatest => extreme(Extreme::Greatest),
-        }
+        })
     }
 
     /// A test of a number that is missing where there are no amounts: then only `!=` is true.

@@ -7,6 +7,9 @@ use super::shards::over_shards;
 use super::stop::{Stop, Stopped};
 use crate::population::Population;
 
+/// Windows of one question that can be kept for the next one.
+const WINDOWS_OF_A_QUESTION: u32 = 4;
+
 /// Counts the users whom an expression selects.
 ///
 /// # Errors
@@ -30,21 +33,26 @@ pub fn count(population: &Population, bound: &Bound, stop: &Stop) -> Result<u64,
             )
             .map(|(_, count)| count),
         };
-        ask_for_windows(population, &plan);
+        if count.is_ok() {
+            let mut left = WINDOWS_OF_A_QUESTION;
+            ask_for_windows(population, &plan, &mut left);
+        }
         count
     })
 }
 
 /// Tells the population which windows were asked for, so that it keeps counts of those that are
 /// asked for again.
-pub(super) fn ask_for_windows(population: &Population, node: &PlanNode<'_>) {
+fn ask_for_windows(population: &Population, node: &PlanNode<'_>, left: &mut u32) {
     if let Step::Event(leaf) = node.step
         && let Some(window) = leaf.kept_window()
+        && *left > 0
     {
+        *left -= 1;
         population.asked_for_window(leaf.event, window);
     }
     for child in node.children() {
-        ask_for_windows(population, child);
+        ask_for_windows(population, child, left);
     }
 }
 

@@ -1,17 +1,34 @@
 //! Which windows of events the saved segments ask for, as of an instant.
 
-use super::bind::{Node, bind};
-use crate::index::KeptWindow;
-use crate::model::{Expression, Timestamp};
-use crate::population::Population;
+use std::sync::{Arc, Weak};
 
-/// Has the population keep counts of the windows that its saved segments ask for, as of an instant.
-/// That takes as long as counting the windows that were not kept before.
-pub fn keep_windows(population: &Population, as_of: Timestamp) {
-    let catalog = population.catalog();
-    if catalog.segments().len() == 0 {
-        return;
+use super::bind::{Node, bind};
+use crate::index::{KeptWindow, day_of};
+use crate::model::{Expression, Timestamp};
+use crate::population::{Catalog, Population};
+
+/// What was kept last: for which segments, and on which day.
+#[derive(Debug, Default)]
+pub struct KeptFor(Option<(Weak<Catalog>, i32)>);
+
+impl KeptFor {
+    /// Has the population keep counts of the windows that its saved segments ask for, as of an
+    /// instant, unless it is the same day still and nothing was declared or saved since. Else that
+    /// takes as long as counting the windows that were not kept before.
+    pub fn look(&mut self, population: &Population, as_of: Timestamp) {
+        let today = day_of(as_of.micros());
+        let is_same = |(catalog, day): &(Weak<Catalog>, i32)| {
+            *day == today && population.has_catalog(catalog)
+        };
+        if !self.0.as_ref().is_some_and(is_same) {
+            let catalog = population.catalog();
+            keep_windows(population, &catalog, as_of);
+            self.0 = Some((Arc::downgrade(&catalog), today));
+        }
     }
+}
+
+fn keep_windows(population: &Population, catalog: &Catalog, as_of: Timestamp) {
     let mut windows = Vec::new();
     for segment in catalog.segments() {
         let mut asks_events = false;

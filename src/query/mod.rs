@@ -30,7 +30,7 @@ pub use breakdown::{Breakdown, BreakdownError, PropertyBreakdown, breakdown};
 pub use check::{check, check_many};
 pub use count::{count, kept};
 pub use explain::{ExplainedNode, Explanation, explain};
-pub use keep::keep_windows;
+pub use keep::KeptFor;
 pub use members::{MembersPage, Position, members};
 pub use prepared::Prepared;
 pub use stop::{Stop, Stopped};

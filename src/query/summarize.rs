@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::bind::{BindError, Bound, literal, operator_error};
-use super::bind_event::{BoundMeasure, BoundMeasured, bind_measure};
+use super::bind_event::{BoundMeasure, BoundMeasured, bind_measure, oldest};
 use super::distribution::{Distribution, Moments, Scale, between, place_of};
 use super::evaluate::Evaluator;
 use super::histogram::{self, Bins, Counts};
@@ -167,12 +167,18 @@ pub fn summarize(
     bins: &HistogramBins,
     stop: &Stop,
 ) -> Result<Summary, SummaryError> {
-    let subject = bind_subject(population, subject)?;
-    let bins = bound_bins(&subject, bins)?;
-    let (users, mut numbers) = bound.answer(population, |root| {
-        gather(population, &plan(population, root), &subject, stop)
-    })?;
-    stop.check()?;
+    let (subject, bins, (users, mut numbers)) = loop {
+        let bound_subject = bind_subject(population, subject)?;
+        let bins = bound_bins(&bound_subject, bins)?;
+        let gathered = bound.answer(population, |root| {
+            gather(population, &plan(population, root), &bound_subject, stop)
+        })?;
+        stop.check()?;
+        // Events older than all others may have come, or gone, meanwhile.
+        if bound_subject.is_current(population) {
+            break (bound_subject, bins, gathered);
+        }
+    };
     Ok(Summary {
         users,
         missing: users - numbers.count(),
@@ -191,6 +197,14 @@ impl BoundSubject<'_> {
         match self {
             Self::Property(property) => property.value_type(),
             Self::Events(_, bound) => bound.measured.value_type(),
+        }
+    }
+
+    /// Whether it would be bound to the same now.
+    fn is_current(&self, population: &Population) -> bool {
+        match self {
+            Self::Property(_) => true,
+            Self::Events(_, bound) => oldest(population, bound.event) == bound.relied,
         }
     }
 

@@ -13,9 +13,13 @@ use arc_swap::ArcSwapOption;
 use super::bind::{BindError, Bound, answer_all};
 use super::check::holds;
 use super::prepared::Prepared;
+use super::stop::{Stop, Stopped};
 use crate::index::Shard;
 use crate::model::{Expression, SegmentName, Timestamp, UserId};
 use crate::population::{Catalog, Population};
+
+/// Predicates that are bound between two looks at whether to go on.
+const PREDICATES_AT_ONCE: u32 = 64;
 
 /// The segments of a user.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -138,11 +142,20 @@ impl Definitions {
         }
     }
 
-    fn check(&self, population: &Population, user: &UserId, as_of: Timestamp) -> Option<Found> {
+    fn check(
+        &self,
+        population: &Population,
+        user: &UserId,
+        as_of: Timestamp,
+        stop: &Stop,
+    ) -> Result<Option<Found>, Stopped> {
         let mut errors: HashMap<u32, BindError> = HashMap::new();
         let mut places = vec![u32::MAX; self.predicates.len()];
         let mut bounds: Vec<Arc<Bound>> = Vec::with_capacity(self.predicates.len());
         for (number, predicate) in (0..).zip(&self.predicates) {
+            if number % PREDICATES_AT_ONCE == 0 {
+                stop.check()?;
+            }
             match predicate.bound(population, as_of) {
                 Ok(bound) => {
                     places[number as usize] = u32::try_from(bounds.len()).unwrap_or(u32::MAX);
@@ -168,10 +181,8 @@ impl Definitions {
                 members.collect::<Vec<_>>()
             })
         });
-        Some(Found {
-            members: members?,
-            errors,
-        })
+        stop.check()?;
+        Ok(members.map(|members| Found { members, errors }))
     }
 }
 
@@ -246,17 +257,32 @@ impl Answers<'_> {
 }
 
 impl SegmentChecker {
+    /// How many different predicates all segments have together, if that is known without looking
+    /// at all of them.
+    #[must_use]
+    pub fn known_predicates(&self, population: &Population) -> Option<usize> {
+        let last = self.last.load();
+        let last = last.as_ref()?;
+        let is_current = population.has_catalog(&last.catalog);
+        is_current.then(|| last.predicates.len())
+    }
+
     /// The segments that a user is in; `None` if there is no such user. All are answered by what is
     /// known of the user at one moment.
-    #[must_use]
+    ///
+    /// # Errors
+    /// [`Stopped`] if `stop` said so before all were checked.
     pub fn check(
         &self,
         population: &Population,
         user: &UserId,
         as_of: Timestamp,
-    ) -> Option<UserSegments> {
+        stop: &Stop,
+    ) -> Result<Option<UserSegments>, Stopped> {
         let definitions = self.definitions(population);
-        let found = definitions.check(population, user, as_of)?;
+        let Some(found) = definitions.check(population, user, as_of, stop)? else {
+            return Ok(None);
+        };
         let mut answer = UserSegments::default();
         for ((name, _), member) in definitions.segments.iter().zip(found.members) {
             match member {
@@ -270,7 +296,7 @@ impl SegmentChecker {
                 }
             }
         }
-        Some(answer)
+        Ok(Some(answer))
     }
 
     fn definitions(&self, population: &Population) -> Arc<Definitions> {
@@ -364,7 +390,8 @@ mod tests {
         for as_of in [at(1), at(5 * 86_400_000_000)] {
             for number in 0..100 {
                 let user = id(number);
-                let found = checker.check(&population, &user, as_of).unwrap();
+                let found = checker.check(&population, &user, as_of, &Stop::never());
+                let found = found.unwrap().unwrap();
                 assert!(found.unknown.is_empty());
                 let mut expected: Vec<SegmentName> = filters
                     .iter()
@@ -390,9 +417,14 @@ mod tests {
                 .1
         };
         assert_eq!(part("both"), part("same"));
+        let nobody = UserId::new("nobody").unwrap();
+        let found = checker.check(&population, &nobody, at(1), &Stop::never());
+        assert_eq!(found, Ok(None));
+        let stop = Stop::never();
+        stop.cancel();
         assert_eq!(
-            checker.check(&population, &UserId::new("nobody").unwrap(), at(1)),
-            None
+            checker.check(&population, &id(1), at(1), &stop),
+            Err(Stopped)
         );
 
         let change = SegmentChange {
@@ -404,7 +436,8 @@ mod tests {
         };
         let change = Action::UpdateSegment(Box::new(change), at(1));
         population.apply(Revision::new(99), &change).unwrap();
-        let found = checker.check(&population, &id(20), at(1)).unwrap();
+        let found = checker.check(&population, &id(20), at(1), &Stop::never());
+        let found = found.unwrap().unwrap();
         assert!(!found.segments.contains(&name("adult")));
         assert!(!found.segments.contains(&name("both")));
         assert!(found.segments.contains(&name("same")));

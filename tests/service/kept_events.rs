@@ -1,12 +1,13 @@
 //! Events that are kept: what counts, what is refused, and what is told of it.
 
 use headcount::proto::{
-    CreateEventRequest, DeleteEventRequest, DeleteUserRequest, Event, EventDay, EventDeclaration,
-    EventRefusal, EventSummary, GetEventRequest, GetUserRequest, RefusedEvent, UserUpdate,
-    WriteRequest, WriteResponse, WriteStreamRequest,
+    CountRequest, CreateEventRequest, DeleteEventRequest, DeleteUserRequest, Event, EventDay,
+    EventDeclaration, EventRefusal, EventSummary, GetEventRequest, GetUserRequest, RefusedEvent,
+    UserUpdate, WriteRequest, WriteResponse, WriteStreamRequest,
 };
 
-use crate::harness::{Service, instant, int, set, user};
+use crate::harness::{Service, counting, expect_error, fact, instant, int, set, user};
+use tonic::Code;
 
 fn at(name: &str, time: &str) -> Event {
     Event {
@@ -394,6 +395,50 @@ async fn events_are_there_after_a_restart() {
     assert_eq!(
         answer.refused_events,
         [refused(0, 0, EventRefusal::Duplicate)]
+    );
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn days_of_a_zone_over_thousands_of_years_are_refused_by_name() {
+    let service = Service::start().await;
+    write(&service, vec![did("u", vec![at("login", "2025-12-31")])]).await;
+    let count = |filter: &str, as_of: &str| {
+        let request = CountRequest {
+            as_of: Some(instant(as_of)),
+            ..counting(filter)
+        };
+        let mut client = service.query();
+        async move {
+            client
+                .count(request)
+                .await
+                .map(|answer| answer.into_inner().count)
+        }
+    };
+    let far = "9999-12-31";
+    for filter in ["days(login) = 1", "months(login) = 1 OR weeks(login) = 2"] {
+        assert_eq!(count(filter, "2026-06-01").await.unwrap(), 1);
+    }
+    assert_eq!(count("days(login) = 1", far).await.unwrap(), 1);
+    let refused = count("days(login IN 'Asia/Tokyo') = 1", far).await;
+    let status = expect_error(
+        refused,
+        Code::InvalidArgument,
+        "LIMIT_EXCEEDED",
+        Some("filter"),
+    );
+    assert_eq!(fact(&status, "limit"), "window_units");
+    // Within the limit alone, and not together.
+    let half = "days(login, 15000d IN 'Asia/Tokyo') >= 1";
+    assert_eq!(count(half, "2060-01-01").await.unwrap(), 1);
+    let twice = format!("{half} AND NOT days(login, 14999d IN 'Asia/Tokyo') > 9");
+    let refused = count(&twice, "2060-01-01").await;
+    expect_error(
+        refused,
+        Code::InvalidArgument,
+        "LIMIT_EXCEEDED",
+        Some("filter"),
     );
     service.stop().await;
 }

@@ -1,7 +1,7 @@
 //! Events: those of a write, what became of them, and what is told of them.
 
 use crate::api::error::ApiError;
-use crate::model::{Amount, Event, EventDeclaration, EventFault, EventId, Span, Timestamp, limit};
+use crate::model::{Amount, Event, EventDeclaration, EventFault, EventId, Span, Timestamp};
 use crate::population::{EventInfo, RefusedEvent, UserDay, UserEvents};
 use crate::proto;
 
@@ -95,13 +95,14 @@ fn sum_message(millionths: i128) -> f64 {
 /// What is declared of events; what else there is in the message is set by the service.
 pub(in crate::api) fn event_declaration(
     given: Option<proto::EventDeclaration>,
+    default_days: u64,
     path: &Path<'_>,
 ) -> Result<(proto::EventDeclaration, EventDeclaration), ApiError> {
     let given = given.ok_or_else(|| ApiError::field(path, "is missing; give a name at least"))?;
     let name = event_name(given.name.as_str(), &path.field("name"))?;
     let retention = match given.retention {
         Some(retention) => retention_of(retention, &path.field("retention"))?,
-        None => default_retention(),
+        None => default_retention(default_days),
     };
     Ok((given, EventDeclaration { name, retention }))
 }
@@ -119,9 +120,9 @@ fn retention_of(message: prost_types::Duration, path: &Path<'_>) -> Result<Span,
 }
 
 /// How long events are kept unless it is said.
-fn default_retention() -> Span {
-    let days = i64::try_from(limit::EVENT_RETENTION.default).unwrap_or(i64::MAX);
-    Span::from_micros(days.saturating_mul(MICROS_PER_DAY)).unwrap_or(Span::ZERO)
+fn default_retention(days: u64) -> Span {
+    let days = i64::try_from(days).unwrap_or(i64::MAX);
+    Span::from_micros(days.saturating_mul(MICROS_PER_DAY)).unwrap_or(Span::LONGEST)
 }
 
 /// The events of a name, which so many users have.
@@ -259,7 +260,7 @@ mod tests {
                 retention: seconds.map(|seconds| prost_types::Duration { seconds, nanos: 0 }),
                 ..Default::default()
             };
-            event_declaration(Some(given), &path)
+            event_declaration(Some(given), 400, &path)
                 .map(|(_, declared)| declared.retention.to_string())
         };
         assert_eq!(declared(None).unwrap(), "400d");
@@ -268,7 +269,7 @@ mod tests {
             let error = declared(Some(seconds)).unwrap_err();
             assert_eq!(error.field.as_deref(), Some("event.retention"));
         }
-        assert!(event_declaration(None, &path).is_err());
+        assert!(event_declaration(None, 400, &path).is_err());
     }
 
     #[test]

@@ -161,6 +161,10 @@ fn errors() -> Vec<ApiError> {
             suggestions: vec![event()],
         }
         .into(),
+        BindError::TooManyUnits {
+            exceeded: limit::WINDOW_UNITS.check(20_001).unwrap_err(),
+        }
+        .into(),
         BindError::UnknownSegment {
             segment: SegmentName::new("vpi").unwrap(),
             suggestions: vec![segment()],

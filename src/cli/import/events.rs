@@ -58,9 +58,14 @@ pub(super) struct EventArgs {
     #[arg(long, requires = "events", value_parser = parse_retention)]
     pub(super) retention: Option<Span>,
     /// With --events: give no ids to events that have none. They take less memory, and count twice
-    /// if the file is imported twice.
+    /// if the file is imported twice. Else an event of a file gets an id from the name of the file,
+    /// its line, time and amount, so that the same file, unchanged, is imported once however often.
+    /// Events from standard input get none.
     #[arg(long, requires = "events")]
     pub(super) without_ids: bool,
+    /// The name of the file, if it is one.
+    #[arg(skip)]
+    pub(super) source: Option<String>,
 }
 
 /// What a column is.
@@ -93,7 +98,8 @@ pub(super) struct EventColumns {
     roles: BTreeMap<String, Role>,
     /// The name of all events, if no column has it.
     name: Option<String>,
-    without_ids: bool,
+    /// What the rows come from, if events without an id get one.
+    source: Option<String>,
 }
 
 impl EventColumns {
@@ -173,7 +179,7 @@ impl EventColumns {
         Ok(Self {
             roles,
             name: args.event.clone(),
-            without_ids: args.without_ids,
+            source: args.source.clone().filter(|_| !args.without_ids),
         })
     }
 
@@ -237,8 +243,10 @@ impl EventColumns {
             return empty(Role::Time);
         };
         event.time = Some(timestamp_message(time));
-        if event.event_id.is_empty() && !self.without_ids {
-            event.event_id = id_of_row(row.line, time, event.amount);
+        if event.event_id.is_empty()
+            && let Some(source) = &self.source
+        {
+            event.event_id = id_of_row(source, row.line, time, event.amount);
         }
         update.events.push(event);
         Ok(update)
@@ -246,10 +254,10 @@ impl EventColumns {
 }
 
 /// The id of an event that has none: the same whenever its file is imported, and another one for
-/// each row of it.
-fn id_of_row(line: u64, time: Timestamp, amount: Option<f64>) -> String {
+/// each row of it and for rows of other files.
+fn id_of_row(source: &str, line: u64, time: Timestamp, amount: Option<f64>) -> String {
     let amount = amount.map(|amount| amount.to_string()).unwrap_or_default();
-    let row = format!("{line} {} {amount}", time.micros());
+    let row = format!("{line} {} {amount} {source}", time.micros());
     format!("{:016x}", Digest::of(&[row.as_bytes()]).head())
 }
 
@@ -400,8 +408,21 @@ pub(super) async fn tell_way_out(client: &Client, written: &Written) -> Result<(
             Some(event) => ("update", retention_text(event)),
             None => ("create", "400d".into()),
         };
+        let dropped = event.as_ref().and_then(|event| event.kept_from.as_ref());
+        let way_out = if dropped.is_some() {
+            "some that old were dropped already, and none of them is taken any more: only deleting all events of the name makes room for them".into()
+        } else {
+            let name = name.replace('\'', "'\\''");
+            let population = match client.population.as_str() {
+                "default" => String::new(),
+                population => format!(" --population {population}"),
+            };
+            format!(
+                "to keep such events, for a hundred years say, and import them again: headcount{population} events {verb} '{name}' --retention 36500d"
+            )
+        };
         output::note(&printable(&format!(
-            "events {name:?} are kept for {kept} after their time, and {} older; to keep such events, for a hundred years say, and import them again: headcount events {verb} '{name}' --retention 36500d",
+            "events {name:?} are kept for {kept} after their time, and {} older; {way_out}",
             if *count == 1 {
                 "1 is".into()
             } else {
@@ -460,7 +481,10 @@ mod tests {
         let given = ["import", "--events"]
             .into_iter()
             .chain(given.split_whitespace());
-        Alone::parse_from(given).args
+        EventArgs {
+            source: Some("purchases.csv".into()),
+            ..Alone::parse_from(given).args
+        }
     }
 
     fn settled(columns: &str, given: &str) -> Result<String, String> {

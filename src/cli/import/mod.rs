@@ -101,7 +101,7 @@ impl Report {
 
 pub(super) async fn import(
     global: &Global,
-    args: ImportArgs,
+    mut args: ImportArgs,
     output: Output,
 ) -> Result<u8, CliError> {
     let client = match Client::connect(global).await {
@@ -127,6 +127,7 @@ pub(super) async fn import(
     let rows = read_as(&args, Box::new(source))?;
     let id_column = args.id_column.as_deref();
     let updates = if args.events.events {
+        args.events.source = source_name(&args.file);
         Updates::of_events(rows, id_column, &args.events)
     } else {
         Updates::new(rows, id_column, &said, &known)
@@ -153,12 +154,14 @@ pub(super) async fn import(
         stop,
         elapsed: start.elapsed(),
         events: args.events.events,
-        harmless: !args.events.without_ids,
+        harmless: !args.events.without_ids && source_name(&args.file).is_some(),
     };
-    if end.result.is_ok() {
+    let ended_well = end.result.is_ok();
+    let code = finish(&report, end, output);
+    if ended_well {
         events::tell_way_out(&client, &report.written).await?;
     }
-    finish(&report, end, output)
+    code
 }
 
 /// Imports a CSV file that is in memory; returns how many rows it had.
@@ -206,6 +209,14 @@ async fn known_types(
             (property.name, column_type)
         })
         .collect())
+}
+
+/// The name of a file, without its folders; standard input has none.
+fn source_name(file: &Path) -> Option<String> {
+    if file == Path::new("-") {
+        return None;
+    }
+    Some(file.file_name()?.to_string_lossy().into_owned())
 }
 
 #[expect(
@@ -465,7 +476,7 @@ fn finish(report: &Report, end: End, output: Output) -> Result<u8, CliError> {
     )?;
     if end.result.is_err() {
         output::note(if end.harmless {
-            "the import ended early: what was imported stays, and importing all of the file again is harmless"
+            "the import ended early: what was imported stays, and importing all of the file again, unchanged, is harmless"
         } else {
             "the import ended early: what was imported stays, and would count twice if it were imported again"
         });

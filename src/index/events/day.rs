@@ -65,6 +65,16 @@ impl Day {
         let key = Some((entry.user, entry.time));
         let behind = self.pages.partition_point(|page| page.first_key() <= key);
         let place = behind.saturating_sub(1);
+        // Between two pages, the one that has room: those that come backwards would else get a page
+        // each.
+        if let Some([before, after]) = self.pages.get_mut(place..place + 2)
+            && before.is_full()
+            && !after.is_full()
+            && before.last_key() <= key
+        {
+            after.insert(entry);
+            return;
+        }
         let Some(page) = self.pages.get_mut(place) else {
             self.pages.push(Page::of(&[entry]));
             return;

@@ -111,8 +111,8 @@ impl CutDay {
 
     fn insert(&mut self, time: i64, user: u16) {
         let begin = self.place(time);
-        let same = self.users[begin..self.place(time + 1)].iter();
-        let place = begin + same.take_while(|other| **other <= user).count();
+        let same = &self.users[begin..self.place(time + 1)];
+        let place = begin + same.partition_point(|other| *other <= user);
         self.times.insert(place, Some(time));
         make_room(&mut self.users);
         self.users.insert(place, user);

@@ -140,6 +140,12 @@ impl Page {
         Some(self.entry(user, 0).key())
     }
 
+    /// The user and time of the last event.
+    pub(super) fn last_key(&self) -> Option<(u16, i64)> {
+        let user = *self.users.last()?;
+        Some(self.entry(user, self.len() - 1).key())
+    }
+
     pub(super) fn first_user(&self) -> Option<u16> {
         self.users.first().copied()
     }
@@ -367,6 +373,11 @@ impl Page {
             return false;
         }
         let (begin, end) = self.range_of(user);
+        // Nearly always there is none, which is found out for many ids at once.
+        let ids = &self.ids[begin..end];
+        if ids.iter().filter(|other| **other == id).count() == 0 {
+            return false;
+        }
         (begin..end).any(|position| {
             let time = self.times.get(position);
             self.ids[position] == id && time >= Some(from) && time <= Some(last)

@@ -337,6 +337,29 @@ proptest! {
 }
 
 #[test]
+fn events_that_come_backwards_share_pages() {
+    let event = |time| StoredEvent {
+        time,
+        amount: None,
+        id: 0,
+    };
+    let mut index = EventIndex::default();
+    // A full page, and behind it users who come one by one, each before the one before.
+    for user in 0..16 {
+        index.insert(user, event(0));
+    }
+    for user in (16..1_000_u16).rev() {
+        index.insert(user, event(0));
+    }
+    let (bytes, _) = index.heap_bytes();
+    assert!(bytes < 40 * 1_000, "{bytes} bytes");
+    assert_eq!((index.unsound_days(), index.len()), (0, 1_000));
+    let mut users = Vec::new();
+    index.for_each_user(|user| users.push(user));
+    assert!(users.into_iter().eq(0..1_000));
+}
+
+#[test]
 fn counts_above_what_a_byte_holds_are_exact() {
     let mut index = EventIndex::default();
     for number in 0..400_i64 {
