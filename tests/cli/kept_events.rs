@@ -101,25 +101,33 @@ fn events_that_are_too_old_are_refused_with_a_way_out() {
 }
 
 #[test]
-fn events_without_ids_count_twice_where_that_is_asked_for() {
-    let (_folder, service) = started();
-    let rows = b"user_id,event,time\nu1,login,1997-01-01\nu1,login,1997-01-01\n";
-    for (count, without) in [(2, &[][..]), (2, &[]), (4, &["--without-ids"])] {
-        let import = [
-            "import",
-            "-",
-            "--format",
-            "csv",
-            "--events",
-            "--retention",
-            "36500d",
-        ];
-        let imported = service.ask_with(&[&import, without].concat(), rows);
+fn a_file_is_imported_once_and_what_has_no_name_as_often_as_it_is_sent() {
+    let (folder, service) = started();
+    let rows = "user_id,event,time\nu1,login,1997-01-01\nu1,login,1997-01-01\n";
+    let file = |name: &str| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, rows).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let (web, app) = (file("web.csv"), file("app.csv"));
+    let piped = "-".to_owned();
+    // The same rows from another file are other events.
+    for (count, source, without) in [
+        (2, &web, &[][..]),
+        (2, &web, &[]),
+        (4, &app, &[]),
+        (4, &web, &[]),
+        (6, &piped, &["--format", "csv"]),
+        (8, &piped, &["--format", "csv"]),
+        (10, &web, &["--without-ids"]),
+    ] {
+        let import = ["import", source, "--events", "--retention", "36500d"];
+        let imported = service.ask_with(&[&import, without].concat(), rows.as_bytes());
         assert_eq!(imported.code, 0, "{}", imported.err);
         let told = service
             .ask(&["--output", "json", "user", "get", "u1"])
             .json();
-        assert_eq!(told["events"][0]["count"], count);
+        assert_eq!(told["events"][0]["count"], count, "{source}");
     }
 }
 
