@@ -12,6 +12,7 @@ mod commit;
 mod keeper;
 mod pool;
 pub mod record;
+mod record_event;
 mod record_segment;
 mod recover;
 mod registry;

@@ -4,12 +4,15 @@
 //! same checks that a request's values pass. The first byte is the version of the format: what it
 //! means never changes, since old logs are replayed.
 
+use super::record_event::{
+    Received, decode_event, decode_event_declaration, encode_event, event_name,
+};
 use super::record_segment;
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::model::{
-    Action, Amount, Change, Command, Digest, Event, EventDeclaration, EventId, EventName, Finite,
-    NonEmpty, Number, Once, Operation, PopulationName, PropertyDeclaration, PropertyName,
-    RequestId, Span, StoreLimits, StreamId, Text, Timestamp, UserId, UserUpdate, Value, ValueType,
+    Action, Change, Command, Digest, Finite, NonEmpty, Number, Once, Operation, PopulationName,
+    PropertyDeclaration, PropertyName, RequestId, StoreLimits, StreamId, Text, Timestamp, UserId,
+    UserUpdate, Value, ValueType,
 };
 
 const VERSION: u8 = 1;
@@ -26,13 +29,6 @@ const UPDATE_EVENT: u8 = 8;
 const DELETE_EVENT: u8 = 9;
 /// Limits, with those of events.
 const SET_ALL_LIMITS: u8 = 10;
-
-/// What there is of an event besides its name, as bits.
-const HAS_TIME: u8 = 1;
-/// It was not received at the same time as the event before it in the record.
-const HAS_RECEIVED: u8 = 2;
-const HAS_AMOUNT: u8 = 4;
-const HAS_ID: u8 = 8;
 
 const REQUEST: u8 = 1;
 const BATCH: u8 = 2;
@@ -102,13 +98,6 @@ fn has_events(updates: &[UserUpdate]) -> bool {
     updates.iter().any(|update| !update.events.is_empty())
 }
 
-/// Whether it is kept when events were received.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Received {
-    Kept,
-    Dropped,
-}
-
 fn encode_once(encoder: &mut Encoder, once: Option<&Once>) {
     match once {
         None => encoder.u8(0),
@@ -176,88 +165,6 @@ fn encode_action(encoder: &mut Encoder, action: &Action, received: Received) {
 fn encode_time(encoder: &mut Encoder, time: Timestamp, received: Received) {
     if received == Received::Kept {
         encoder.i64(time.micros());
-    }
-}
-
-fn encode_event(
-    encoder: &mut Encoder,
-    event: &Event,
-    received: Received,
-    before: &mut Option<Timestamp>,
-) {
-    let is_told = received == Received::Kept && *before != Some(event.received);
-    let bit = |has: bool, bit: u8| if has { bit } else { 0 };
-    encoder.text(event.name.as_str());
-    encoder.u8(bit(event.time.is_some(), HAS_TIME)
-        | bit(is_told, HAS_RECEIVED)
-        | bit(event.amount.is_some(), HAS_AMOUNT)
-        | bit(event.id.is_some(), HAS_ID));
-    if is_told {
-        encoder.i64(event.received.micros());
-        *before = Some(event.received);
-    }
-    if let Some(time) = event.time {
-        encoder.i64(time.micros());
-    }
-    if let Some(amount) = event.amount {
-        encoder.i64(amount.millionths());
-    }
-    if let Some(id) = &event.id {
-        encoder.text(id.as_str());
-    }
-}
-
-fn decode_event(
-    decoder: &mut Decoder<'_>,
-    before: &mut Option<Timestamp>,
-) -> Result<Event, DecodeError> {
-    let name = event_name(decoder)?;
-    let bits = decoder.u8()?;
-    if bits & !(HAS_TIME | HAS_RECEIVED | HAS_AMOUNT | HAS_ID) != 0 {
-        return Err(decoder.bad_value("what there is of an event", bits));
-    }
-    let has = |bit: u8| bits & bit != 0;
-    if has(HAS_RECEIVED) {
-        *before = Some(decode_timestamp(decoder)?);
-    }
-    let received =
-        before.ok_or_else(|| decoder.bad_value("when the first event was received", bits))?;
-    let time = has(HAS_TIME).then(|| decode_timestamp(decoder));
-    let time = time.transpose()?;
-    let amount = if has(HAS_AMOUNT) {
-        let millionths = decoder.i64()?;
-        let amount = Amount::from_millionths(millionths);
-        Some(amount.map_err(|_| decoder.bad_value("an amount", millionths.unsigned_abs()))?)
-    } else {
-        None
-    };
-    let id = if has(HAS_ID) {
-        let id = checked(decoder, "the length of an event's id", |text| {
-            EventId::new(text).ok()
-        });
-        Some(id?)
-    } else {
-        None
-    };
-    Ok(Event {
-        name,
-        time,
-        received,
-        amount,
-        id,
-    })
-}
-
-fn event_name(decoder: &mut Decoder<'_>) -> Result<EventName, DecodeError> {
-    checked(decoder, "an event's name", |text| EventName::new(text).ok())
-}
-
-fn decode_event_declaration(decoder: &mut Decoder<'_>) -> Result<EventDeclaration, DecodeError> {
-    let name = event_name(decoder)?;
-    let micros = decoder.i64()?;
-    match Span::from_micros(micros) {
-        Ok(retention) if micros > 0 => Ok(EventDeclaration { name, retention }),
-        Ok(_) | Err(_) => Err(decoder.bad_value("how long events are kept", micros.unsigned_abs())),
     }
 }
 
@@ -543,7 +450,7 @@ fn decode_elements(decoder: &mut Decoder<'_>) -> Result<NonEmpty<Text>, DecodeEr
     NonEmpty::new(elements).ok_or_else(|| decoder.bad_value("the number of elements", 0_u8))
 }
 
-fn decode_timestamp(decoder: &mut Decoder<'_>) -> Result<Timestamp, DecodeError> {
+pub(super) fn decode_timestamp(decoder: &mut Decoder<'_>) -> Result<Timestamp, DecodeError> {
     let micros = decoder.i64()?;
     Timestamp::from_micros(micros)
         .map_err(|_| decoder.bad_value("microseconds since 1970", micros.cast_unsigned()))
@@ -607,6 +514,7 @@ fn type_code(value_type: ValueType) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Amount, Event, EventDeclaration, EventId, EventName};
 
     fn name(text: &str) -> PropertyName {
         PropertyName::new(text).unwrap()

@@ -6,7 +6,8 @@
 
 use std::sync::Arc;
 
-use super::bind::{BindError, Node};
+use super::bind::Node;
+use super::bind_error::BindError;
 use crate::index::{AmountTest, Counted, Extreme, KeptWindow, day_of, day_start};
 use crate::model::{
     Amount, CalendarUnit, Comparison, EventMeasure, EventName, EventPredicate, EventTest, Instant,

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use super::bind::{BindError, Bound};
+use super::bind::Bound;
+use super::bind_error::BindError;
 use super::evaluate::Evaluator;
 use super::plan::{PlanNode, Step, plan};
 use super::shards::over_shards;

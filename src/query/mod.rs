@@ -8,6 +8,7 @@
 //! while it was worked out; ordinals do not leave this room.
 
 mod bind;
+mod bind_error;
 mod bind_event;
 mod breakdown;
 mod check;
@@ -25,7 +26,8 @@ mod stop;
 mod summarize;
 mod user_segments;
 
-pub use bind::{BindError, Bound, bind, bind_shared};
+pub use bind::{Bound, bind, bind_shared};
+pub use bind_error::BindError;
 pub use breakdown::{Breakdown, BreakdownError, PropertyBreakdown, breakdown};
 pub use check::{check, check_many};
 pub use count::{count, kept};

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
-use super::bind::{BindError, Bound, bind_shared};
+use super::bind::{Bound, bind_shared};
+use super::bind_error::BindError;
 use crate::model::{Expression, Timestamp};
 use crate::population::Population;
 

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use super::bind::{BindError, Bound, literal, operator_error};
+use super::bind::{Bound, literal, operator_error};
+use super::bind_error::BindError;
 use super::bind_event::{BoundMeasure, BoundMeasured, bind_measure, oldest};
 use super::distribution::{Distribution, Moments, Scale, between, place_of};
 use super::evaluate::Evaluator;

@@ -10,7 +10,8 @@ use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwapOption;
 
-use super::bind::{BindError, Bound, answer_all};
+use super::bind::{Bound, answer_all};
+use super::bind_error::BindError;
 use super::check::holds;
 use super::prepared::Prepared;
 use super::stop::{Stop, Stopped};
