@@ -29,8 +29,8 @@ impl Api {
         &self,
         given: Option<proto::EventDeclaration>,
     ) -> Result<(proto::EventDeclaration, EventDeclaration), ApiError> {
-        let days = self.engine.limits().event_retention_days;
-        convert::event_declaration(given, days, &Path::Field(&ROOT, "event"))
+        let default = self.engine.limits().event_retention();
+        convert::event_declaration(given, default, &Path::Field(&ROOT, "event"))
     }
 
     pub(super) async fn event_created(

@@ -169,21 +169,13 @@ impl<'a> Parser<'a> {
         let start = self.current.start;
         self.advance()?;
         self.advance()?;
-        let at = self.current.start;
         let Kind::Text(name) = &self.current.kind else {
             return Err(self
                 .expected("the name of a segment in single quotes")
                 .help("for example segment('vip')"));
         };
-        let name = match SegmentName::new(name.as_ref()) {
-            Ok(name) => name,
-            Err(NameError::TooLong(exceeded)) => return Err(Fault::limit(at, exceeded)),
-            Err(NameError::Empty) => return Err(self.expected("the name of a segment")),
-            Err(NameError::Character { .. }) => {
-                return Err(self.expected("a segment's name without control characters"));
-            }
-        };
-        self.advance()?;
+        let name = SegmentName::new(name.as_ref());
+        let name = self.named(name, "the name of a segment")?;
         if !self.accept_symbol(")")? {
             return Err(self.expected("`)`"));
         }
@@ -391,7 +383,6 @@ impl<'a> Parser<'a> {
     }
 
     fn property(&mut self) -> Result<PropertyName, Fault> {
-        let start = self.current.start;
         let name = match &self.current.kind {
             Kind::QuotedName(name) => PropertyName::new(name.as_ref()),
             Kind::Word(word) if !is_reserved(word) => {
@@ -410,15 +401,20 @@ impl<'a> Parser<'a> {
                 return Err(self.expected("an expression").maybe_help(help));
             }
         };
+        self.named(name, "a property's name")
+    }
+
+    /// Goes on behind the current token, if what it says is a name.
+    fn named<T>(&mut self, name: Result<T, NameError>, what: &str) -> Result<T, Fault> {
         match name {
             Ok(name) => {
                 self.advance()?;
                 Ok(name)
             }
-            Err(NameError::TooLong(exceeded)) => Err(Fault::limit(start, exceeded)),
-            Err(NameError::Empty) => Err(self.expected("a property's name")),
+            Err(NameError::TooLong(exceeded)) => Err(self.limit(exceeded)),
+            Err(NameError::Empty) => Err(self.expected(what)),
             Err(NameError::Character { .. }) => {
-                Err(self.expected("a property's name without control characters"))
+                Err(self.expected(format!("{what} without control characters")))
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Every limit: its name, its default, its unit, and the one error that says it was exceeded.
 
+use super::time::Span;
+
 /// A limit with the name that errors and configuration call it by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
@@ -181,10 +183,18 @@ pub struct StoreLimits {
     pub segments: u64,
 }
 
+const MICROS_PER_DAY: i64 = 86_400_000_000;
 /// Ten thousand years, the longest span.
 const LONGEST_DAYS: u64 = 3_652_500;
 
 impl StoreLimits {
+    /// How long events are kept after their time unless their name is declared otherwise.
+    #[must_use]
+    pub fn event_retention(&self) -> Span {
+        let days = i64::try_from(self.event_retention_days).unwrap_or(i64::MAX);
+        Span::from_micros(days.saturating_mul(MICROS_PER_DAY)).unwrap_or(Span::LONGEST)
+    }
+
     /// The limits, none of them above what can be numbered: places of users, codes of values and
     /// places of request ids have 32 bits, the size of a set has 16, a span is 10,000 years at most.
     /// At least one request id and one stream are remembered: without the last, none could go on.

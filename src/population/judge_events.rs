@@ -156,7 +156,7 @@ impl Population {
             (known.number(), known.declaration().retention)
         } else {
             check_event_names(writer, catalog, name)?;
-            let retention = default_retention(writer.limits.event_retention_days);
+            let retention = writer.limits.event_retention();
             let number = catalog.next_event;
             catalog.to_mut().insert_event(KnownEvent {
                 number,
@@ -241,11 +241,6 @@ impl Population {
             kept.events_mut(number).events -= dropped;
         }
     }
-}
-
-fn default_retention(days: u64) -> Span {
-    let micros = i64::try_from(days).unwrap_or(i64::MAX).saturating_mul(DAY);
-    Span::from_micros(micros).unwrap_or(Span::LONGEST)
 }
 
 /// Why an event can't count, whatever else the user did.

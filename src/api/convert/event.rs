@@ -9,8 +9,6 @@ use super::Path;
 use super::value::span;
 use super::value::{event_name, name_error, span_message, timestamp, timestamp_message};
 
-const MICROS_PER_DAY: i64 = 86_400_000_000;
-
 /// The events of one update, which arrived at an instant.
 pub(super) fn events(
     messages: Vec<proto::Event>,
@@ -95,14 +93,14 @@ fn sum_message(millionths: i128) -> f64 {
 /// What is declared of events; what else there is in the message is set by the service.
 pub(in crate::api) fn event_declaration(
     given: Option<proto::EventDeclaration>,
-    default_days: u64,
+    default: Span,
     path: &Path<'_>,
 ) -> Result<(proto::EventDeclaration, EventDeclaration), ApiError> {
     let given = given.ok_or_else(|| ApiError::field(path, "is missing; give a name at least"))?;
     let name = event_name(given.name.as_str(), &path.field("name"))?;
     let retention = match given.retention {
         Some(retention) => retention_of(retention, &path.field("retention"))?,
-        None => default_retention(default_days),
+        None => default,
     };
     Ok((given, EventDeclaration { name, retention }))
 }
@@ -117,12 +115,6 @@ fn retention_of(message: prost_types::Duration, path: &Path<'_>) -> Result<Span,
             "expected more than nothing, such as 34560000s for 400 days",
         ))
     }
-}
-
-/// How long events are kept unless it is said.
-fn default_retention(days: u64) -> Span {
-    let days = i64::try_from(days).unwrap_or(i64::MAX);
-    Span::from_micros(days.saturating_mul(MICROS_PER_DAY)).unwrap_or(Span::LONGEST)
 }
 
 /// The events of a name, which so many users have.
@@ -260,8 +252,12 @@ mod tests {
                 retention: seconds.map(|seconds| prost_types::Duration { seconds, nanos: 0 }),
                 ..Default::default()
             };
-            event_declaration(Some(given), 400, &path)
-                .map(|(_, declared)| declared.retention.to_string())
+            event_declaration(
+                Some(given),
+                crate::model::StoreLimits::default().event_retention(),
+                &path,
+            )
+            .map(|(_, declared)| declared.retention.to_string())
         };
         assert_eq!(declared(None).unwrap(), "400d");
         assert_eq!(declared(Some(3_600)).unwrap(), "1h");
@@ -269,7 +265,7 @@ mod tests {
             let error = declared(Some(seconds)).unwrap_err();
             assert_eq!(error.field.as_deref(), Some("event.retention"));
         }
-        assert!(event_declaration(None, 400, &path).is_err());
+        assert!(event_declaration(None, Span::LONGEST, &path).is_err());
     }
 
     #[test]

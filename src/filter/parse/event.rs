@@ -9,8 +9,8 @@ use crate::filter::literal;
 use crate::filter::token::{Kind, quote};
 use crate::model::{
     Amount, AmountError, CalendarUnit, Comparison, EventMeasure, EventName, EventPredicate,
-    EventTest, Expression, Instant, Measure, Measured, NameError, NonEmpty, Span, Timestamp,
-    WhichEvent, Window, Zone,
+    EventTest, Expression, Instant, Measure, Measured, NonEmpty, Span, Timestamp, WhichEvent,
+    Window, Zone,
 };
 
 /// The functions and their names.
@@ -153,7 +153,6 @@ impl Parser<'_> {
     }
 
     fn event_name(&mut self) -> Result<EventName, Fault> {
-        let start = self.current.start;
         let name = match &self.current.kind {
             Kind::QuotedName(name) => EventName::new(name.as_ref()),
             Kind::Word(word) if !super::is_reserved(word) => EventName::new(*word),
@@ -167,17 +166,7 @@ impl Parser<'_> {
                 return Err(self.expected("the name of an event").maybe_help(help));
             }
         };
-        match name {
-            Ok(name) => {
-                self.advance()?;
-                Ok(name)
-            }
-            Err(NameError::TooLong(exceeded)) => Err(Fault::limit(start, exceeded)),
-            Err(NameError::Empty) => Err(self.expected("the name of an event")),
-            Err(NameError::Character { .. }) => {
-                Err(self.expected("the name of an event without control characters"))
-            }
-        }
+        self.named(name, "the name of an event")
     }
 
     // Windows.
