@@ -13,6 +13,7 @@ mod bind_event;
 mod breakdown;
 mod check;
 mod count;
+mod definitions;
 mod distribution;
 mod evaluate;
 mod explain;
