@@ -26,6 +26,7 @@ mod shards;
 mod stop;
 mod summarize;
 mod user_segments;
+mod watched;
 
 pub use bind::{Bound, bind, bind_shared};
 pub use bind_error::BindError;
@@ -42,3 +43,7 @@ pub use summarize::{
     summarize,
 };
 pub use user_segments::{SegmentChecker, UserSegments};
+pub use watched::{
+    Before, Cause, DefinedBefore, Difference, Due, MembershipChange, Passages, Place, Sources,
+    TooMany, WatchedSegments, members_of_shard,
+};
