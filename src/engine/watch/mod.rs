@@ -68,6 +68,8 @@ pub(super) struct Watches {
     received: Arc<Received>,
     /// Chosen at random at the start, so that cursors of another run are known.
     run: u64,
+    /// How many changes are kept of each population.
+    kept: usize,
 }
 
 /// What is watched of one population.
@@ -106,6 +108,7 @@ impl Watches {
             clock,
             received,
             run,
+            kept: ring::KEPT_CHANGES,
         }
     }
 
@@ -136,7 +139,7 @@ impl Watches {
                 Arc::new(PopulationWatch {
                     population: Arc::clone(population),
                     state: Mutex::new(State::new(population, mark)),
-                    ring: Ring::new(mark),
+                    ring: Ring::new(mark, self.kept),
                     more: watch::Sender::new(()),
                     run: self.run,
                 })
