@@ -23,6 +23,7 @@ mod serve;
 mod user;
 mod value;
 mod verify;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -114,6 +115,11 @@ enum Command {
         #[command(subcommand)]
         command: Option<segments::SegmentsCommand>,
     },
+    /// Show who enters and leaves segments, as it happens.
+    ///
+    /// A line has the time, + for one who enters, - for one who leaves and = for one who was in the
+    /// segment already, the segment, the user, and why.
+    Watch(watch::WatchArgs),
     /// Write a snapshot to disk.
     Snapshot,
     /// Make a folder of everything as it is now, from which a store can be restored.
@@ -195,6 +201,7 @@ async fn run(cli: Cli, output: Output) -> Result<u8, CliError> {
         Command::Segments { command } => {
             segments::segments(Client::connect(&global).await?, command, output).await
         }
+        Command::Watch(args) => watch::watch(Client::connect(&global).await?, args, output).await,
         Command::Snapshot => admin::snapshot(Client::connect(&global).await?, output).await,
         Command::Backup(args) => backup::backup(&global, args, output).await,
         Command::Restore(args) => backup::restore(args, output).await,

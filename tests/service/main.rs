@@ -20,3 +20,4 @@ mod seed_example;
 mod segments;
 mod standard;
 mod users;
+mod watching;

@@ -10,9 +10,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::model::{Revision, SegmentName, Timestamp, UserId};
 use crate::query::Cause;
 
-/// How many changes are kept of one population.
-pub(super) const KEPT_CHANGES: usize = 1 << 18;
-
 /// Up to where something is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {

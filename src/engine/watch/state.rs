@@ -19,8 +19,6 @@ use crate::query::{
 pub(super) const MOVED_AT_ONCE: usize = 2_048;
 /// Users whom the clock moves that are known at once.
 pub(super) const MOST_DUE: usize = 4_000_000;
-/// Users who enter and leave because of one command that defines segments anew.
-const MOST_REDEFINED: usize = 100_000;
 /// Segments whose users are compared when one that they are made of is defined anew.
 const MOST_COMPARED: usize = 64;
 /// How far it is looked ahead, in microseconds.
@@ -45,6 +43,8 @@ pub(super) struct Interest {
 #[derive(Debug)]
 pub(super) struct State {
     mark: Mark,
+    /// Users who enter and leave because of one command that defines segments anew.
+    most_redefined: usize,
     segments: WatchedSegments,
     names: Vec<Arc<SegmentName>>,
     positions: HashMap<SegmentName, u32>,
@@ -85,11 +85,12 @@ impl Scan {
 }
 
 impl State {
-    pub(super) fn new(population: &Population, mark: Mark) -> Self {
+    pub(super) fn new(population: &Population, mark: Mark, most_redefined: usize) -> Self {
         let catalog = population.catalog();
         let nothing = std::iter::empty();
         Self {
             mark,
+            most_redefined,
             segments: WatchedSegments::new(population, &catalog, nothing, mark.time),
             names: Vec::new(),
             positions: HashMap::new(),
@@ -465,7 +466,7 @@ impl State {
             return judged;
         }
         self.rebuild(population, ring);
-        let mut left = MOST_REDEFINED;
+        let mut left = self.most_redefined;
         let mut before = before.into_iter();
         for name in affected {
             let position = self.positions.get(&name).copied();
