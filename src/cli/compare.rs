@@ -75,13 +75,12 @@ pub(super) async fn compare(
 }
 
 fn text(answer: &CompareResponse, is_against_some: bool) -> String {
-    let (users, against) = (counted(answer.users, "user"), grouped(answer.against_users));
-    let others = if is_against_some {
-        "others"
+    let (users, others) = (counted(answer.users, "user"), grouped(answer.against_users));
+    let head = if is_against_some {
+        format!("{users} beside {others} others")
     } else {
-        "all others"
+        format!("{users} beside all {others} others")
     };
-    let head = format!("{users} beside {against} {others}");
     if answer.users == 0 || answer.against_users == 0 {
         return format!("{head}: nothing can be compared with nobody");
     }
@@ -120,7 +119,7 @@ fn findings(answer: &CompareResponse) -> String {
         "",
         ">users",
         ">others",
-        ">difference",
+        ">difference, 95 %",
         ">lift",
         ">effect",
         "",
@@ -209,7 +208,10 @@ fn difference(interval: Option<&Interval>) -> String {
 }
 
 fn lift(lift: f64) -> String {
-    format!("{}x", short_number(lift))
+    if lift < 0.01 {
+        return format!("{}x", short_number(lift));
+    }
+    format!("{lift:.2}x")
 }
 
 /// A bar for a number from 0 to 1.
@@ -290,4 +292,55 @@ fn property_json(compared: &PropertyComparison) -> serde_json::Value {
         "untested_values": compared.untested_values,
         "numbers": numbers,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::ValueRange;
+
+    fn whole(number: i64) -> Option<Value> {
+        Some(Value {
+            kind: Some(Kind::Int64Value(number)),
+        })
+    }
+
+    #[test]
+    fn ranges_are_read_as_people_say_them() {
+        let half = Some(Value {
+            kind: Some(Kind::DoubleValue(0.5)),
+        });
+        for (from, to, includes_to, text) in [
+            (whole(1), whole(7), false, "1 to 6"),
+            (whole(1), whole(7), true, "1 to 7"),
+            (None, whole(7), false, "below 7"),
+            (whole(7), None, false, "from 7"),
+            (half.clone(), half, true, "0.5 to 0.5"),
+        ] {
+            let found = Finding {
+                what: Some(What::Range(ValueRange {
+                    from,
+                    to,
+                    includes_to,
+                })),
+                ..Finding::default()
+            };
+            assert_eq!(what(&found), text);
+        }
+    }
+
+    #[test]
+    fn figures_have_a_few_digits() {
+        assert_eq!(
+            [2.063_774, 0.080_68, 0.000_5, 0.0].map(lift),
+            ["2.06x", "0.08x", "0.0005x", "0x"]
+        );
+        assert_eq!([0.5, -0.2].map(|share| share_bar(share)), ["████████", ""]);
+        let interval = Interval {
+            lower: -0.01,
+            upper: 0.125,
+        };
+        assert_eq!(difference(Some(&interval)), "-1.0 to +12.5");
+        assert_eq!(difference(None), "");
+    }
 }

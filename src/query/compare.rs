@@ -612,3 +612,25 @@ fn most_frequent(counts: &[u64], against: &[u64]) -> (Vec<Candidate>, Candidate,
     }
     (used, rest, untested)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rarest_values_are_counted_together() {
+        let counts: Vec<u64> = (0..1_203).collect();
+        let (tested, rest, untested) = most_frequent(&counts, &[7, 0, 0]);
+        assert_eq!((tested.len(), untested), (TESTED_VALUES, 202));
+        assert_eq!((rest.count, rest.against), ((1..=202).sum(), 0));
+        let all: u64 = tested.iter().map(|candidate| candidate.count).sum();
+        assert_eq!(all + rest.count, counts.iter().sum::<u64>());
+        let (tested, rest, untested) = most_frequent(&[9, 0, 2], &[9, 3, 1, 0]);
+        let found: Vec<_> = tested
+            .iter()
+            .map(|candidate| (candidate.tested, candidate.count, candidate.against))
+            .collect();
+        assert_eq!(found, [(Tested::Code(0), 0, 3), (Tested::Code(1), 2, 1)]);
+        assert_eq!((rest.all(), untested), (0, 0));
+    }
+}

@@ -252,3 +252,156 @@ fn roundest_double(low: i64, high: i64) -> i64 {
     }
     low
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Finite, Timestamp, Value};
+
+    fn of(numbers: impl IntoIterator<Item = i64>) -> Distribution {
+        let mut distribution = Distribution::default();
+        for number in numbers {
+            distribution.push(number);
+        }
+        distribution
+    }
+
+    fn whole(number: i64) -> What {
+        What::Value(Value::Int64(number))
+    }
+
+    fn range(from: i64, to: i64, includes_to: bool) -> What {
+        What::Range {
+            from: Some(Value::Int64(from)),
+            to: Some(Value::Int64(to)),
+            includes_to,
+        }
+    }
+
+    #[test]
+    fn bins_hold_about_as_many_users_and_begin_at_round_numbers() {
+        let numbers = of((0..1_000).map(|number| number * 7 % 1_000));
+        let others = of((0..1_000).rev());
+        let (names, counts, comparison) = compare(ValueType::Int64, numbers, others).unwrap();
+        let edges: Vec<i64> = (0..10).map(|decile| decile * 100).collect();
+        let expected = edges.windows(2).map(|pair| range(pair[0], pair[1], false));
+        let last = [range(900, 999, true)];
+        assert_eq!(names, expected.chain(last).collect::<Vec<_>>());
+        assert!(
+            counts
+                .iter()
+                .all(|bin| (bin.count, bin.against) == (100, 100))
+        );
+        assert!(comparison.distance <= 0.0);
+        let median = |found: Option<Statistics>| found.unwrap().median;
+        assert_eq!(
+            median(comparison.statistics),
+            median(comparison.against_statistics)
+        );
+    }
+
+    #[test]
+    fn few_and_frequent_numbers_have_bins_of_their_own() {
+        let (names, counts, comparison) =
+            compare(ValueType::Int64, of([3, 1, 1]), of([1, 9, 9])).unwrap();
+        assert_eq!(names, [1, 3, 9].map(whole));
+        let found = counts.iter().map(|bin| (bin.count, bin.against));
+        assert!(found.eq([(2, 1), (1, 0), (0, 2)]));
+        assert!((comparison.distance - 2.0 / 3.0).abs() < 1e-12);
+        let mostly_zero = (0..600).map(|_| 0).chain(1..=400);
+        let (names, counts, _) = compare(ValueType::Int64, of(mostly_zero), of([])).unwrap();
+        assert_eq!(names[0], whole(0));
+        assert_eq!(names[1], range(1, 100, false));
+        assert_eq!(counts[0].count, 600);
+        let sum: u64 = counts.iter().map(|bin| bin.count).sum();
+        assert_eq!(sum, 1_000);
+        assert!(compare(ValueType::Int64, of([]), of([])).is_none());
+    }
+
+    #[test]
+    fn extremes_do_not_overflow() {
+        let wide = (0..100_i64).map(|n| (n - 50) * (i64::MAX / 50));
+        let (names, counts, _) =
+            compare(ValueType::Int64, of(wide), of([i64::MIN, i64::MAX])).unwrap();
+        let sum: u64 = counts.iter().map(|bin| bin.count + bin.against).sum();
+        assert_eq!((names.len(), sum), (counts.len(), 102));
+        let doubles = (0..100).map(|n| double_to_key(f64::MAX / 50.0 * f64::from(n - 50)));
+        let (_, counts, _) = compare(ValueType::Double, of(doubles), of([])).unwrap();
+        let sum: u64 = counts.iter().map(|bin| bin.count).sum();
+        assert_eq!(sum, 100);
+    }
+
+    #[test]
+    fn the_roundest_number_has_the_fewest_digits() {
+        for (low, high, expected) in [
+            (38, 43, 40),
+            (101, 104, 102),
+            (101, 101, 101),
+            (-7, 3, 0),
+            (-43, -38, -40),
+            (950, 1_050, 1_000),
+            (i64::MAX - 1, i64::MAX, i64::MAX - 1),
+        ] {
+            assert_eq!(roundest(ValueType::Int64, low, high), expected);
+        }
+        for (low, high, expected) in [
+            (29.31, 30.4, 30.0),
+            (0.27, 0.31, 0.3),
+            (-0.31, -0.27, -0.3),
+            (-1.0, 1.0, 0.0),
+            (1_950.5, 2_100.0, 2_000.0),
+            (0.123_45, 0.123_45, 0.123_45),
+        ] {
+            let key = roundest(ValueType::Double, double_to_key(low), double_to_key(high));
+            assert_eq!(key, double_to_key(expected), "{low} {high}");
+            assert!(Finite::new(double_from_key(key)).is_some());
+        }
+        let at = |text: &str| text.parse::<Timestamp>().unwrap().micros();
+        for (low, high, expected) in [
+            ("2026-01-30T10:00:01Z", "2026-01-31T00:00:00Z", "2026-01-31"),
+            (
+                "1969-01-30T10:00:01Z",
+                "1969-01-30T11:30:00Z",
+                "1969-01-30T11:00:00Z",
+            ),
+            (
+                "2026-01-30T10:00:01.5Z",
+                "2026-01-30T10:00:02.5Z",
+                "2026-01-30T10:00:02Z",
+            ),
+        ] {
+            assert_eq!(
+                roundest(ValueType::Timestamp, at(low), at(high)),
+                at(expected)
+            );
+        }
+    }
+
+    #[test]
+    fn both_sides_of_an_edge_are_told_unless_they_are_mirrors() {
+        let bins: Vec<Candidate> = [(1, 4), (2, 3), (3, 2), (4, 1)]
+            .into_iter()
+            .enumerate()
+            .map(|(bin, (count, against))| Candidate {
+                tested: Tested::Bin(bin),
+                count,
+                against,
+            })
+            .collect();
+        #[expect(clippy::cast_precision_loss, reason = "small counts")]
+        let effect = |split: &Candidate| split.count as f64 - split.against as f64;
+        let found = |some_are_missing| -> Vec<(Tested, u64, u64)> {
+            let found = splits(&bins, some_are_missing, effect).into_iter();
+            found
+                .map(|split| (split.tested, split.count, split.against))
+                .collect()
+        };
+        assert_eq!(found(false), [(Tested::From(2), 7, 3)]);
+        assert_eq!(
+            found(true),
+            [(Tested::Below(2), 3, 7), (Tested::From(2), 7, 3)]
+        );
+        assert!(splits(&bins[..3], true, effect).is_empty());
+        assert!(splits(&[], true, effect).is_empty());
+    }
+}
