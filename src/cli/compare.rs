@@ -95,8 +95,8 @@ fn text(answer: &CompareResponse, is_against_some: bool) -> String {
     }
     let shown = answer.findings.len() as u64;
     let mut last = format!(
-        "{} of {} significant at 5 %, corrected for their number (Benjamini and Hochberg)",
-        grouped(answer.significant),
+        "{} from {}, significant at 5 %, corrected for their number (Benjamini and Hochberg)",
+        counted(answer.significant, "finding"),
         counted(answer.tests, "test"),
     );
     if answer.significant > shown {
@@ -299,10 +299,10 @@ mod tests {
     use super::*;
     use crate::proto::ValueRange;
 
-    fn whole(number: i64) -> Option<Value> {
-        Some(Value {
+    fn whole(number: i64) -> Value {
+        Value {
             kind: Some(Kind::Int64Value(number)),
-        })
+        }
     }
 
     #[test]
@@ -311,10 +311,10 @@ mod tests {
             kind: Some(Kind::DoubleValue(0.5)),
         });
         for (from, to, includes_to, text) in [
-            (whole(1), whole(7), false, "1 to 6"),
-            (whole(1), whole(7), true, "1 to 7"),
-            (None, whole(7), false, "below 7"),
-            (whole(7), None, false, "from 7"),
+            (Some(whole(1)), Some(whole(7)), false, "1 to 6"),
+            (Some(whole(1)), Some(whole(7)), true, "1 to 7"),
+            (None, Some(whole(7)), false, "below 7"),
+            (Some(whole(7)), None, false, "from 7"),
             (half.clone(), half, true, "0.5 to 0.5"),
         ] {
             let found = Finding {
@@ -335,7 +335,7 @@ mod tests {
             [2.063_774, 0.080_68, 0.000_5, 0.0].map(lift),
             ["2.06x", "0.08x", "0.0005x", "0x"]
         );
-        assert_eq!([0.5, -0.2].map(|share| share_bar(share)), ["████████", ""]);
+        assert_eq!([0.5, -0.2].map(share_bar), ["████████", ""]);
         let interval = Interval {
             lower: -0.01,
             upper: 0.125,

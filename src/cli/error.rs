@@ -167,8 +167,8 @@ impl CliError {
     /// `selections[1].filter`.
     pub(super) fn about_one_of(self, filters: &[String]) -> Self {
         let position = self.field().and_then(|field| {
-            let lists = ["filters[", "selections["].into_iter();
-            let rest = lists.filter_map(|list| field.strip_prefix(list)).next()?;
+            let mut lists = ["filters[", "selections["].into_iter();
+            let rest = lists.find_map(|list| field.strip_prefix(list))?;
             rest.split_once(']')?.0.parse::<usize>().ok()
         });
         match position.and_then(|position| filters.get(position)) {

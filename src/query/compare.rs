@@ -38,7 +38,7 @@ pub struct Comparison {
     pub against_users: u64,
     /// How many values and ranges were tested.
     pub tests: u64,
-    /// How many of them differ significantly.
+    /// How many of them are findings, also where not all are returned.
     pub significant: u64,
     /// What differs significantly, the greatest effect first.
     pub findings: Vec<Finding>,
@@ -108,7 +108,7 @@ pub struct PropertyComparison {
     pub against_missing: u64,
     /// How many of its values and ranges were tested.
     pub tests: u64,
-    /// How many of these differ significantly.
+    /// How many of these are findings.
     pub significant: u64,
     /// How many values were not tested, being too many.
     pub untested_values: u64,
@@ -237,12 +237,11 @@ fn hold(population: &Population, bounds: &[&Bound], stop: &Stop) -> Result<Sides
         if let Some(plan) = plans.first() {
             evaluator.fill(plan, shard, selected);
         }
-        match plans.get(1) {
-            Some(plan) => evaluator.fill(plan, shard, others),
-            None => {
-                shard.live().copy_into(others);
-                others.and_not(selected);
-            }
+        if let Some(plan) = plans.get(1) {
+            evaluator.fill(plan, shard, others);
+        } else {
+            shard.live().copy_into(others);
+            others.and_not(selected);
         }
         sides.users += u64::from(selected.count());
         sides.against_users += u64::from(others.count());

@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use headcount::model::{Expression, PropertyName, Revision, StoreLimits, UserId, Value};
+use headcount::model::{
+    Action, Expression, NonEmpty, PropertyName, Revision, StoreLimits, UserId, UserUpdate, Value,
+};
 use headcount::population::Population;
 use headcount::query::{
-    Bound, Comparison, Overlap, Pair, Reach, Region, Stop, What, bind, compare, overlap,
+    Bound, CompareError, Comparison, Overlap, OverlapError, Pair, Reach, Region, Stop, Stopped,
+    What, bind, compare, overlap,
 };
 use headcount::testing::naive::NaivePopulation;
 use proptest::prelude::*;
@@ -213,4 +216,31 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn work_that_is_stopped_has_no_answer() {
+    let population = Population::new(StoreLimits::default());
+    for action in generate::declarations() {
+        population.apply(Revision::new(1), &action).unwrap();
+    }
+    let update = UserUpdate {
+        user: UserId::new("one").unwrap(),
+        value_time: None,
+        changes: Vec::new(),
+        events: Vec::new(),
+    };
+    let write = Action::Write(NonEmpty::one(update));
+    population.apply(Revision::new(2), &write).unwrap();
+    let everyone = Arc::new(bind(&population, &Expression::Everyone, now()).unwrap());
+    let stop = Stop::never();
+    let bounds = [Arc::clone(&everyone), Arc::clone(&everyone)];
+    assert_eq!(overlap(&population, &bounds, &stop).unwrap().in_any, 1);
+    stop.cancel();
+    assert_eq!(
+        overlap(&population, &bounds, &stop),
+        Err(OverlapError::Stopped(Stopped))
+    );
+    let compared = compare(&population, &everyone, Some(&everyone), &[], 1, &stop);
+    assert_eq!(compared, Err(CompareError::Stopped(Stopped)));
 }
