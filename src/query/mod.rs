@@ -15,6 +15,7 @@ mod check;
 mod compare;
 mod compare_numbers;
 mod count;
+mod definitions;
 mod distribution;
 mod evaluate;
 mod explain;
@@ -30,6 +31,7 @@ mod statistics;
 mod stop;
 mod summarize;
 mod user_segments;
+mod watched;
 
 pub use bind::{Bound, bind, bind_shared};
 pub use bind_error::BindError;
@@ -50,3 +52,7 @@ pub use summarize::{
     summarize,
 };
 pub use user_segments::{SegmentChecker, UserSegments};
+pub use watched::{
+    Before, Cause, DefinedBefore, Difference, Due, MembershipChange, Passages, Place, Sources,
+    TooMany, WatchedSegments, members_of_shard,
+};
