@@ -94,10 +94,7 @@ pub fn overlap(
     bounds: &[Arc<Bound>],
     stop: &Stop,
 ) -> Result<Overlap, OverlapError> {
-    let memberships = population.user_count().saturating_mul(bounds.len() as u64);
-    limit::MEMBERSHIPS_PER_OVERLAP
-        .check(memberships)
-        .map_err(OverlapError::TooMany)?;
+    check_size(population.user_count(), bounds.len())?;
     let overlap = answer_all(population, bounds, |bounds| {
         let plans: Vec<PlanNode<'_>> = bounds
             .iter()
@@ -107,6 +104,13 @@ pub fn overlap(
         counted.overlap(plans.len(), stop)
     })?;
     Ok(overlap)
+}
+
+/// Accepts as many users and selections as there is memory for.
+fn check_size(users: u64, selections: usize) -> Result<(), OverlapError> {
+    limit::MEMBERSHIPS_PER_OVERLAP
+        .check(users.saturating_mul(selections as u64))
+        .map_err(OverlapError::TooMany)
 }
 
 /// The users of one shard whom a selection has.
@@ -404,6 +408,20 @@ mod tests {
         let stop = Stop::never();
         stop.cancel();
         assert_eq!(reach(&shards, &counts, &stop), Err(Stopped));
+    }
+
+    #[test]
+    fn more_than_there_is_memory_for_is_refused() {
+        for (users, selections) in [(0, 100), (20_000_000, 100), (1_000_000_000, 2)] {
+            assert_eq!(check_size(users, selections), Ok(()));
+        }
+        for (users, selections) in [(20_000_001, 100), (1_000_000_001, 2), (u64::MAX, 2)] {
+            let refused = check_size(users, selections).unwrap_err();
+            assert!(
+                refused.to_string().contains("fewer selections"),
+                "{refused}"
+            );
+        }
     }
 
     #[test]
