@@ -58,11 +58,10 @@ fn figures_are_those_of_the_formulas(findings: &[Value]) {
     for line in expected.lines() {
         let expected: Value = serde_json::from_str(line).unwrap();
         let same = |found: &&Value| {
-            let value = match &found["value"] {
-                Value::Bool(value) => value.to_string(),
-                value => value.as_str().unwrap_or_default().to_owned(),
-            };
-            found["property"] == expected["property"] && value == expected["value"]
+            let value = &found["value"];
+            let text = value.as_str().map(str::to_owned);
+            let text = text.unwrap_or_else(|| value.to_string());
+            found["property"] == expected["property"] && text == expected["value"]
         };
         let Some(found) = findings.iter().find(same) else {
             // Not significant, or the mirror of the other value.
