@@ -9,6 +9,7 @@
 mod admin;
 mod analysis;
 mod backup;
+mod compare;
 pub(crate) mod convert;
 mod deadline;
 mod error;

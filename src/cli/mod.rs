@@ -8,12 +8,14 @@ mod admin;
 mod analysis;
 mod backup;
 mod client;
+mod compare;
 mod demo;
 mod error;
 mod events;
 mod import;
 mod measure;
 mod output;
+mod overlap;
 mod query;
 mod repair;
 mod rfm;
@@ -95,6 +97,10 @@ enum Command {
     Breakdown(analysis::BreakdownArgs),
     /// Show what a number, a timestamp, or what they did is like among the users of a segment.
     Summarize(analysis::SummarizeArgs),
+    /// Show how several segments overlap, and which of them reach the most users.
+    Overlap(overlap::OverlapArgs),
+    /// Find what sets the users of a segment apart from everyone else, or from another segment's.
+    Compare(compare::CompareArgs),
     /// Score users by how recently, how often and for how much they did something, and group them.
     Rfm(rfm::RfmArgs),
     /// Show how a segment is evaluated.
@@ -184,6 +190,12 @@ async fn run(cli: Cli, output: Output) -> Result<u8, CliError> {
         }
         Command::Summarize(args) => {
             analysis::summarize(Client::connect(&global).await?, args, output).await
+        }
+        Command::Overlap(args) => {
+            overlap::overlap(Client::connect(&global).await?, args, output).await
+        }
+        Command::Compare(args) => {
+            compare::compare(Client::connect(&global).await?, args, output).await
         }
         Command::Rfm(args) => rfm::rfm(Client::connect(&global).await?, args, output).await,
         Command::Explain(args) => {
