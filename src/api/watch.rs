@@ -104,7 +104,7 @@ impl WatchStream {
         let mut watcher = watcher;
         let mut watermark_at = Instant::now();
         loop {
-            let part = match watcher.next() {
+            let part = match watcher.read() {
                 Next::Part(part) => self.part(part),
                 Next::LookUp => {
                     let look_up = self.api.engine.query(move || {
@@ -116,17 +116,14 @@ impl WatchStream {
                 }
                 Next::Wait(mark) => {
                     let now = Instant::now();
-                    match mark.filter(|_| now >= watermark_at) {
-                        Some(mark) => {
-                            watermark_at = now + WATERMARKS;
-                            self.watermark(mark)
-                        }
-                        None => {
-                            // Where it can't be said yet up to where, it is asked for anew.
-                            let until = watermark_at.max(now + WATERMARKS / 100);
-                            self.wait(&mut watcher, until).await?;
-                            continue;
-                        }
+                    if let Some(mark) = mark.filter(|_| now >= watermark_at) {
+                        watermark_at = now + WATERMARKS;
+                        self.watermark(mark)
+                    } else {
+                        // Where it can't be said yet up to where, it is asked for anew.
+                        let until = watermark_at.max(now + WATERMARKS / 100);
+                        self.wait(&mut watcher, until).await?;
+                        continue;
                     }
                 }
             };

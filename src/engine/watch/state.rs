@@ -267,12 +267,11 @@ impl State {
         if scan.generation != self.generation {
             return;
         }
-        match found {
-            Ok(found) => self.due.extend(found.into_iter().map(Reverse)),
-            Err(TooMany) => {
-                let all: Vec<u32> = (0..).take(self.names.len()).collect();
-                self.lose(&all, ResyncCause::TooManyChanges, ring);
-            }
+        if let Ok(found) = found {
+            self.due.extend(found.into_iter().map(Reverse));
+        } else {
+            let all: Vec<u32> = (0..).take(self.names.len()).collect();
+            self.lose(&all, ResyncCause::TooManyChanges, ring);
         }
         self.scanned = scan.to;
     }
@@ -401,7 +400,7 @@ impl State {
         let before = self.segments.before(population, action, as_of, horizon);
         let judged = apply();
         self.mark.revision = revision;
-        let passages = before.map(|before| self.segments.after(population, before));
+        let passages = before.map(|before| self.segments.after(population, &before));
         let passages = passages.unwrap_or_default();
         self.due.extend(passages.due.into_iter().map(Reverse));
         self.tell(passages.changes, ring);
@@ -506,7 +505,14 @@ impl State {
             Action::CreateSegment(declaration, _) => &declaration.name,
             Action::UpdateSegment(change, _) if change.definition.is_some() => &change.name,
             Action::DeleteSegment(name, _) => name,
-            _ => return Vec::new(),
+            Action::UpdateSegment(..)
+            | Action::Write(_)
+            | Action::Erase(_)
+            | Action::CreateProperty(_)
+            | Action::DeleteProperty(_)
+            | Action::CreateEvent(_)
+            | Action::UpdateEvent(_)
+            | Action::DeleteEvent(_) => return Vec::new(),
         };
         let mut affected = BTreeSet::from([name.clone()]);
         // Segments are few levels deep: each round finds those of the next one.

@@ -33,16 +33,14 @@ pub enum Difference {
 }
 
 impl DefinedBefore {
-    /// What a segment means at the moment.
-    ///
-    /// # Errors
-    /// It can't be told who is in it.
+    /// What a segment means at the moment; `None` if it can't be told who is in it.
     #[must_use]
     pub fn of(population: &Population, name: &SegmentName, as_of: Timestamp) -> Option<Self> {
         let exists = population.catalog().segment(name).is_some();
-        let bound = match exists {
-            true => Some(bound(population, name, as_of)?),
-            false => None,
+        let bound = if exists {
+            Some(bound(population, name, as_of)?)
+        } else {
+            None
         };
         Some(Self {
             name: name.clone(),

@@ -245,6 +245,7 @@ impl WatchedSegments {
     }
 
     /// The names of the segments, in their order.
+    #[must_use]
     pub fn names(&self) -> impl ExactSizeIterator<Item = &SegmentName> {
         self.definitions.segments.iter().map(|(name, _)| name)
     }
@@ -427,7 +428,7 @@ impl WatchedSegments {
     }
 
     /// Looks at the same users after the command was carried out.
-    pub fn after(&mut self, population: &Population, before: Before<'_>) -> Passages {
+    pub fn after(&mut self, population: &Population, before: &Before<'_>) -> Passages {
         let mut passages = Passages::default();
         if let Some((shard, segments)) = &before.left {
             let mut exists = false;
@@ -445,7 +446,7 @@ impl WatchedSegments {
             }
             return passages;
         }
-        let bounds = self.bound_touched(population, &before);
+        let bounds = self.bound_touched(population, before);
         let words = before.touched.len().div_ceil(64);
         let mut now = vec![0; words];
         let mut candidates = Vec::new();
@@ -456,7 +457,7 @@ impl WatchedSegments {
                 let then = &before.held[position * words..][..words];
                 candidates.clear();
                 let existed = before.existed[position];
-                self.note_candidates(&before, existed, then, &now, &mut candidates);
+                self.note_candidates(before, existed, then, &now, &mut candidates);
                 let user = User {
                     reader,
                     place,
