@@ -115,7 +115,10 @@ fn update(number: u64, users: u64) -> UserUpdate {
             let plan = PLANS[(number / 3) as usize % PLANS.len()].0;
             ("plan", Kind::StringValue(plan.into()))
         }
-        _ => ("subscriber", Kind::BoolValue((number / 3).is_multiple_of(2))),
+        _ => (
+            "subscriber",
+            Kind::BoolValue((number / 3).is_multiple_of(2)),
+        ),
     };
     UserUpdate {
         user_id: user_id(number.wrapping_mul(7_368_787) % users),

@@ -27,6 +27,8 @@ use crate::query::Cause;
 
 /// How often it is said up to where everything was told.
 const WATERMARKS: Duration = Duration::from_secs(1);
+/// Changes that come so soon after another are told together.
+const TOGETHER: Duration = Duration::from_millis(1);
 /// How many messages wait for a client that reads slowly.
 const MESSAGES: usize = 4;
 
@@ -148,9 +150,14 @@ impl WatchStream {
     /// Waits until there may be more to tell.
     async fn wait(&self, watcher: &mut Watcher, until: Instant) -> Result<(), ApiError> {
         let more = async {
+            let more = async {
+                watcher.more().await;
+                // More may come with it, and one message is cheaper than two.
+                tokio::time::sleep(TOGETHER).await;
+            };
             tokio::select! {
                 // That the time is over is as good.
-                _ = timeout_at(until, watcher.more()) => Ok(()),
+                _ = timeout_at(until, more) => Ok(()),
                 () = self.api.closed() => Err(ApiError::stopping()),
             }
         };

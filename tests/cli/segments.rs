@@ -120,3 +120,43 @@ fn segments_are_asked_for_by_name() {
         "{used:?}"
     );
 }
+
+#[test]
+fn who_enters_and_leaves_is_shown_from_a_cursor_on() {
+    let (_folder, service) = started();
+    let saved = service.ask(&["segments", "create", "french", "country='FR'"]);
+    assert_eq!(saved.code, 0, "{saved:?}");
+    let begun = service.ask(&["watch", "french", "--members", "--once"]);
+    let lines: Vec<&str> = begun.out.lines().collect();
+    assert_eq!(lines.len(), 2, "{begun:?}");
+    assert!(lines[0].ends_with("Z  = french  u1"), "{begun:?}");
+    assert!(lines[1].ends_with("Z  = french  u3"), "{begun:?}");
+    let cursor = begun.err.trim().strip_prefix("go on with --cursor ");
+    let cursor = cursor.expect("a cursor").to_owned();
+
+    let moved = b"user_id,country\nu1,DE\nu4,FR\n";
+    let imported = service.ask_with(&["import", "-", "--format", "csv"], moved);
+    assert_eq!(imported.code, 0, "{imported:?}");
+    let on = service.ask(&["watch", "--once", "--cursor", &cursor, "french"]);
+    let lines: Vec<&str> = on.out.lines().collect();
+    assert_eq!(lines.len(), 2, "{on:?}");
+    assert!(lines[0].ends_with("Z  - french  u1  (update)"), "{on:?}");
+    assert!(lines[1].ends_with("Z  + french  u4  (update)"), "{on:?}");
+    let asked = [
+        "--output", "json", "watch", "--once", "--cursor", &cursor, "french",
+    ];
+    let json = service.ask(&asked).out;
+    let messages: Vec<serde_json::Value> = json
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(messages[0]["changes"][0]["user_id"], "u1");
+    assert_eq!(messages[0]["changes"][0]["entered"], false);
+    assert!(messages.last().unwrap()["watermark"]["revision"].is_string());
+
+    let wrong = service.ask(&["watch", "frensh"]);
+    assert!(
+        wrong.code == 2 && wrong.err.contains("did you mean \"french\"?"),
+        "{wrong:?}"
+    );
+}

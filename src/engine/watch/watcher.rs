@@ -130,7 +130,7 @@ pub struct Watcher {
     pending: VecDeque<Arc<SegmentName>>,
     /// Parts that are ready.
     ready: VecDeque<Part>,
-    more: watch::Receiver<()>,
+    more: watch::Receiver<u64>,
     _seat: Seat,
 }
 
