@@ -82,6 +82,10 @@ pub mod limit {
         REQUEST_ID_BYTES = "request_id_bytes", 128, "bytes";
         /// Length of the id of a stream of writes.
         STREAM_ID_BYTES = "stream_id_bytes", 128, "bytes";
+        /// Length of the salt of a division into buckets.
+        SALT_BYTES = "salt_bytes", 256, "bytes";
+        /// Buckets that users are divided into.
+        BUCKETS = "buckets", 1_000_000, "buckets";
         /// Length of one text: a string value, or an element of a set.
         TEXT_BYTES = "text_bytes", 1_024, "bytes";
         /// Length of a version number as text.

@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 
 use smallvec::{SmallVec, smallvec};
 
+use super::bind_bucket::BucketLeaf;
 use super::bind_error::BindError;
 use super::bind_event::{EventLeaf, Relied, bind_event, oldest};
 use crate::index::{Dictionary, DictionaryChanges, DictionaryStamp, IndexKind};
@@ -44,6 +45,7 @@ pub(super) enum Node {
     AtLeast(usize, Vec<Node>),
     Leaf(Leaf),
     Event(EventLeaf),
+    Bucket(BucketLeaf),
 }
 
 /// One test of one property, in terms of the index.
@@ -97,7 +99,9 @@ impl Bound {
                 }
                 Expression::Predicate(predicate) => texts.push(positive(predicate).to_string()),
                 Expression::Event(predicate) => texts.push(predicate.to_string()),
-                Expression::Segment(_) => texts.push(expression.to_string()),
+                Expression::Segment(_) | Expression::Bucket(_) => {
+                    texts.push(expression.to_string());
+                }
             }
         }
         let mut texts = Vec::new();
@@ -270,6 +274,9 @@ impl Binder<'_> {
                 node
             }
             Expression::Segment(name) => self.segment(name)?,
+            Expression::Bucket(predicate) => {
+                Node::Bucket(BucketLeaf::new(predicate, self.position()))
+            }
         })
     }
 

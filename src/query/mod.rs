@@ -8,6 +8,7 @@
 //! while it was worked out; ordinals do not leave this room.
 
 mod bind;
+mod bind_bucket;
 mod bind_error;
 mod bind_event;
 mod breakdown;

@@ -15,9 +15,8 @@ use super::bind_error::BindError;
 use super::check::holds;
 use super::prepared::Prepared;
 use super::stop::{Stop, Stopped};
-use crate::index::Shard;
 use crate::model::{Expression, SegmentName, Timestamp, UserId};
-use crate::population::{Catalog, Population};
+use crate::population::{Catalog, Population, ShardReader};
 
 /// Predicates that are bound between two looks at whether to go on.
 const PREDICATES_AT_ONCE: u32 = 64;
@@ -91,7 +90,7 @@ impl<'a> Builder<'a> {
             Expression::Or(operands) => Part::Or(self.all(operands)),
             Expression::AtLeast { count, of } => Part::AtLeast(count.get(), self.all(of)),
             Expression::Segment(name) => return self.segment(name),
-            Expression::Predicate(_) | Expression::Event(_) => {
+            Expression::Predicate(_) | Expression::Event(_) | Expression::Bucket(_) => {
                 let next = u32::try_from(self.predicates.len()).unwrap_or(u32::MAX);
                 let number = *self.known.entry(expression).or_insert(next);
                 if number == next {
@@ -173,7 +172,7 @@ impl Definitions {
                     definitions: self,
                     places: &places,
                     bounds,
-                    shard: reader.shard(),
+                    reader,
                     user: place,
                     known: vec![Known::No; self.parts.len()],
                 };
@@ -206,7 +205,7 @@ struct Answers<'a> {
     /// Where each predicate is among those bound.
     places: &'a [u32],
     bounds: &'a [&'a Bound],
-    shard: &'a Shard,
+    reader: &'a ShardReader<'a>,
     user: u16,
     known: Vec<Known>,
 }
@@ -226,7 +225,7 @@ impl Answers<'_> {
             Part::Predicate(number) => {
                 let place = self.places[*number as usize];
                 let bound = self.bounds.get(place as usize).ok_or(*number)?;
-                holds(&bound.root, self.shard, self.user)
+                holds(&bound.root, self.reader, self.user)
             }
             Part::Not(operand) => !self.holds(*operand)?,
             Part::And(operands) => self.first(operands, false)?.is_none(),
