@@ -17,12 +17,12 @@ use crate::model::{PopulationName, Timestamp, UserId, limit};
 use crate::population::Population;
 use crate::proto::{
     BatchCheckRequest, BatchCheckResponse, BatchCountRequest, BatchCountResponse, BreakdownRequest,
-    BreakdownResponse, CheckRequest, CheckResponse, CountRequest, CountResponse, ExplainRequest,
-    ExplainResponse, ListMembersRequest, ListMembersResponse, PlanNode, StreamMembersRequest,
-    StreamMembersResponse, SummarizeRequest, SummarizeResponse, UserCheck,
+    BreakdownResponse, CheckExplanation, CheckRequest, CheckResponse, CountRequest, CountResponse,
+    ExplainRequest, ExplainResponse, ListMembersRequest, ListMembersResponse, PlanNode,
+    StreamMembersRequest, StreamMembersResponse, SummarizeRequest, SummarizeResponse, UserCheck,
     query_service_server::QueryService,
 };
-use crate::query::{self, Bound, ExplainedNode, Position, Stop};
+use crate::query::{self, Bound, ExplainCheckError, ExplainedNode, Position, Stop};
 
 /// A check that is no larger than this takes microseconds and is answered where it arrives, as a
 /// count is that is kept.
@@ -77,6 +77,52 @@ fn checked(population: &Population, user: &UserId, bounds: &[Arc<Bound>]) -> (Ve
     }
 }
 
+/// Checks a user, and tells why if that is asked for.
+fn answered(
+    population: &Population,
+    user: &UserId,
+    bounds: &[Arc<Bound>],
+    explain: bool,
+    revision: String,
+) -> Result<CheckResponse, ApiError> {
+    let time_resolution = time_resolution(bounds);
+    if explain {
+        let explained =
+            query::explain_check(population, user, bounds).map_err(|error| match error {
+                ExplainCheckError::Bind(error) => error.into(),
+                ExplainCheckError::Limit(exceeded) => {
+                    ApiError::limit(&Path::Field(&ROOT, "explain"), &exceeded)
+                }
+            })?;
+        let explanations: Option<Vec<CheckExplanation>> = explained.map(|clauses| {
+            clauses
+                .into_iter()
+                .map(convert::explanation_message)
+                .collect()
+        });
+        let holds = |one: &CheckExplanation| one.clause.as_ref().is_some_and(|one| one.holds);
+        let members = explanations.as_ref().map_or_else(
+            || vec![false; bounds.len()],
+            |explanations| explanations.iter().map(holds).collect(),
+        );
+        return Ok(CheckResponse {
+            members,
+            user_exists: explanations.is_some(),
+            revision,
+            time_resolution,
+            explanations: explanations.unwrap_or_default(),
+        });
+    }
+    let (members, user_exists) = checked(population, user, bounds);
+    Ok(CheckResponse {
+        members,
+        user_exists,
+        revision,
+        time_resolution,
+        explanations: Vec::new(),
+    })
+}
+
 fn plan_node(node: ExplainedNode) -> PlanNode {
     PlanNode {
         description: node.description,
@@ -113,13 +159,7 @@ impl Api {
         // After the revision, so that all events up to there have happened.
         let as_of = self.as_of(request.as_of)?;
         let bounds = bind_all(&population, &selected, as_of)?;
-        let (members, user_exists) = checked(&population, &user, &bounds);
-        Ok(CheckResponse {
-            members,
-            user_exists,
-            revision,
-            time_resolution: time_resolution(&bounds),
-        })
+        answered(&population, &user, &bounds, false, revision)
     }
 
     /// As a batch of one user: on the query threads.
@@ -144,13 +184,7 @@ impl Api {
             let revision = api.applied();
             let as_of = api.as_of(given)?;
             let bounds = bind_all(&population, &selected, as_of)?;
-            let (members, user_exists) = checked(&population, &user, &bounds);
-            Ok(CheckResponse {
-                members,
-                user_exists,
-                revision,
-                time_resolution: time_resolution(&bounds),
-            })
+            answered(&population, &user, &bounds, request.explain, revision)
         })
         .await
     }
@@ -275,7 +309,8 @@ impl QueryService for Api {
         let deadline = Deadline::of(&request);
         let request = request.into_inner();
         let is_small = request.encoded_len() <= INLINE_CHECK_BYTES
-            && request.segments.len() <= INLINE_CHECK_SEGMENTS;
+            && request.segments.len() <= INLINE_CHECK_SEGMENTS
+            && !request.explain;
         if is_small {
             return Ok(Response::new(self.check_inline(request, deadline).await?));
         }

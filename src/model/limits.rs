@@ -114,6 +114,10 @@ pub mod limit {
         SEGMENT_HISTORY = "segment_history", 100, "definitions";
         /// Selections of one request.
         SELECTIONS_PER_REQUEST = "selections_per_request", 1_000, "selections";
+        /// Parts of the expressions of a check that is explained, with the definitions in them.
+        EXPLAINED_NODES = "explained_nodes", 10_000, "nodes";
+        /// Levels of an expression of a check that is explained, with the definitions in it.
+        EXPLAINED_DEPTH = "explained_depth", 64, "levels";
         /// Users of one batch check.
         USERS_PER_REQUEST = "users_per_request", 10_000, "users";
         /// Users times selections of one batch check.

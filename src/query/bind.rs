@@ -78,6 +78,11 @@ impl Bound {
         &self.source
     }
 
+    /// The instant that `now()` stands for.
+    pub(super) const fn as_of(&self) -> Timestamp {
+        self.as_of
+    }
+
     /// Whether the answer depends on the instant that it is asked for: `now()` is in it, or a test
     /// of events.
     #[must_use]
@@ -208,8 +213,21 @@ pub fn bind_shared(
     expression: &Arc<Expression>,
     as_of: Timestamp,
 ) -> Result<Bound, BindError> {
+    bind_to(population, population.catalog(), expression, as_of)
+}
+
+/// Resolves an expression against a catalog of a population, maybe no longer the one of now.
+///
+/// # Errors
+/// As for [`bind`].
+pub(super) fn bind_to(
+    population: &Population,
+    catalog: Arc<Catalog>,
+    expression: &Arc<Expression>,
+    as_of: Timestamp,
+) -> Result<Bound, BindError> {
     let mut binder = Binder {
-        catalog: population.catalog(),
+        catalog,
         as_of,
         depends_on_time: false,
         dictionaries: Vec::new(),

@@ -182,3 +182,47 @@ fn a_folder_or_port_that_can_t_be_had_is_named() {
         "{nobody:?}"
     );
 }
+
+#[test]
+fn a_check_tells_why() {
+    let (_folder, service) = with_customers();
+    let filters = [
+        "contract = 'Month-to-month' AND NOT tenure > 6",
+        "nick IS SET",
+    ];
+    assert_eq!(service.ask(&["schema", "create", "nick", "string"]).code, 0);
+    let ended = service.ask(&[
+        "check",
+        "customer-0001",
+        filters[0],
+        filters[1],
+        "--explain",
+    ]);
+    assert_eq!(
+        ended.out,
+        "true  clause                         saw\n\
+         yes   all of\n\
+         yes     contract = 'Month-to-month'  Month-to-month\n\
+         yes     not\n\
+         no        tenure > 6                 1\n\
+         \n\
+         no    nick IS SET                    missing\n"
+    );
+    let ended = service.ask(&[
+        "--output",
+        "json",
+        "check",
+        "customer-0001",
+        filters[1],
+        "--explain",
+    ]);
+    assert_eq!(
+        ended.json()["filters"][0]["clause"],
+        json!({ "text": "nick IS SET", "holds": false, "value": null, "clauses": [] })
+    );
+    let nobody = service.ask(&["check", "nobody", "TRUE", "--explain"]);
+    assert_eq!(
+        (nobody.code, nobody.out.as_str()),
+        (1, "no: there is no user nobody\n")
+    );
+}

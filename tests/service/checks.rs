@@ -1,12 +1,13 @@
 //! What a check can tell beside yes and no, and the buckets that users are divided into.
 
 use headcount::proto::{
-    self, BatchCheckRequest, CheckRequest, CreateSegmentRequest, ExplainRequest,
-    ListUserSegmentsRequest, Operator, Segment, explain_request, expression, segment,
+    self, BatchCheckRequest, CheckRequest, CheckResponse, CreateSegmentRequest, Event,
+    ExplainRequest, ExplainedClause, ListUserSegmentsRequest, Operator, Segment, explain_request,
+    expression, segment, value::Kind,
 };
 use tonic::Code;
 
-use crate::harness::{Service, expect_error, int, set};
+use crate::harness::{Service, expect_error, fact, instant, int, set, set_of, text, user};
 
 /// The bucket of 100 by the salt `spring-test`, by Python's hashlib, of some users.
 const BUCKETS: [(&str, u32); 20] = [
@@ -61,6 +62,203 @@ async fn save(service: &Service, name: &str, filter: &str) {
 fn below(end: u32) -> Vec<String> {
     let users = BUCKETS.iter().filter(|(_, bucket)| *bucket < end);
     users.map(|(user, _)| (*user).to_owned()).collect()
+}
+
+fn event(name: &str, at: &str, amount: Option<f64>) -> Event {
+    Event {
+        name: name.into(),
+        time: Some(instant(at)),
+        amount,
+        ..Event::default()
+    }
+}
+
+/// A user of whom nearly everything is known, and one of whom nothing is.
+async fn known_and_unknown() -> Service {
+    let service = Service::start().await;
+    let mut known = set(
+        "u1",
+        &[
+            ("age", int(41)),
+            ("plan", text("pro")),
+            ("tags", set_of(&["a", "b"])),
+        ],
+    );
+    known.events = vec![
+        event("buy", "2025-12-30", Some(2.5)),
+        event("buy", "2025-12-31", Some(4.5)),
+        event("buy", "2025-11-01", None),
+    ];
+    service.write(vec![known, user("bare")]).await;
+    save(&service, "adults", "age >= 18").await;
+    save(&service, "pro", "segment('adults') AND plan = 'pro'").await;
+    service
+}
+
+async fn explained(service: &Service, user_id: &str, filters: &[&str]) -> CheckResponse {
+    let request = CheckRequest {
+        user_id: user_id.into(),
+        filters: filters.iter().map(ToString::to_string).collect(),
+        explain: true,
+        ..CheckRequest::default()
+    };
+    service.query().check(request).await.unwrap().into_inner()
+}
+
+/// The lines of an explanation: whether it is true, what, and what was seen.
+fn lines(clause: &ExplainedClause, depth: usize, lines: &mut Vec<String>) {
+    let holds = if clause.holds { "yes" } else { "no" };
+    let saw = clause.value.as_ref().map(|value| match &value.kind {
+        Some(Kind::Int64Value(number)) => number.to_string(),
+        Some(Kind::DoubleValue(number)) => number.to_string(),
+        Some(Kind::StringValue(text)) => text.clone(),
+        Some(Kind::StringSetValue(set)) => set.elements.join("+"),
+        Some(Kind::TimestampValue(time)) => time.seconds.to_string(),
+        other => panic!("{other:?}"),
+    });
+    let saw = saw.unwrap_or_else(|| "-".into());
+    lines.push(format!(
+        "{}{holds} {}: {saw}",
+        " ".repeat(depth),
+        clause.text
+    ));
+    for below in &clause.clauses {
+        self::lines(below, depth + 1, lines);
+    }
+}
+
+fn all_lines(answer: &CheckResponse) -> Vec<String> {
+    let mut all = Vec::new();
+    for (explanation, member) in answer.explanations.iter().zip(&answer.members) {
+        let clause = explanation.clause.as_ref().unwrap();
+        assert_eq!(clause.holds, *member);
+        lines(clause, 0, &mut all);
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_check_says_why() {
+    let service = known_and_unknown().await;
+    let filters = [
+        "segment('pro') AND (NOT age BETWEEN 18 AND 30 OR TRUE)",
+        "AT LEAST 2 OF (count(buy, 30d) >= 3, days(buy) = 3, sum(buy) > 6.9)",
+        "avg(buy) = 3.5 OR min(buy) < 2 OR max(buy) < 2",
+        "last(buy) >= now() - 2d OR first(buy, 30d) > now()",
+        "tags HAS ANY ('a') AND bucket('spring-test', 100) < 10",
+    ];
+    let known = explained(&service, "u1", &filters).await;
+    assert!(known.user_exists);
+    assert_eq!(known.members, [true, true, true, true, false]);
+    assert_eq!(
+        all_lines(&known),
+        [
+            "yes all of: -",
+            " yes segment('pro'): -",
+            "  yes all of: -",
+            "   yes segment('adults'): -",
+            "    yes age >= 18: 41",
+            "   yes plan = 'pro': pro",
+            " yes any of: -",
+            "  yes not: -",
+            "   no all of: -",
+            "    yes age >= 18: 41",
+            "    no age <= 30: 41",
+            "  yes TRUE: -",
+            "yes at least 2 of: -",
+            " no count(buy, 30d) >= 3: 2",
+            " yes days(buy) = 3: 3",
+            " yes sum(buy) > 6.9: 7",
+            "yes any of: -",
+            " yes avg(buy) = 3.5: 3.5",
+            " no min(buy) < 2: 2.5",
+            " no max(buy) < 2: 4.5",
+            "yes any of: -",
+            " yes last(buy) >= now() - 2d: 1767139200",
+            " no first(buy, 30d) > now(): 1767052800",
+            "no all of: -",
+            " yes tags HAS ANY ('a'): a+b",
+            " no bucket('spring-test', 100) < 10: 67",
+        ]
+    );
+    let filters = [
+        "NOT age >= 18",
+        "plan != 'pro'",
+        "count(buy) = 0 AND sum(buy) = 0",
+        "avg(buy) > 0 OR last(buy) < now()",
+    ];
+    let unknown = explained(&service, "bare", &filters).await;
+    assert_eq!(
+        all_lines(&unknown),
+        [
+            "yes not: -",
+            " no age >= 18: -",
+            "yes plan != 'pro': -",
+            "yes all of: -",
+            " yes count(buy) = 0: 0",
+            " yes sum(buy) = 0: 0",
+            "no any of: -",
+            " no avg(buy) > 0: -",
+            " no last(buy) < now(): -",
+        ]
+    );
+    let nobody = explained(&service, "nobody", &["NOT age >= 18", "TRUE"]).await;
+    assert!(!nobody.user_exists && nobody.explanations.is_empty());
+    assert_eq!(nobody.members, [false, false]);
+    // Nothing is explained that was not asked for.
+    let request = CheckRequest {
+        user_id: "u1".into(),
+        filters: vec!["age >= 18".into()],
+        ..CheckRequest::default()
+    };
+    let plain = service.query().check(request).await.unwrap().into_inner();
+    assert!(plain.members == [true] && plain.explanations.is_empty());
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn an_explanation_is_bounded() {
+    let service = known_and_unknown().await;
+    let elements: Vec<String> = (0..1_000).map(|n| format!("{n:01000}")).collect();
+    let elements: Vec<&str> = elements.iter().map(String::as_str).collect();
+    service
+        .write(vec![set("u1", &[("tags", set_of(&elements))])])
+        .await;
+    let wide = ["age = 1"; 255].join(" OR ");
+    save(&service, "wide", &wide).await;
+    let deep = format!("{}age = 1", "NOT ".repeat(15));
+    save(&service, "deep0", &deep).await;
+    for level in 1..4 {
+        let inner = format!("{}segment('deep{}')", "NOT ".repeat(15), level - 1);
+        save(&service, &format!("deep{level}"), &inner).await;
+    }
+    let ask = async |filters: Vec<String>| {
+        let request = CheckRequest {
+            user_id: "u1".into(),
+            filters,
+            explain: true,
+            ..CheckRequest::default()
+        };
+        service.query().check(request).await
+    };
+    for (filters, limit) in [
+        (vec!["tags IS SET OR age = 1".to_owned(); 4], "answer_bytes"),
+        (vec!["segment('wide')".to_owned(); 40], "explained_nodes"),
+        (vec!["NOT segment('deep3')".to_owned()], "explained_depth"),
+    ] {
+        let status = expect_error(
+            ask(filters).await,
+            Code::InvalidArgument,
+            "LIMIT_EXCEEDED",
+            Some("explain"),
+        );
+        assert_eq!(fact(&status, "limit"), limit);
+    }
+    for filter in ["segment('deep2')", "segment('wide')", "tags IS SET"] {
+        let answer = ask(vec![filter.to_owned()]).await.unwrap().into_inner();
+        assert_eq!(answer.explanations.len(), 1, "{filter}");
+    }
+    service.stop().await;
 }
 
 #[tokio::test]

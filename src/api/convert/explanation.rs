@@ -1,0 +1,22 @@
+//! Why a user is in a selection, as a message.
+
+use crate::proto;
+use crate::query::ExplainedClause;
+
+use super::value::value_message;
+
+/// What is told of one selection.
+pub(in crate::api) fn explanation_message(clause: ExplainedClause) -> proto::CheckExplanation {
+    proto::CheckExplanation {
+        clause: Some(clause_message(clause)),
+    }
+}
+
+fn clause_message(clause: ExplainedClause) -> proto::ExplainedClause {
+    proto::ExplainedClause {
+        text: clause.text,
+        holds: clause.holds,
+        value: clause.value.map(value_message),
+        clauses: clause.clauses.into_iter().map(clause_message).collect(),
+    }
+}
