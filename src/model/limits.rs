@@ -112,6 +112,8 @@ pub mod limit {
         SEGMENT_NODES = "segment_nodes", 4_096, "nodes";
         /// Past definitions of a segment that are kept: the newest ones.
         SEGMENT_HISTORY = "segment_history", 100, "definitions";
+        /// Streams that watch segments at once.
+        WATCHERS = "watchers", 1_000, "watchers";
         /// Selections of one request.
         SELECTIONS_PER_REQUEST = "selections_per_request", 1_000, "selections";
         /// Parts of the expressions of a check that is explained, with the definitions in them.
