@@ -9,9 +9,9 @@ use super::output::{self, Output, Table, counted, grouped, percent, printable};
 use super::value;
 use crate::model;
 use crate::proto::{
-    CheckExplanation, CheckRequest, CountRequest, ExplainRequest, ExplainedClause,
-    ListMembersRequest, PlanNode, StreamMembersRequest, count_request, explain_request,
-    list_members_request, stream_members_request,
+    CheckRequest, CheckResponse, CountRequest, ExplainRequest, ExplainedClause, ListMembersRequest,
+    PlanNode, StreamMembersRequest, count_request, explain_request, list_members_request,
+    stream_members_request,
 };
 
 pub(super) const EVERYONE: &str = "TRUE";
@@ -130,7 +130,7 @@ pub(super) async fn check(client: Client, args: CheckArgs, output: Output) -> Re
                 return format!("no: there is no user {}", printable(&args.user_id));
             }
             if args.explain {
-                return explained(&answer.explanations);
+                return explained(&answer);
             }
             let mut table = Table::new(&["member", "filter"]);
             for (member, filter) in answer.members.iter().zip(&args.filters) {
@@ -144,6 +144,7 @@ pub(super) async fn check(client: Client, args: CheckArgs, output: Output) -> Re
                 let mut filter = json!({ "filter": filter, "member": member });
                 if let Some(explanation) = answer.explanations.get(place) {
                     filter["clause"] = json!(explanation.clause.as_ref().map(clause_json));
+                    filter["valid_until"] = until_json(explanation.valid_until.as_ref());
                 }
                 filter
             });
@@ -151,6 +152,7 @@ pub(super) async fn check(client: Client, args: CheckArgs, output: Output) -> Re
                 "user_id": args.user_id,
                 "user_exists": answer.user_exists,
                 "filters": filters.collect::<Vec<_>>(),
+                "valid_until": until_json(answer.valid_until.as_ref()),
                 "revision": answer.revision,
             })
         },
@@ -158,8 +160,8 @@ pub(super) async fn check(client: Client, args: CheckArgs, output: Output) -> Re
     Ok(u8::from(!answer.members.contains(&true)))
 }
 
-/// Each part of each filter on a line of its own, below what it belongs to.
-fn explained(explanations: &[CheckExplanation]) -> String {
+/// Each part of each filter on a line of its own, below what it belongs to; until when it holds.
+fn explained(answer: &CheckResponse) -> String {
     fn add(table: &mut Table, clause: &ExplainedClause, depth: usize) {
         let saw = match &clause.value {
             Some(value) => value::text(value),
@@ -176,7 +178,7 @@ fn explained(explanations: &[CheckExplanation]) -> String {
         }
     }
     let mut table = Table::new(&["true", "clause", "saw"]);
-    for (place, explanation) in explanations.iter().enumerate() {
+    for (place, explanation) in answer.explanations.iter().enumerate() {
         if place > 0 {
             table.row([String::new()]);
         }
@@ -184,11 +186,19 @@ fn explained(explanations: &[CheckExplanation]) -> String {
             add(&mut table, clause, 0);
         }
     }
-    table.render()
+    let until = answer.valid_until.as_ref().map(|until| {
+        let until = value::timestamp_text(until);
+        format!("\n\nholds until {until} unless something is written")
+    });
+    table.render() + &until.unwrap_or_default()
 }
 
 fn is_predicate(clause: &ExplainedClause) -> bool {
     clause.clauses.is_empty() && clause.text != EVERYONE
+}
+
+fn until_json(until: Option<&prost_types::Timestamp>) -> serde_json::Value {
+    json!(until.map(value::timestamp_text))
 }
 
 fn clause_json(clause: &ExplainedClause) -> serde_json::Value {

@@ -11,6 +11,7 @@ use super::bind::{Bound, Node, answer_all, bind_to};
 use super::bind_error::BindError;
 use super::bind_event::{BoundMeasure, BoundMeasured, bind_measure};
 use super::check::holds;
+use super::valid_until::Search;
 use crate::index::{Extreme, Shard};
 use crate::model::{
     EventMeasure, EventPredicate, EventTest, Expression, Finite, LimitExceeded, Measured,
@@ -35,6 +36,16 @@ pub struct ExplainedClause {
     pub clauses: Vec<ExplainedClause>,
 }
 
+/// What the parts of a selection say of a user, and until when.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExplainedCheck {
+    /// The whole selection.
+    pub clause: ExplainedClause,
+    /// The first instant at which the user enters or leaves by the clock alone; `None` if there is
+    /// none. Earlier than that if it is not found soon.
+    pub valid_until: Option<Timestamp>,
+}
+
 /// Why a check can't be explained.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ExplainCheckError {
@@ -55,7 +66,7 @@ pub fn explain_check(
     population: &Population,
     user: &UserId,
     bounds: &[impl Borrow<Bound>],
-) -> Result<Option<Vec<ExplainedClause>>, ExplainCheckError> {
+) -> Result<Option<Vec<ExplainedCheck>>, ExplainCheckError> {
     let catalog = population.catalog();
     let mut builder = Builder {
         population,
@@ -69,9 +80,18 @@ pub fn explain_check(
         builder.part(bound.expression(), bound.as_of(), 1)
     });
     let roots = roots.collect::<Result<Vec<_>, _>>()?;
-    let Builder { leaves, bounds, .. } = builder;
-    answer_all(population, &bounds, |bounds| {
-        let nodes = bounds.iter().map(|bound| &bound.root);
+    let Builder {
+        leaves,
+        bounds: mut all,
+        ..
+    } = builder;
+    for bound in bounds {
+        let (source, as_of) = (bound.borrow().source(), bound.borrow().as_of());
+        all.push(bind_to(population, Arc::clone(&catalog), source, as_of)?);
+    }
+    answer_all(population, &all, |all| {
+        let (of_leaves, wholes) = all.split_at(leaves.len());
+        let nodes = of_leaves.iter().map(|bound| &bound.root);
         let leaves = nodes.zip(&leaves).map(|(node, leaf)| {
             let saw = leaf.sees(population)?;
             Ok((node, saw))
@@ -84,8 +104,20 @@ pub fn explain_check(
                 leaves: &leaves,
                 bytes: 0,
             };
-            let roots = roots.iter().map(|root| teller.tell(root));
-            roots.collect::<Result<Vec<_>, _>>()
+            let mut search = Search::new(population, reader, user);
+            let roots = roots.iter().zip(wholes).map(|(root, whole)| {
+                let clause = teller.tell(root)?;
+                let valid_until = if whole.depends_on_time() {
+                    search.of(whole, clause.holds, None)
+                } else {
+                    None
+                };
+                Ok(ExplainedCheck {
+                    clause,
+                    valid_until,
+                })
+            });
+            roots.collect::<Result<Vec<_>, LimitExceeded>>()
         });
         Ok(explained.transpose()?)
     })

@@ -28,6 +28,7 @@ mod shards;
 mod stop;
 mod summarize;
 mod user_segments;
+mod valid_until;
 mod watched;
 
 pub use bind::{Bound, bind, bind_shared};
@@ -36,7 +37,7 @@ pub use breakdown::{Breakdown, BreakdownError, PropertyBreakdown, breakdown};
 pub use check::{check, check_many};
 pub use count::{count, kept};
 pub use explain::{ExplainedNode, Explanation, explain};
-pub use explain_check::{ExplainCheckError, ExplainedClause, explain_check};
+pub use explain_check::{ExplainCheckError, ExplainedCheck, ExplainedClause, explain_check};
 pub use keep::KeptFor;
 pub use members::{MembersPage, Position, members};
 pub use prepared::Prepared;
@@ -46,6 +47,7 @@ pub use summarize::{
     summarize,
 };
 pub use user_segments::{SegmentChecker, UserSegments};
+pub use valid_until::{Checked, check_many_until, check_until};
 pub use watched::{
     Before, Cause, DefinedBefore, Difference, Due, MembershipChange, Passages, Place, Sources,
     TooMany, WatchedSegments, members_of_shard,

@@ -223,6 +223,14 @@ impl NaivePopulation {
             .collect()
     }
 
+    /// Whether an expression selects a user, as for [`Self::select`].
+    #[must_use]
+    pub fn is_member(&self, user: &UserId, expression: &Expression, as_of: Timestamp) -> bool {
+        let found = self.users.get_key_value(user);
+        let asked = Asked::of(expression, as_of);
+        found.is_some_and(|user| self.holds(expression, &asked, user, as_of))
+    }
+
     fn holds(
         &self,
         expression: &Expression,

@@ -13,6 +13,7 @@ mod many_users;
 mod measures;
 mod retries;
 mod seed_example;
+mod valid_until;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -129,7 +130,7 @@ fn agree(
     }
     for user in users().step_by(5) {
         let explained = explain_check(population, &user, &bounds).unwrap();
-        let explained = explained.map(|all| all.iter().map(|clause| clause.holds).collect());
+        let explained = explained.map(|all| all.iter().map(|one| one.clause.holds).collect());
         assert_eq!(explained, check(population, &user, &bounds), "{user}");
     }
 }

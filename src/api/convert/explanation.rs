@@ -1,14 +1,15 @@
 //! Why a user is in a selection, as a message.
 
 use crate::proto;
-use crate::query::ExplainedClause;
+use crate::query::{ExplainedCheck, ExplainedClause};
 
-use super::value::value_message;
+use super::value::{timestamp_message, value_message};
 
 /// What is told of one selection.
-pub(in crate::api) fn explanation_message(clause: ExplainedClause) -> proto::CheckExplanation {
+pub(in crate::api) fn explanation_message(check: ExplainedCheck) -> proto::CheckExplanation {
     proto::CheckExplanation {
-        clause: Some(clause_message(clause)),
+        clause: Some(clause_message(check.clause)),
+        valid_until: check.valid_until.map(timestamp_message),
     }
 }
 
