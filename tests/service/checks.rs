@@ -217,6 +217,106 @@ async fn a_check_says_why() {
 }
 
 #[tokio::test]
+async fn an_answer_says_until_when_it_holds() {
+    let service = known_and_unknown().await;
+    // The events are of 2025-11-01, 2025-12-30 and 2025-12-31.
+    let filters = [
+        (
+            "count(buy, 30d) >= 2",
+            true,
+            Some("2026-01-29T00:00:00.000001Z"),
+        ),
+        (
+            "count(buy, 30d) >= 1",
+            true,
+            Some("2026-01-30T00:00:00.000001Z"),
+        ),
+        (
+            "last(buy) < now() - 14d",
+            false,
+            Some("2026-01-14T00:00:00.000001Z"),
+        ),
+        ("count(buy, last 1 day) = 1", true, Some("2026-01-02")),
+        ("count(buy, this month IN 'Europe/Paris') = 0", true, None),
+        ("age >= 18", true, None),
+        ("age < 18 AND count(buy, 30d) >= 2", false, None),
+    ];
+    let texts: Vec<&str> = filters.iter().map(|(filter, _, _)| *filter).collect();
+    let answer = explained(&service, "u1", &texts).await;
+    for ((filter, member, until), explanation) in filters.iter().zip(&answer.explanations) {
+        assert_eq!(
+            explanation.clause.as_ref().unwrap().holds,
+            *member,
+            "{filter}"
+        );
+        assert_eq!(explanation.valid_until, until.map(instant), "{filter}");
+    }
+    assert_eq!(answer.valid_until, Some(instant("2026-01-02")));
+    for (filter, member, until) in filters {
+        let request = CheckRequest {
+            user_id: "u1".into(),
+            filters: vec![filter.into()],
+            ..CheckRequest::default()
+        };
+        let answer = service.query().check(request.clone()).await.unwrap();
+        let answer = answer.into_inner();
+        assert_eq!(answer.valid_until, until.map(instant), "{filter}");
+        // At that instant it is another.
+        if let Some(until) = until {
+            let later = CheckRequest {
+                as_of: Some(instant(until)),
+                ..request
+            };
+            let answer = service.query().check(later).await.unwrap();
+            assert_eq!(answer.into_inner().members, [!member], "{filter}");
+        }
+    }
+    let mut batch = BatchCheckRequest {
+        user_ids: vec!["u1".into(), "bare".into(), "nobody".into(), String::new()],
+        filters: vec!["count(buy, 30d) >= 2".into(), "age >= 18".into()],
+        ..BatchCheckRequest::default()
+    };
+    for want in [false, true] {
+        batch.want_valid_until = want;
+        let answer = service.query().batch_check(batch.clone()).await.unwrap();
+        let users = answer.into_inner().users;
+        let until: Vec<_> = users.iter().map(|user| user.valid_until).collect();
+        let first = want.then(|| instant("2026-01-29T00:00:00.000001Z"));
+        assert_eq!(until, [first, None, None, None]);
+        assert!(users[0].members == [true, true] && users[2].members == [false, false]);
+        assert!(users[3].error.is_some());
+    }
+    save(&service, "active", "count(buy, 30d) >= 2").await;
+    save(
+        &service,
+        "lapsed",
+        "last(buy) < now() - 14d OR segment('active')",
+    )
+    .await;
+    for (user_id, want, until) in [
+        ("u1", true, Some(instant("2026-01-14T00:00:00.000001Z"))),
+        ("u1", false, None),
+        ("bare", true, None),
+        ("nobody", true, None),
+    ] {
+        let request = ListUserSegmentsRequest {
+            user_id: user_id.into(),
+            want_valid_until: want,
+            ..ListUserSegmentsRequest::default()
+        };
+        let answer = service.segments().list_user_segments(request).await;
+        let answer = answer.unwrap().into_inner();
+        assert_eq!(answer.valid_until, until, "{user_id}");
+        let segments: &[&str] = match user_id {
+            "u1" => &["active", "adults", "lapsed", "pro"],
+            _ => &[],
+        };
+        assert_eq!(answer.segments, segments, "{user_id}");
+    }
+    service.stop().await;
+}
+
+#[tokio::test]
 async fn an_explanation_is_bounded() {
     let service = known_and_unknown().await;
     let elements: Vec<String> = (0..1_000).map(|n| format!("{n:01000}")).collect();
