@@ -13,7 +13,7 @@ use super::convert::{self, CATALOG_PAGE, Path};
 use super::deadline::Deadline;
 use super::error::ApiError;
 use super::token::{Page, Tokens, request_hash};
-use super::{Api, RpcStatus};
+use super::{Api, RpcStatus, watch};
 use crate::engine::{CommitError, Committed};
 use crate::model::{
     Action, Command, Expression, PopulationName, Reason, Revision, SegmentName, UserId, limit,
@@ -23,7 +23,7 @@ use crate::proto::{
     CreateSegmentRequest, CreateSegmentResponse, DeleteSegmentRequest, DeleteSegmentResponse,
     GetSegmentRequest, GetSegmentResponse, ListSegmentsRequest, ListSegmentsResponse,
     ListUserSegmentsRequest, ListUserSegmentsResponse, Segment, SegmentError, UpdateSegmentRequest,
-    UpdateSegmentResponse, segment_service_server::SegmentService,
+    UpdateSegmentResponse, WatchSegmentsRequest, segment_service_server::SegmentService,
 };
 use crate::query::{self, BindError, SegmentChecker, Stop};
 
@@ -42,6 +42,17 @@ struct Fields<'a> {
 
 #[tonic::async_trait]
 impl SegmentService for Api {
+    type WatchSegmentsStream = watch::ResponseStream;
+
+    async fn watch_segments(
+        &self,
+        request: Request<WatchSegmentsRequest>,
+    ) -> Result<Response<Self::WatchSegmentsStream>, RpcStatus> {
+        let deadline = Deadline::of(&request);
+        let stream = self.watch(request.into_inner(), deadline)?;
+        Ok(Response::new(stream))
+    }
+
     async fn create_segment(
         &self,
         request: Request<CreateSegmentRequest>,
@@ -289,7 +300,7 @@ impl Api {
 }
 
 /// A segment, which must exist.
-fn find(
+pub(super) fn find(
     population: &Population,
     name: &SegmentName,
     field: &str,

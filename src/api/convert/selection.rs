@@ -7,7 +7,7 @@ use crate::api::error::ApiError;
 use crate::api::filters::Filters;
 use crate::model::limit;
 use crate::proto::{
-    self, breakdown_request, count_request, explain_request, list_members_request,
+    self, breakdown_request, compare_request, count_request, explain_request, list_members_request,
     stream_members_request, summarize_request,
 };
 use crate::query::Prepared;
@@ -50,7 +50,8 @@ selecting!(
     stream_members_request::Selection,
     explain_request::Selection,
     breakdown_request::Selection,
-    summarize_request::Selection
+    summarize_request::Selection,
+    compare_request::Selection
 );
 
 /// The selection of a request, or of one part of it.
