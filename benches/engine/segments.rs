@@ -52,7 +52,7 @@ fn measure(population: &Population, users: u64, count: usize) {
     for call in 0..calls {
         let (user, at) = (user(call), at(call));
         let start = Instant::now();
-        let found = checker.check(population, &user, at, &Stop::never());
+        let found = checker.check(population, &user, at, false, &Stop::never());
         let found = found.expect("never stopped").expect("a user");
         let between = Instant::now();
         let one_by_one = check(population, &user, &bounds).expect("a user");

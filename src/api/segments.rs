@@ -231,9 +231,10 @@ impl SegmentService for Api {
         self.reach(&request.min_revision, deadline).await?;
         let population = self.population(&name)?;
         let checker = self.checkers.of(&name);
-        let given = request.as_of;
+        let given = (request.as_of, request.want_valid_until);
         let predicates = checker.known_predicates(&population);
-        if predicates.is_some_and(|predicates| predicates <= INLINE_PREDICATES) {
+        let is_small = predicates.is_some_and(|predicates| predicates <= INLINE_PREDICATES);
+        if is_small && !request.want_valid_until {
             let stop = Stop::at(deadline.instant());
             let response = self.user_segments(&population, &checker, &user, given, &stop)?;
             return Ok(Response::new(response));
@@ -271,13 +272,13 @@ impl Api {
         population: &Population,
         checker: &SegmentChecker,
         user: &UserId,
-        as_of: Option<prost_types::Timestamp>,
+        (as_of, until): (Option<prost_types::Timestamp>, bool),
         stop: &Stop,
     ) -> Result<ListUserSegmentsResponse, ApiError> {
         let revision = self.applied();
         // After the revision, so that all events up to there have happened.
         let as_of = self.as_of(as_of)?;
-        let found = checker.check(population, user, as_of, stop)?;
+        let found = checker.check(population, user, as_of, until, stop)?;
         let user_exists = found.is_some();
         let found = found.unwrap_or_default();
         let segments = found.segments.iter();
@@ -287,6 +288,7 @@ impl Api {
             user_exists,
             revision,
             time_resolution: Some(super::query::TIME_RESOLUTION),
+            valid_until: found.valid_until.map(convert::timestamp_message),
             errors: errors
                 .map(|(name, error)| SegmentError {
                     segment: name.as_str().into(),

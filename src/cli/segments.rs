@@ -343,6 +343,7 @@ async fn of(
         user_id: user_id.clone(),
         as_of: instant(as_of)?,
         min_revision: String::new(),
+        want_valid_until: false,
     };
     let answer = client.segments().list_user_segments(request).await?;
     let answer = answer.into_inner();

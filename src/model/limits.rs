@@ -82,6 +82,10 @@ pub mod limit {
         REQUEST_ID_BYTES = "request_id_bytes", 128, "bytes";
         /// Length of the id of a stream of writes.
         STREAM_ID_BYTES = "stream_id_bytes", 128, "bytes";
+        /// Length of the salt of a division into buckets.
+        SALT_BYTES = "salt_bytes", 256, "bytes";
+        /// Buckets that users are divided into.
+        BUCKETS = "buckets", 1_000_000, "buckets";
         /// Length of one text: a string value, or an element of a set.
         TEXT_BYTES = "text_bytes", 1_024, "bytes";
         /// Length of a version number as text.
@@ -112,6 +116,10 @@ pub mod limit {
         WATCHERS = "watchers", 1_000, "watchers";
         /// Selections of one request.
         SELECTIONS_PER_REQUEST = "selections_per_request", 1_000, "selections";
+        /// Parts of the expressions of a check that is explained, with the definitions in them.
+        EXPLAINED_NODES = "explained_nodes", 10_000, "nodes";
+        /// Levels of an expression of a check that is explained, with the definitions in it.
+        EXPLAINED_DEPTH = "explained_depth", 64, "levels";
         /// Users of one batch check.
         USERS_PER_REQUEST = "users_per_request", 10_000, "users";
         /// Users times selections of one batch check.

@@ -5,6 +5,7 @@
 //! room.
 
 mod amount;
+mod bucket;
 mod calendar;
 mod command;
 mod digest;
@@ -24,6 +25,7 @@ mod version;
 mod zone;
 
 pub use amount::{Amount, AmountError};
+pub use bucket::{BucketError, BucketPredicate, BucketTest, Buckets, Salt};
 pub use calendar::Interval;
 pub use command::{Action, Change, Command, Once, Operation, PropertyDeclaration, UserUpdate};
 pub use digest::Digest;

@@ -169,6 +169,11 @@ impl ShardReader<'_> {
         self.number
     }
 
+    /// Reads the bytes of the id of a live user of the shard, without a copy of them.
+    pub fn with_user_id<T>(&self, user: u16, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        self.state.ids.with(user, read)
+    }
+
     /// The ids of live users of the shard. They are read ahead, so that the reads wait for memory
     /// together.
     pub fn user_ids(&self, users: &[u16]) -> impl Iterator<Item = UserId> {

@@ -200,7 +200,7 @@ impl<'a> Builder<'a> {
             Expression::Or(operands) => Part::Or(self.all(operands)),
             Expression::AtLeast { count, of } => Part::AtLeast(count.get(), self.all(of)),
             Expression::Segment(name) => return self.segment(name),
-            Expression::Predicate(_) | Expression::Event(_) => {
+            Expression::Predicate(_) | Expression::Event(_) | Expression::Bucket(_) => {
                 let next = u32::try_from(self.predicates.len()).unwrap_or(u32::MAX);
                 let number = *self.known.entry(expression).or_insert(next);
                 if number == next {

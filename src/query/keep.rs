@@ -46,7 +46,10 @@ fn keep_windows(population: &Population, catalog: &Catalog, as_of: Timestamp) {
 /// Visits the tests of events of a definition.
 fn collect(expression: &Expression, visit: &mut impl FnMut(&Expression)) {
     match expression {
-        Expression::Everyone | Expression::Predicate(_) | Expression::Segment(_) => {}
+        Expression::Everyone
+        | Expression::Predicate(_)
+        | Expression::Segment(_)
+        | Expression::Bucket(_) => {}
         Expression::Event(_) => visit(expression),
         Expression::Not(operand) => collect(operand, visit),
         Expression::And(operands)
@@ -59,7 +62,7 @@ fn collect(expression: &Expression, visit: &mut impl FnMut(&Expression)) {
 
 fn windows_of(node: &Node, windows: &mut Vec<(u32, KeptWindow)>) {
     match node {
-        Node::Everyone | Node::Leaf(_) => {}
+        Node::Everyone | Node::Leaf(_) | Node::Bucket(_) => {}
         Node::Event(leaf) => {
             windows.extend(leaf.kept_window().map(|window| (leaf.event, window)));
         }

@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::naive_events::{Asked, NaiveEvents, Unanswerable};
 use crate::model::{
-    Action, Comparison, EventFault, Expression, Finite, Number, Operand, Operation, Predicate,
-    PropertyName, Quantifier, Test, Text, Timestamp, UserId, UserUpdate, Value, ValueType,
+    Action, BucketPredicate, BucketTest, Comparison, EventFault, Expression, Finite, Number,
+    Operand, Operation, Predicate, PropertyName, Quantifier, Test, Text, Timestamp, UserId,
+    UserUpdate, Value, ValueType,
 };
 
 /// A population as a map of users.
@@ -222,6 +223,14 @@ impl NaivePopulation {
             .collect()
     }
 
+    /// Whether an expression selects a user, as for [`Self::select`].
+    #[must_use]
+    pub fn is_member(&self, user: &UserId, expression: &Expression, as_of: Timestamp) -> bool {
+        let found = self.users.get_key_value(user);
+        let asked = Asked::of(expression, as_of);
+        found.is_some_and(|user| self.holds(expression, &asked, user, as_of))
+    }
+
     fn holds(
         &self,
         expression: &Expression,
@@ -240,6 +249,7 @@ impl NaivePopulation {
             }
             Expression::Predicate(predicate) => self.passes(predicate, user.1, as_of),
             Expression::Event(test) => self.events.passes(test, asked, user.0, as_of),
+            Expression::Bucket(predicate) => in_bucket(predicate, user.0),
             Expression::Segment(_) => unreachable!("segments are not generated"),
         }
     }
@@ -293,6 +303,26 @@ impl NaivePopulation {
                     Comparison::GreaterOrEqual => order.is_some_and(std::cmp::Ordering::is_ge),
                 }
             }
+        }
+    }
+}
+
+/// By the whole hash as a number, a digit at a time.
+fn in_bucket(predicate: &BucketPredicate, user: &UserId) -> bool {
+    use sha2::Digest as _;
+    let text = format!("{}\0{user}", predicate.salt().as_str());
+    let hash = sha2::Sha256::digest(text);
+    let buckets = u64::from(predicate.buckets().get());
+    let bucket = hash
+        .iter()
+        .take(8)
+        .fold(0, |rest, byte| (rest * 256 + u64::from(*byte)) % buckets);
+    match predicate.test() {
+        BucketTest::Compare(comparison, number) => {
+            comparison.holds(bucket.cmp(&u64::from(*number)))
+        }
+        BucketTest::In { numbers, negated } => {
+            numbers.iter().any(|number| u64::from(*number) == bucket) != *negated
         }
     }
 }

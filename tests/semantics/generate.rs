@@ -7,7 +7,7 @@ use headcount::model::{
     Operation, Predicate, PropertyDeclaration, PropertyName, Quantifier, Span, Test, Text,
     Timestamp, UserId, UserUpdate, Value, ValueType,
 };
-use headcount::testing::generate::{Choices, events};
+use headcount::testing::generate::{Choices, bucket, events};
 use headcount::testing::generate_events::{declaration, edge, event_names, event_predicate};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -410,14 +410,25 @@ fn test(value_type: ValueType) -> BoxedStrategy<Test> {
     prop_oneof![5 => compare, 3 => is_in, 1 => is_set].boxed()
 }
 
+fn bucket_test() -> impl Strategy<Value = Expression> {
+    prop::collection::vec(any::<u8>(), 0..16)
+        .prop_map(|bytes| Expression::Bucket(Box::new(bucket(&mut Choices::new(&bytes)))))
+}
+
 /// An expression whose properties exist, with literals of their types.
 pub(crate) fn expression() -> BoxedStrategy<Expression> {
-    combined(prop_oneof![20 => predicate(), 1 => Just(Expression::Everyone)].boxed())
+    let leaf = prop_oneof![20 => predicate(), 2 => bucket_test(), 1 => Just(Expression::Everyone)];
+    combined(leaf.boxed())
 }
 
 /// An expression of properties that exist and of events that may exist.
 pub(crate) fn mixed() -> BoxedStrategy<Expression> {
-    let leaf = prop_oneof![8 => predicate(), 16 => event_test(), 1 => Just(Expression::Everyone)];
+    let leaf = prop_oneof![
+        8 => predicate(),
+        16 => event_test(),
+        2 => bucket_test(),
+        1 => Just(Expression::Everyone),
+    ];
     combined(leaf.boxed())
 }
 

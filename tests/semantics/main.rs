@@ -14,6 +14,7 @@ mod many_users;
 mod measures;
 mod retries;
 mod seed_example;
+mod valid_until;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,7 +22,9 @@ use std::sync::Arc;
 use generate::{cases, expression, history, now, users};
 use headcount::model::{Action, Expression, Revision, StoreLimits, Timestamp, UserId};
 use headcount::population::{Changes, Population, Refusal};
-use headcount::query::{Bound, Stop, bind, check, check_many, count, explain, members};
+use headcount::query::{
+    Bound, Stop, bind, check, check_many, count, explain, explain_check, members,
+};
 use headcount::testing::naive::{NaiveChanges, NaivePopulation, Refused};
 use proptest::prelude::*;
 
@@ -125,6 +128,11 @@ fn agree(
                 .collect()
         });
         assert_eq!(checked, expected, "{user}");
+    }
+    for user in users().step_by(5) {
+        let explained = explain_check(population, &user, &bounds).unwrap();
+        let explained = explained.map(|all| all.iter().map(|one| one.clause.holds).collect());
+        assert_eq!(explained, check(population, &user, &bounds), "{user}");
     }
 }
 

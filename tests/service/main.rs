@@ -5,6 +5,7 @@ mod analysis;
 mod backup;
 mod bad_input;
 mod catalog;
+mod checks;
 mod comparisons;
 mod erasure;
 mod events;

@@ -6,6 +6,7 @@
 
 mod event;
 mod event_predicate;
+mod explanation;
 mod expression;
 mod mutation;
 mod page;
@@ -18,6 +19,7 @@ pub(super) use event::{
     event_declaration, event_info_message, refused_events_message, user_events_message,
 };
 pub(super) use event_predicate::event_measure;
+pub(super) use explanation::explanation_message;
 pub(super) use mutation::{Origins, updates};
 pub(super) use page::{CATALOG_PAGE, MEMBERS_PAGE, VALUES_PAGE};
 pub(super) use path::Path;

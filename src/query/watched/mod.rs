@@ -19,11 +19,11 @@ use std::sync::Arc;
 pub use clock::{Due, Sources, TooMany};
 pub use difference::{DefinedBefore, Difference, members_of_shard};
 
-use super::bind::Bound;
+use super::bind::{Bound, Node};
 use super::check::holds;
 use super::definitions::{Definitions, Memo};
 use super::prepared::Prepared;
-use crate::index::{SHARD_USERS, Shard};
+use crate::index::SHARD_USERS;
 use crate::model::{
     Action, EventName, Expression, PropertyName, SegmentName, Timestamp, UserId, UserUpdate,
 };
@@ -102,6 +102,8 @@ pub struct WatchedSegments {
     /// The predicates that mention something, by their numbers.
     by_property: HashMap<PropertyName, Vec<u32>>,
     by_event: HashMap<EventName, Vec<u32>>,
+    /// The predicates that the id of a user decides, for good.
+    by_id: Vec<u32>,
     /// For each predicate the segments that have it.
     dependents: Vec<Vec<u32>>,
     /// What is true of a user of whom nothing is known: predicates, and the segments with such users.
@@ -190,6 +192,7 @@ impl WatchedSegments {
         let definitions = Definitions::of(catalog, names);
         let mut by_property: HashMap<_, Vec<u32>> = HashMap::new();
         let mut by_event: HashMap<_, Vec<u32>> = HashMap::new();
+        let mut by_id = Vec::new();
         for (number, predicate) in (0..).zip(&definitions.predicates) {
             match &**predicate.expression() {
                 Expression::Predicate(predicate) => {
@@ -200,6 +203,7 @@ impl WatchedSegments {
                     let of_event = by_event.entry(predicate.event.clone());
                     of_event.or_default().push(number);
                 }
+                Expression::Bucket(_) => by_id.push(number),
                 Expression::Everyone
                 | Expression::Not(_)
                 | Expression::And(_)
@@ -215,6 +219,7 @@ impl WatchedSegments {
             memo_before: Memo::new(definitions.parts.len()),
             by_property,
             by_event,
+            by_id,
             blank: Vec::new(),
             blank_members: Vec::new(),
             sight: Sight::default(),
@@ -227,11 +232,10 @@ impl WatchedSegments {
 
     fn look_at_blank(&mut self, population: &Population, as_of: Timestamp) {
         self.sight.look(as_of);
-        let nothing = Shard::default();
         for number in (0..).take(self.definitions.predicates.len()) {
             let predicates = &self.definitions.predicates;
             let bound = self.sight.bound(population, predicates, number);
-            let is_true = bound.is_some_and(|bound| holds(&bound.root, &nothing, 0));
+            let is_true = bound.is_some_and(|bound| holds_for_blank(&bound.root));
             self.blank.push(is_true);
         }
         self.memo.next_user();
@@ -360,7 +364,7 @@ impl WatchedSegments {
             for &(position, user) in found {
                 before.existed[position] = true;
                 let held = &mut before.held[position * words..][..words];
-                fill_held(&bounds, reader.shard(), user, held);
+                fill_held(&bounds, reader, user, held);
             }
         });
         Some(before)
@@ -385,16 +389,7 @@ impl WatchedSegments {
             let Some(&(_, place)) = found.first() else {
                 return;
             };
-            let mut truth = |number| {
-                held(
-                    sight,
-                    population,
-                    definitions,
-                    number,
-                    reader.shard(),
-                    place,
-                )
-            };
+            let mut truth = |number| held(sight, population, definitions, number, reader, place);
             let segments = (0..).zip(&definitions.segments);
             let members = segments
                 .filter(|(_, (_, root))| definitions.holds(*root, memo, &mut truth) == Ok(true));
@@ -453,7 +448,7 @@ impl WatchedSegments {
         let catalog = population.catalog();
         population.with_users(&before.users, |reader, found| {
             for &(position, place) in found {
-                fill_held(&bounds, reader.shard(), place, &mut now);
+                fill_held(&bounds, reader, place, &mut now);
                 let then = &before.held[position * words..][..words];
                 candidates.clear();
                 let existed = before.existed[position];
@@ -495,6 +490,11 @@ impl WatchedSegments {
         if !existed {
             let blank = self.blank_members.iter();
             candidates.extend(blank.map(|segment| (*segment, before.cause)));
+            let by_id = self
+                .by_id
+                .iter()
+                .flat_map(|number| &self.dependents[*number as usize]);
+            candidates.extend(by_id.map(|segment| (*segment, before.cause)));
         }
         for (bit, number) in before.touched.iter().enumerate() {
             let held = |words: &[u64]| words[bit / 64] >> (bit % 64) & 1 == 1;
@@ -515,7 +515,8 @@ impl WatchedSegments {
                 | Expression::Or(_)
                 | Expression::AtLeast { .. }
                 | Expression::Predicate(_)
-                | Expression::Segment(_) => Cause::Update,
+                | Expression::Segment(_)
+                | Expression::Bucket(_) => Cause::Update,
             };
             let segments = self.dependents[*number as usize].iter();
             candidates.extend(segments.map(|segment| (*segment, cause)));
@@ -543,6 +544,7 @@ impl WatchedSegments {
             memo,
             memo_before,
             blank,
+            by_id,
             ..
         } = self;
         memo.next_user();
@@ -551,13 +553,13 @@ impl WatchedSegments {
         for &(segment, cause) in &*candidates {
             let (_, root) = definitions.segments[segment as usize];
             let mut other = |number: u32| {
-                if user.existed {
+                if user.existed || by_id.contains(&number) {
                     held(
                         sight,
                         population,
                         definitions,
                         number,
-                        user.reader.shard(),
+                        user.reader,
                         user.place,
                     )
                 } else {
@@ -635,20 +637,42 @@ fn held(
     population: &Population,
     definitions: &Definitions,
     number: u32,
-    shard: &Shard,
+    reader: &ShardReader<'_>,
     user: u16,
 ) -> Result<bool, ()> {
     let bound = sight.bound(population, &definitions.predicates, number);
-    bound.map(|bound| holds(&bound.root, shard, user)).ok_or(())
+    bound
+        .map(|bound| holds(&bound.root, reader, user))
+        .ok_or(())
+}
+
+/// Whether a predicate holds for a user of whom nothing is known, not even the id.
+fn holds_for_blank(node: &Node) -> bool {
+    match node {
+        Node::Everyone => true,
+        Node::Not(operand) => !holds_for_blank(operand),
+        Node::And(operands) => operands.iter().all(holds_for_blank),
+        Node::Or(operands) => operands.iter().any(holds_for_blank),
+        Node::AtLeast(count, operands) => {
+            let holding = operands.iter().filter(|operand| holds_for_blank(operand));
+            holding.count() >= *count
+        }
+        Node::Leaf(_) | Node::Event(_) | Node::Bucket(_) => false,
+    }
 }
 
 /// Which of some predicates hold for a user.
-fn fill_held(bounds: &[Option<Arc<Bound>>], shard: &Shard, user: u16, words: &mut [u64]) {
+fn fill_held(
+    bounds: &[Option<Arc<Bound>>],
+    reader: &ShardReader<'_>,
+    user: u16,
+    words: &mut [u64],
+) {
     words.fill(0);
     for (bit, bound) in bounds.iter().enumerate() {
         if bound
             .as_ref()
-            .is_some_and(|bound| holds(&bound.root, shard, user))
+            .is_some_and(|bound| holds(&bound.root, reader, user))
         {
             words[bit / 64] |= 1 << (bit % 64);
         }
