@@ -12,6 +12,7 @@ mod demo;
 mod error;
 mod events;
 mod import;
+mod lists;
 mod measure;
 mod output;
 mod query;

@@ -15,9 +15,9 @@ use super::bind_error::BindError;
 use super::check::holds;
 use super::prepared::Prepared;
 use super::stop::{Stop, Stopped};
-use crate::index::Shard;
+use crate::index::{PropertyIndex, Shard};
 use crate::model::{Expression, SegmentName, Timestamp, UserId};
-use crate::population::{Catalog, Population};
+use crate::population::{Catalog, Definition, LISTS, Population};
 
 /// Predicates that are bound between two looks at whether to go on.
 const PREDICATES_AT_ONCE: u32 = 64;
@@ -54,6 +54,8 @@ struct Definitions {
 enum Part {
     Everyone,
     Predicate(u32),
+    /// Being in the static list of a number.
+    List(u32),
     Not(u32),
     And(Box<[u32]>),
     Or(Box<[u32]>),
@@ -108,7 +110,10 @@ impl<'a> Builder<'a> {
             return *place;
         }
         let place = if let Some(segment) = self.catalog.segment(name) {
-            self.part(segment.definition())
+            match segment.definition() {
+                Definition::Filter(definition) => self.part(definition),
+                Definition::List(number) => self.place(Part::List(*number)),
+            }
         } else {
             // No definition mentions a segment that does not exist.
             let everyone = self.place(Part::Everyone);
@@ -227,6 +232,10 @@ impl Answers<'_> {
                 let place = self.places[*number as usize];
                 let bound = self.bounds.get(place as usize).ok_or(*number)?;
                 holds(&bound.root, self.shard, self.user)
+            }
+            Part::List(number) => {
+                let lists = self.shard.index(LISTS);
+                matches!(lists, Some(PropertyIndex::Sets(lists)) if lists.has_any(self.user, &[*number]))
             }
             Part::Not(operand) => !self.holds(*operand)?,
             Part::And(operands) => self.first(operands, false)?.is_none(),
