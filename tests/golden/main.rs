@@ -32,7 +32,7 @@ use headcount::filter;
 use headcount::model::{
     Command, EventName, Once, PopulationName, StoreLimits, StreamId, Timestamp, UserId,
 };
-use headcount::population::{EventInfo, SavedSegment, UserEvents};
+use headcount::population::{Definition, EventInfo, SavedSegment, UserEvents};
 use headcount::query::{Stop, bind, count};
 use headcount::storage::{Disk, RealDisk, checksum, survey};
 use headcount::testing::clock::ManualClock;
@@ -178,6 +178,8 @@ fn contents(engine: &Engine) -> String {
             "min(\"Order Placed\") < 0 OR count(signup) > 0",
             "segment('in Paris')",
             "segment('it''s bought')",
+            "segment('asked')",
+            "segment('everyone then') AND NOT segment('asked')",
         ]
     };
     let of_properties = [
@@ -208,7 +210,10 @@ fn saved(segment: &SavedSegment) -> String {
         segment.name(),
         segment.revision().number(),
         segment.description().as_str(),
-        segment.definition()
+        match segment.definition() {
+            Definition::Filter(definition) => definition.to_string(),
+            Definition::List(number) => format!("static list {number}"),
+        }
     );
     for (key, value) in segment.labels() {
         write!(text, "; {} {}", key.as_str(), value.as_str()).unwrap();

@@ -141,7 +141,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(cases(300))]
+    #![proptest_config(cases(150))]
 
     #[test]
     fn lists_against_naive(

@@ -10,6 +10,7 @@ mod events;
 mod harness;
 mod ingest;
 mod kept_events;
+mod lists;
 mod members;
 mod questions;
 mod read_only;
