@@ -30,7 +30,7 @@ const NAMED: usize = 100;
 pub(super) struct FirstMembers {
     /// Save a static list: users who are added and removed, not defined.
     #[arg(long, conflicts_with = "filter")]
-    pub(super) list: bool,
+    list: bool,
     /// A user in the list. Can be given several times.
     #[arg(long = "user", value_name = "USER_ID", requires = "list")]
     users: Vec<String>,
@@ -39,10 +39,17 @@ pub(super) struct FirstMembers {
     from_file: Option<PathBuf>,
     /// Save a static list of the users that a filter selects now.
     #[arg(long, value_name = "FILTER", conflicts_with_all = ["filter", "users", "from_file"])]
-    pub(super) freeze: Option<String>,
+    freeze: Option<String>,
     /// The instant that `now()` stands for while they are selected; the present if left out.
     #[arg(long, requires = "freeze")]
     as_of: Option<String>,
+}
+
+impl FirstMembers {
+    /// Whether a static list is to be created.
+    pub(super) fn is_given(&self) -> bool {
+        self.list || self.freeze.is_some()
+    }
 }
 
 /// Users to add or to remove.

@@ -29,7 +29,6 @@ pub(super) enum SegmentsCommand {
         /// Its name.
         name: String,
         /// Who is in it, such as "plan = 'pro' AND age >= 40".
-        #[arg(required_unless_present_any = ["list", "freeze"])]
         filter: Option<String>,
         #[command(flatten)]
         first: FirstMembers,
@@ -108,6 +107,12 @@ pub(super) async fn segments(
                 ..Segment::default()
             };
             let Some(filter) = filter else {
+                if !first.is_given() {
+                    return Err(CliError::Input(
+                        "who is in it is missing; give a filter, or --list or --freeze for a static list"
+                            .into(),
+                    ));
+                }
                 lists::create(&client, segment, first, output).await?;
                 return Ok(0);
             };

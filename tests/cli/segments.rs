@@ -210,7 +210,7 @@ fn what_is_wrong_with_a_static_list_is_said() {
     };
     wrong(
         &["segments", "create", "x"],
-        "<FILTER|--list|--freeze <FILTER>>",
+        "give a filter, or --list or --freeze",
     );
     wrong(
         &["segments", "create", "x", "TRUE", "--list"],

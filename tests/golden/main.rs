@@ -32,7 +32,7 @@ use headcount::filter;
 use headcount::model::{
     Command, EventName, Once, PopulationName, StoreLimits, StreamId, Timestamp, UserId,
 };
-use headcount::population::{Definition, EventInfo, SavedSegment, UserEvents};
+use headcount::population::{Definition, EventInfo, MemberChanges, SavedSegment, UserEvents};
 use headcount::query::{Stop, bind, count};
 use headcount::storage::{Disk, RealDisk, checksum, survey};
 use headcount::testing::clock::ManualClock;
@@ -58,7 +58,7 @@ const V2: Golden = Golden {
     name: "v2",
     steps: events::steps,
     // Limits without those of events, which were kind 1, are not written any more.
-    kinds: &[2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13],
+    kinds: &[2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16],
     last_batch: 50,
 };
 
@@ -285,6 +285,11 @@ async fn sent_again(golden: &Golden, engine: &Engine) -> String {
                 }
                 for event in &committed.changes.refused_events {
                     write!(text, ", {:?} {}", event.fault, event.event).unwrap();
+                }
+                let members = &committed.changes.members;
+                if *members != MemberChanges::default() {
+                    let (changed, unknown) = (members.changed, &members.unknown);
+                    write!(text, ", {changed} members, no users: {unknown:?}").unwrap();
                 }
                 text += if committed.changes.erased {
                     ", erased\n"
