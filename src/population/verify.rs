@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::lists::{LISTS, list_numbers, lists_of};
 use super::users::Ordinal;
 use super::{Population, Property, ShardCell, split};
-use crate::index::{Compared, Mismatches, PropertyIndex, SHARD_USERS};
+use crate::index::{Compared, Mismatches, PropertyIndex, SHARD_USERS, SetIndex};
 use crate::model::Revision;
 
 /// Shards whose users with a value are counted while writes wait, if they never stop by
@@ -73,7 +73,7 @@ impl Population {
         let strangers = || {
             let known = list_numbers(&self.catalog());
             let strangers = self.with_shard(shard, |reader| {
-                let postings = lists_of(reader.shard()).map(|lists| lists.sorted_postings());
+                let postings = lists_of(reader.shard()).map(SetIndex::sorted_postings);
                 let strangers = postings.unwrap_or_default().into_iter();
                 let strangers = strangers.filter(|(list, _)| !known.contains(list));
                 strangers.map(|(_, users)| u64::from(users.count())).sum()
