@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use super::Announcer;
 use super::registry::Registry;
 use super::state::State;
+use super::watch::Watches;
 use crate::model::{Action, Command, PopulationName, Reason, Revision, StoreLimits};
 use crate::population::{Capture, Changes, Judged, Refusal};
 use crate::storage::{AppendError, DataFolder, LogWriter};
@@ -175,6 +176,7 @@ pub(super) struct Committer {
     pub(super) queue: tokio::sync::mpsc::Receiver<Task>,
     pub(super) log: LogWriter,
     pub(super) registry: Arc<Registry>,
+    pub(super) watches: Arc<Watches>,
     pub(super) announcer: Arc<Announcer>,
     pub(super) counters: Arc<Counters>,
     /// Keeps other processes away for as long as this thread runs.
@@ -265,7 +267,9 @@ impl Committer {
         let mut last = first;
         let mut outcomes = Vec::with_capacity(batch.len());
         for job in batch.drain(..) {
-            let judged = self.registry.apply(revision, &job.command);
+            let judged = self
+                .watches
+                .carry_out(&self.registry, revision, &job.command);
             if is_erasure(&job.command) {
                 let number = revision.number();
                 self.counters.last_erasure.store(number, Ordering::Release);
@@ -277,6 +281,7 @@ impl Committer {
         }
         // First the revision, then the answers: who got an answer sees it in the next one.
         self.announcer.applied(last);
+        self.watches.applied(last);
         for (answer, outcome) in outcomes {
             let _ = answer.send(outcome);
         }

@@ -21,19 +21,21 @@ mod state;
 #[cfg(all(test, feature = "testing"))]
 mod tests;
 mod verify;
+mod watch;
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch as latest;
+use tokio::sync::{mpsc, oneshot};
 
 pub use backup::{Backup, BackupError, BackupFile, copy, publish};
 pub use checkpoint::{SnapshotError, SnapshotInfo};
@@ -43,9 +45,12 @@ pub use recover::{OpenError, SnapshotFault};
 pub use repair::{Loss, Repair, RepairError, RepairStep, plan_repair, repair};
 pub use state::State;
 pub use verify::{Started, Verification, verify};
+pub use watch::{Cursor, Mark, Next, Part, ResyncCause, WatchedChange, Watcher};
 
 use crate::clock::Clock;
-use crate::model::{Command, PopulationName, Revision, Span, StoreLimits, Timestamp};
+use crate::model::{
+    Command, LimitExceeded, PopulationName, Revision, SegmentName, Span, StoreLimits, Timestamp,
+};
 use crate::population::Population;
 use crate::storage::{DataFolder, Disk, DiskError, LogOptions, RealDisk, StorageError};
 use checkpoint::{Checkpointer, Request, Schedule};
@@ -53,6 +58,7 @@ use commit::{Committer, Counters, Job, Task, Waiting, is_erasure};
 use keeper::Keeper;
 use pool::QueryPool;
 use registry::Registry;
+use watch::{Received, Watches};
 
 /// How many commands may wait in the queue; more wait with their senders.
 const WAITING_COMMANDS: usize = 4_096;
@@ -103,28 +109,30 @@ struct Shared {
     counters: Arc<Counters>,
     pool: QueryPool,
     clock: Arc<dyn Clock>,
-    /// The last instant, in microseconds since 1970, at which events were received.
-    received: AtomicI64,
+    received: Arc<Received>,
+    watches: Arc<Watches>,
     store_id: u64,
     snapshot_interval: Option<Span>,
     threads: Mutex<Option<Threads>>,
-    stopped: watch::Sender<bool>,
+    stopped: latest::Sender<bool>,
 }
 
 struct Threads {
     commit: JoinHandle<()>,
     checkpoint: JoinHandle<()>,
     keeper: JoinHandle<()>,
+    clock: JoinHandle<()>,
     commits: mpsc::Sender<Task>,
     checkpoints: SyncSender<Request>,
     stop_keeper: SyncSender<()>,
+    stop_clock: SyncSender<()>,
 }
 
 /// Tells everyone who watches how far the store is and what it can do.
 #[derive(Debug)]
 struct Announcer {
-    applied: watch::Sender<Revision>,
-    state: watch::Sender<State>,
+    applied: latest::Sender<Revision>,
+    state: latest::Sender<State>,
 }
 
 impl Announcer {
@@ -251,9 +259,16 @@ impl Engine {
         let registry = Arc::new(recovered.registry);
         let applied = Revision::new(recovered.log.next_revision().number() - 1);
         let announcer = Arc::new(Announcer {
-            applied: watch::Sender::new(applied),
-            state: watch::Sender::new(State::Serving),
+            applied: latest::Sender::new(applied),
+            state: latest::Sender::new(State::Serving),
         });
+        let received = Arc::new(Received::new());
+        let watches = Arc::new(Watches::new(
+            Arc::clone(&clock),
+            Arc::clone(&received),
+            applied,
+            new_store_id(),
+        ));
         let pool = QueryPool::start(options.query_threads)?;
         let store_id = data.store_id();
         let (commits, commit_queue) = mpsc::channel(WAITING_COMMANDS);
@@ -279,6 +294,7 @@ impl Engine {
             queue: commit_queue,
             log: recovered.log,
             registry: Arc::clone(&registry),
+            watches: Arc::clone(&watches),
             announcer: Arc::clone(&announcer),
             counters: Arc::clone(&counters),
             data,
@@ -292,26 +308,32 @@ impl Engine {
             stop,
         };
         let keeper = spawn("windows", move || windows.run())?;
+        let (stop_clock, stop) = sync_channel(1);
+        let watched = Arc::clone(&watches);
+        let follow = spawn("clock", move || watched.follow_clock(&stop))?;
         Ok(Self(Arc::new(Shared {
             registry,
             announcer,
             counters,
             pool,
             clock,
-            received: AtomicI64::new(i64::MIN),
+            received,
+            watches,
             store_id,
             snapshot_interval,
             threads: Mutex::new(Some(Threads {
                 commit,
                 checkpoint,
                 keeper,
+                clock: follow,
                 commits: commits.clone(),
                 checkpoints: checkpoints.clone(),
                 stop_keeper,
+                stop_clock,
             })),
             commits,
             checkpoints,
-            stopped: watch::Sender::new(false),
+            stopped: latest::Sender::new(false),
         })))
     }
 
@@ -456,7 +478,7 @@ impl Engine {
 
     /// Tells when [`Engine::state`] changes.
     #[must_use]
-    pub fn watch_state(&self) -> watch::Receiver<State> {
+    pub fn watch_state(&self) -> latest::Receiver<State> {
         self.0.announcer.state.subscribe()
     }
 
@@ -482,7 +504,7 @@ impl Engine {
     #[must_use]
     pub fn received(&self) -> Timestamp {
         let now = self.now();
-        self.0.received.fetch_max(now.micros(), Ordering::Relaxed);
+        self.0.received.note(now);
         now
     }
 
@@ -490,9 +512,24 @@ impl Engine {
     /// everything that was received since the start, also if the clock was set back since.
     #[must_use]
     pub fn as_of(&self) -> Timestamp {
-        let received = self.0.received.load(Ordering::Relaxed);
-        let after = Timestamp::from_micros(received.saturating_add(1));
-        self.now().max(after.unwrap_or(Timestamp::MIN))
+        self.0.received.after(self.now())
+    }
+
+    /// Begins to watch who enters and leaves segments of a population: those of some names, or all
+    /// that there are and come. Their members come first if `members`; with a cursor, what happened
+    /// since instead.
+    ///
+    /// # Errors
+    /// [`LimitExceeded`] if too many watch already.
+    pub fn watch(
+        &self,
+        (name, population): (&PopulationName, &Arc<Population>),
+        names: Option<Vec<SegmentName>>,
+        members: bool,
+        cursor: Option<Cursor>,
+    ) -> Result<Watcher, LimitExceeded> {
+        let watches = &self.0.watches;
+        watches.watch((name, population), names, members, cursor)
     }
 
     /// Takes no more commands, finishes those that wait, closes the log and frees the data folder.
@@ -543,6 +580,8 @@ impl Threads {
         // Errors mean that a thread has ended already.
         let _ = self.stop_keeper.send(());
         let _ = self.keeper.join();
+        let _ = self.stop_clock.send(());
+        let _ = self.clock.join();
         let _ = self.checkpoints.send(Request::Stop);
         let _ = self.checkpoint.join();
         let _ = self.commits.blocking_send(Task::Stop);

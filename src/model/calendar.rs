@@ -104,6 +104,30 @@ impl CalendarUnit {
         clamped(calendar.start(calendar.current(self, instant)))
     }
 
+    /// When the day, week or month began that lies so many before the one that an instant is in.
+    pub(super) fn start_before(self, zone: &Zone, instant: Timestamp, back: u32) -> Timestamp {
+        let calendar = Calendar::new(zone);
+        let this = calendar.current(self, instant);
+        clamped(calendar.start(self.stepped(this, -i64::from(back))))
+    }
+
+    /// The first instant for which [`Self::start_before`] lies after another one; `None` if there is
+    /// none.
+    pub(super) fn first_after(
+        self,
+        zone: &Zone,
+        instant: Timestamp,
+        back: u32,
+    ) -> Option<Timestamp> {
+        let calendar = Calendar::new(zone);
+        let next = self.stepped(calendar.current(self, instant), 1);
+        let first = calendar.start(self.stepped(next, i64::from(back)));
+        // Edges are cut off at the last instant of all.
+        let is_reached = instant < Timestamp::MAX;
+        let first = Timestamp::from_micros(first.max(Timestamp::MIN.micros())).ok();
+        first.filter(|_| is_reached)
+    }
+
     /// The instants inside an interval, but not at its ends, at which a day, week or month begins
     /// in a zone. In their order; as many as the interval is long.
     #[must_use]

@@ -114,6 +114,8 @@ pub mod limit {
         MEMBERS_PER_REQUEST = "members_per_request", 10_000, "users";
         /// Bytes of the users that are frozen into a static list: at most 8 KiB for 65,536 users.
         FREEZE_BYTES = "freeze_bytes", 16_777_216, "bytes";
+        /// Streams that watch segments at once.
+        WATCHERS = "watchers", 1_000, "watchers";
         /// Selections of one request.
         SELECTIONS_PER_REQUEST = "selections_per_request", 1_000, "selections";
         /// Users of one batch check.

@@ -8,6 +8,7 @@ mod amount;
 mod calendar;
 mod command;
 mod digest;
+mod edge;
 mod event;
 mod expression;
 mod limits;
@@ -26,6 +27,7 @@ pub use amount::{Amount, AmountError};
 pub use calendar::Interval;
 pub use command::{Action, Change, Command, Once, Operation, PropertyDeclaration, UserUpdate};
 pub use digest::Digest;
+pub use edge::{Edge, Edges};
 pub use event::{
     CalendarUnit, Event, EventDeclaration, EventFault, EventMeasure, EventPredicate, EventTest,
     Instant, Measure, Measured, WhichEvent, Window,

@@ -127,6 +127,12 @@ impl Bound {
             .all(|(changes, earlier)| holds(changes.stamp(), *earlier))
     }
 
+    /// Whether all codes are still those of their literals, and events as they were.
+    pub(super) fn is_exact(&self, population: &Population) -> bool {
+        self.all_dictionaries(DictionaryStamp::is_unchanged_since)
+            && self.has_same_events(population)
+    }
+
     /// Answers one expression as [`answer_all`] does many.
     pub(super) fn answer<T>(&self, population: &Population, answer: impl Fn(&Node) -> T) -> T {
         answer_all(population, &[self], |bounds| {
@@ -148,10 +154,7 @@ pub(super) fn answer_all<T>(
 ) -> T {
     let bounds: SmallVec<[&Bound; 16]> = bounds.iter().map(Borrow::borrow).collect();
     let mut result = answer(&bounds);
-    let unchanged = |bound: &Bound| {
-        bound.all_dictionaries(DictionaryStamp::is_unchanged_since)
-            && bound.has_same_events(population)
-    };
+    let unchanged = |bound: &Bound| bound.is_exact(population);
     if bounds.iter().all(|bound| unchanged(bound)) {
         return result;
     }

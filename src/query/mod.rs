@@ -13,6 +13,7 @@ mod bind_event;
 mod breakdown;
 mod check;
 mod count;
+mod definitions;
 mod distribution;
 mod evaluate;
 mod explain;
@@ -26,6 +27,7 @@ mod shards;
 mod stop;
 mod summarize;
 mod user_segments;
+mod watched;
 
 pub use bind::{Bound, bind, bind_shared};
 pub use bind_error::BindError;
@@ -43,3 +45,7 @@ pub use summarize::{
     summarize,
 };
 pub use user_segments::{SegmentChecker, UserSegments};
+pub use watched::{
+    Before, Cause, DefinedBefore, Difference, Due, MembershipChange, Passages, Place, Sources,
+    TooMany, WatchedSegments, members_of_shard,
+};

@@ -56,6 +56,27 @@ impl Prepared {
     }
 }
 
+impl Prepared {
+    /// The expression bound so that what it is bound to can be used without looking at dictionaries
+    /// again: for as long as nothing is written.
+    ///
+    /// # Errors
+    /// As for [`super::bind()`].
+    pub(super) fn bound_alone(
+        &self,
+        population: &Population,
+        as_of: Timestamp,
+    ) -> Result<Arc<Bound>, BindError> {
+        let bound = self.bound(population, as_of)?;
+        if bound.is_exact(population) {
+            return Ok(bound);
+        }
+        let bound = Arc::new(bind_shared(population, &self.expression, as_of)?);
+        self.last.store(Some(Arc::clone(&bound)));
+        Ok(bound)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

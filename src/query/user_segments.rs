@@ -13,11 +13,10 @@ use arc_swap::ArcSwapOption;
 use super::bind::{Bound, answer_all};
 use super::bind_error::BindError;
 use super::check::holds;
-use super::prepared::Prepared;
+use super::definitions::{Definitions, Memo};
 use super::stop::{Stop, Stopped};
-use crate::index::{PropertyIndex, Shard};
-use crate::model::{Expression, SegmentName, Timestamp, UserId};
-use crate::population::{Catalog, Definition, LISTS, Population};
+use crate::model::{SegmentName, Timestamp, UserId};
+use crate::population::{Catalog, Population};
 
 /// Predicates that are bound between two looks at whether to go on.
 const PREDICATES_AT_ONCE: u32 = 64;
@@ -35,116 +34,22 @@ pub struct UserSegments {
 /// Checks users against all segments of one population, and remembers what it made of them.
 #[derive(Debug, Default)]
 pub struct SegmentChecker {
-    last: ArcSwapOption<Definitions>,
+    last: ArcSwapOption<AllSegments>,
 }
 
-/// The definitions of all segments, their common parts only once.
+/// The definitions of all segments of a catalog.
 #[derive(Debug)]
-struct Definitions {
+struct AllSegments {
     catalog: Weak<Catalog>,
-    parts: Vec<Part>,
-    /// The predicates, and for how many there are values.
-    predicates: Vec<Prepared>,
-    /// Each segment with the part that is its definition, in the order of names.
-    segments: Vec<(SegmentName, u32)>,
+    definitions: Definitions,
 }
 
-/// A part of a definition; others are meant by their places, which are lower.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Part {
-    Everyone,
-    Predicate(u32),
-    /// Being in the static list of a number.
-    List(u32),
-    Not(u32),
-    And(Box<[u32]>),
-    Or(Box<[u32]>),
-    AtLeast(u32, Box<[u32]>),
-}
-
-/// Gives parts their places.
-struct Builder<'a> {
-    catalog: &'a Catalog,
-    parts: Vec<Part>,
-    places: HashMap<Part, u32>,
-    predicates: Vec<Prepared>,
-    known: HashMap<&'a Expression, u32>,
-    segments: HashMap<&'a SegmentName, u32>,
-}
-
-impl<'a> Builder<'a> {
-    fn place(&mut self, part: Part) -> u32 {
-        let next = u32::try_from(self.parts.len()).unwrap_or(u32::MAX);
-        *self.places.entry(part.clone()).or_insert_with(|| {
-            self.parts.push(part);
-            next
-        })
-    }
-
-    fn all(&mut self, operands: &'a [Expression]) -> Box<[u32]> {
-        operands.iter().map(|operand| self.part(operand)).collect()
-    }
-
-    fn part(&mut self, expression: &'a Expression) -> u32 {
-        let part = match expression {
-            Expression::Everyone => Part::Everyone,
-            Expression::Not(operand) => Part::Not(self.part(operand)),
-            Expression::And(operands) => Part::And(self.all(operands)),
-            Expression::Or(operands) => Part::Or(self.all(operands)),
-            Expression::AtLeast { count, of } => Part::AtLeast(count.get(), self.all(of)),
-            Expression::Segment(name) => return self.segment(name),
-            Expression::Predicate(_) | Expression::Event(_) => {
-                let next = u32::try_from(self.predicates.len()).unwrap_or(u32::MAX);
-                let number = *self.known.entry(expression).or_insert(next);
-                if number == next {
-                    self.predicates.push(Prepared::new(expression.clone()));
-                }
-                Part::Predicate(number)
-            }
-        };
-        self.place(part)
-    }
-
-    fn segment(&mut self, name: &'a SegmentName) -> u32 {
-        if let Some(place) = self.segments.get(name) {
-            return *place;
-        }
-        let place = if let Some(segment) = self.catalog.segment(name) {
-            match segment.definition() {
-                Definition::Filter(definition) => self.part(definition),
-                Definition::List(number) => self.place(Part::List(*number)),
-            }
-        } else {
-            // No definition mentions a segment that does not exist.
-            let everyone = self.place(Part::Everyone);
-            self.place(Part::Not(everyone))
-        };
-        self.segments.insert(name, place);
-        place
-    }
-}
-
-impl Definitions {
+impl AllSegments {
     fn of(catalog: &Arc<Catalog>) -> Self {
-        let mut builder = Builder {
-            catalog,
-            parts: Vec::new(),
-            places: HashMap::new(),
-            predicates: Vec::new(),
-            known: HashMap::new(),
-            segments: HashMap::new(),
-        };
-        let segments = catalog.segments();
-        let segments = segments.map(|segment| {
-            let place = builder.segment(segment.name());
-            (segment.name().clone(), place)
-        });
-        let segments = segments.collect();
+        let names = catalog.segments().map(|segment| segment.name());
         Self {
             catalog: Arc::downgrade(catalog),
-            parts: builder.parts,
-            predicates: builder.predicates,
-            segments,
+            definitions: Definitions::of(catalog, names),
         }
     }
 
@@ -155,10 +60,11 @@ impl Definitions {
         as_of: Timestamp,
         stop: &Stop,
     ) -> Result<Option<Found>, Stopped> {
+        let definitions = &self.definitions;
         let mut errors: HashMap<u32, BindError> = HashMap::new();
-        let mut places = vec![u32::MAX; self.predicates.len()];
-        let mut bounds: Vec<Arc<Bound>> = Vec::with_capacity(self.predicates.len());
-        for (number, predicate) in (0..).zip(&self.predicates) {
+        let mut places = vec![u32::MAX; definitions.predicates.len()];
+        let mut bounds: Vec<Arc<Bound>> = Vec::with_capacity(definitions.predicates.len());
+        for (number, predicate) in (0..).zip(&definitions.predicates) {
             if number % PREDICATES_AT_ONCE == 0 {
                 stop.check()?;
             }
@@ -173,17 +79,17 @@ impl Definitions {
             }
         }
         let members = answer_all(population, &bounds, |bounds| {
-            population.with_user(user, |reader, place| {
-                let mut answers = Answers {
-                    definitions: self,
-                    places: &places,
-                    bounds,
-                    shard: reader.shard(),
-                    user: place,
-                    known: vec![Known::No; self.parts.len()],
+            population.with_user(user, |reader, user| {
+                let mut memo = Memo::new(definitions.parts.len());
+                // Whether a predicate holds, or the predicate for which it can't be told.
+                let mut truth = |number: u32| {
+                    let bound = bounds.get(places[number as usize] as usize);
+                    let bound = bound.ok_or(number)?;
+                    Ok(holds(&bound.root, reader.shard(), user))
                 };
-                let segments = self.segments.iter();
-                let members = segments.map(|(_, part)| answers.holds(*part));
+                let segments = definitions.segments.iter();
+                let members =
+                    segments.map(|(_, part)| definitions.holds(*part, &mut memo, &mut truth));
                 members.collect::<Vec<_>>()
             })
         });
@@ -198,74 +104,6 @@ struct Found {
     errors: HashMap<u32, BindError>,
 }
 
-/// What is known of a part.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Known {
-    No,
-    Holds(bool),
-}
-
-/// The answers for one user.
-struct Answers<'a> {
-    definitions: &'a Definitions,
-    /// Where each predicate is among those bound.
-    places: &'a [u32],
-    bounds: &'a [&'a Bound],
-    shard: &'a Shard,
-    user: u16,
-    known: Vec<Known>,
-}
-
-impl Answers<'_> {
-    /// Whether a part holds.
-    ///
-    /// # Errors
-    /// The predicate for which it can't be told.
-    fn holds(&mut self, part: u32) -> Result<bool, u32> {
-        if let Known::Holds(holds) = self.known[part as usize] {
-            return Ok(holds);
-        }
-        let definitions = self.definitions;
-        let holds = match &definitions.parts[part as usize] {
-            Part::Everyone => true,
-            Part::Predicate(number) => {
-                let place = self.places[*number as usize];
-                let bound = self.bounds.get(place as usize).ok_or(*number)?;
-                holds(&bound.root, self.shard, self.user)
-            }
-            Part::List(number) => {
-                let lists = self.shard.index(LISTS);
-                matches!(lists, Some(PropertyIndex::Sets(lists)) if lists.has_any(self.user, &[*number]))
-            }
-            Part::Not(operand) => !self.holds(*operand)?,
-            Part::And(operands) => self.first(operands, false)?.is_none(),
-            Part::Or(operands) => self.first(operands, true)?.is_some(),
-            Part::AtLeast(count, operands) => {
-                let mut missing = *count;
-                for operand in operands {
-                    if missing == 0 {
-                        break;
-                    }
-                    missing -= u32::from(self.holds(*operand)?);
-                }
-                missing == 0
-            }
-        };
-        self.known[part as usize] = Known::Holds(holds);
-        Ok(holds)
-    }
-
-    /// The first of some parts that holds, or that does not.
-    fn first(&mut self, parts: &[u32], wanted: bool) -> Result<Option<u32>, u32> {
-        for part in parts {
-            if self.holds(*part)? == wanted {
-                return Ok(Some(*part));
-            }
-        }
-        Ok(None)
-    }
-}
-
 impl SegmentChecker {
     /// How many different predicates all segments have together, if that is known without looking
     /// at all of them.
@@ -274,7 +112,7 @@ impl SegmentChecker {
         let last = self.last.load();
         let last = last.as_ref()?;
         let is_current = population.has_catalog(&last.catalog);
-        is_current.then(|| last.predicates.len())
+        is_current.then(|| last.definitions.predicates.len())
     }
 
     /// The segments that a user is in; `None` if there is no such user. All are answered by what is
@@ -289,12 +127,12 @@ impl SegmentChecker {
         as_of: Timestamp,
         stop: &Stop,
     ) -> Result<Option<UserSegments>, Stopped> {
-        let definitions = self.definitions(population);
-        let Some(found) = definitions.check(population, user, as_of, stop)? else {
+        let all = self.all(population);
+        let Some(found) = all.check(population, user, as_of, stop)? else {
             return Ok(None);
         };
         let mut answer = UserSegments::default();
-        for ((name, _), member) in definitions.segments.iter().zip(found.members) {
+        for ((name, _), member) in all.definitions.segments.iter().zip(found.members) {
             match member {
                 Ok(true) => answer.segments.push(name.clone()),
                 Ok(false) => {}
@@ -309,15 +147,15 @@ impl SegmentChecker {
         Ok(Some(answer))
     }
 
-    fn definitions(&self, population: &Population) -> Arc<Definitions> {
+    fn all(&self, population: &Population) -> Arc<AllSegments> {
         if let Some(last) = &*self.last.load()
             && population.has_catalog(&last.catalog)
         {
             return Arc::clone(last);
         }
-        let definitions = Arc::new(Definitions::of(&population.catalog()));
-        self.last.store(Some(Arc::clone(&definitions)));
-        definitions
+        let all = Arc::new(AllSegments::of(&population.catalog()));
+        self.last.store(Some(Arc::clone(&all)));
+        all
     }
 }
 
@@ -326,8 +164,8 @@ mod tests {
     use super::*;
     use crate::filter;
     use crate::model::{
-        Action, Change, Event, EventName, Labels, NonEmpty, Operation, PropertyName, Revision,
-        SegmentChange, SegmentDeclaration, StoreLimits, Text, UserUpdate, Value,
+        Action, Change, Event, EventName, Expression, Labels, NonEmpty, Operation, PropertyName,
+        Revision, SegmentChange, SegmentDeclaration, StoreLimits, Text, UserUpdate, Value,
     };
     use crate::query::{bind, check};
 
@@ -417,7 +255,7 @@ mod tests {
             }
         }
         // "both" and "same" are one part, and there are two predicates beside those of "some".
-        let definitions = checker.definitions(&population);
+        let definitions = &checker.all(&population).definitions;
         assert_eq!(definitions.predicates.len(), 3);
         let part = |segment: &str| {
             let mut segments = definitions.segments.iter();

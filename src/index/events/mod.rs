@@ -183,6 +183,15 @@ impl EventIndex {
         }
     }
 
+    /// Each event from `from` on and before `to`: its user, and its time in microseconds since 1970.
+    /// In no order.
+    pub fn times_between(&self, from: i64, to: i64, mut visit: impl FnMut(u16, i64)) {
+        for (day, number, part) in self.parts(from, to) {
+            let start = day_start(number);
+            day.times(part, |user, time| visit(user, start + time));
+        }
+    }
+
     /// How many events a user has from `from` on and before `to`.
     #[must_use]
     pub fn count_of(&self, user: u16, from: i64, to: i64) -> u64 {

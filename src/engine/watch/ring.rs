@@ -1,0 +1,144 @@
+//! The last changes of who is in which segment, for all who watch.
+//!
+//! Invariant: changes have consecutive numbers, in the order of the revisions and instants at which
+//! they happened; the newest are kept, so many. The mark says up to which revision and instant all of
+//! them are here, and changes with them.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::model::{Revision, SegmentName, Timestamp, UserId};
+use crate::query::Cause;
+
+/// How many changes are kept of one population.
+pub(super) const KEPT_CHANGES: usize = 1 << 18;
+
+/// Up to where something is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Everything up to this revision.
+    pub revision: Revision,
+    /// As of this instant.
+    pub time: Timestamp,
+}
+
+/// Why members of a segment have to be read anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ResyncCause {
+    /// The cursor is from before the service was started, or too old.
+    CursorExpired,
+    /// More changes came than are kept for a watcher that does not read them.
+    TooSlow,
+    /// More users entered or left at once than are told one by one.
+    TooManyChanges,
+    /// Old events were dropped, and with them what the segment says of some users.
+    EventsDropped,
+    /// It can't be told who is in the segment.
+    Unknown,
+    /// The segment was deleted: nobody is in it.
+    Deleted,
+}
+
+/// What happened to a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Happened {
+    /// A user entered or left.
+    Moved {
+        user: Arc<UserId>,
+        shard: u32,
+        enters: bool,
+        cause: Cause,
+    },
+    /// Who is in it has to be read anew.
+    Lost(ResyncCause),
+}
+
+/// What happened, to what and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) segment: Arc<SegmentName>,
+    pub(super) mark: Mark,
+    pub(super) happened: Happened,
+}
+
+#[derive(Debug)]
+struct Entries {
+    entries: VecDeque<Entry>,
+    /// The number of the first entry.
+    first: u64,
+    mark: Mark,
+    /// Whether everybody is where the mark says: not while the clock moves many at one instant.
+    is_settled: bool,
+}
+
+/// The changes of one population.
+#[derive(Debug)]
+pub(super) struct Ring(RwLock<Entries>);
+
+/// Some entries.
+pub(super) struct Read {
+    pub(super) entries: Vec<Entry>,
+    /// The number of the entry after them.
+    pub(super) next: u64,
+    /// The mark, if there is nothing after them and it is settled.
+    pub(super) mark: Option<Mark>,
+}
+
+impl Ring {
+    pub(super) fn new(mark: Mark) -> Self {
+        Self(RwLock::new(Entries {
+            entries: VecDeque::new(),
+            first: 0,
+            mark,
+            is_settled: true,
+        }))
+    }
+
+    /// Adds what happened up to a mark; `is_settled` if that is all.
+    pub(super) fn add(
+        &self,
+        entries: impl IntoIterator<Item = Entry>,
+        mark: Mark,
+        is_settled: bool,
+    ) {
+        let mut ring = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        ring.entries.extend(entries);
+        let over = ring.entries.len().saturating_sub(KEPT_CHANGES);
+        ring.entries.drain(..over);
+        ring.first += over as u64;
+        ring.mark = mark;
+        ring.is_settled = is_settled;
+    }
+
+    /// The number that the next entry will have.
+    pub(super) fn end(&self) -> u64 {
+        let ring = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        ring.first + ring.entries.len() as u64
+    }
+
+    /// Whether the entry of a number is here, or will be the next one.
+    pub(super) fn reaches(&self, number: u64) -> bool {
+        let ring = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        (ring.first..=ring.first + ring.entries.len() as u64).contains(&number)
+    }
+
+    /// The entries from a number on, at most `limit`; `None` if the first of them is gone.
+    pub(super) fn read(&self, from: u64, limit: usize) -> Option<Read> {
+        let ring = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let skipped = usize::try_from(from.checked_sub(ring.first)?).ok()?;
+        let entries: Vec<Entry> = ring
+            .entries
+            .iter()
+            .skip(skipped)
+            .take(limit)
+            .cloned()
+            .collect();
+        let next = from + entries.len() as u64;
+        let is_end = next >= ring.first + ring.entries.len() as u64;
+        Some(Read {
+            entries,
+            next,
+            mark: (is_end && ring.is_settled).then_some(ring.mark),
+        })
+    }
+}

@@ -1,0 +1,557 @@
+//! The segments of one population that are watched, and the instant as of which they are.
+//!
+//! Invariants: whoever holds the state is the only one who writes to the population or moves the
+//! instant; what happens is told with the revision and the instant at which it does, and both only
+//! grow. Of users whom the clock moves at one instant, those who are written to are moved first.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
+use std::sync::Arc;
+
+use super::ring::{Entry, Happened, Mark, ResyncCause, Ring};
+use crate::model::{Action, EventName, Mentioned, Revision, SegmentName, Timestamp, UserId};
+use crate::population::{Catalog, Judged, Population};
+use crate::query::{
+    DefinedBefore, Difference, Due, MembershipChange, Place, Sources, TooMany, WatchedSegments,
+};
+
+/// Users whom the clock moves before others have their turn.
+pub(super) const MOVED_AT_ONCE: usize = 2_048;
+/// Users whom the clock moves that are known at once.
+pub(super) const MOST_DUE: usize = 4_000_000;
+/// Users who enter and leave because of one command that defines segments anew.
+const MOST_REDEFINED: usize = 100_000;
+/// Segments whose users are compared when one that they are made of is defined anew.
+const MOST_COMPARED: usize = 64;
+/// How far it is looked ahead, in microseconds.
+const AHEAD: i64 = 60_000_000;
+/// The farthest that it is looked ahead at once after the clock jumped.
+const FARTHEST: i64 = 86_400_000_000;
+/// How long nobody may watch a segment before it is not watched any more, in microseconds: so long
+/// a cursor is good for.
+const IDLE: i64 = 600_000_000;
+
+/// Who watches something.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Interest {
+    /// The number of the first change that is told.
+    since: u64,
+    watchers: usize,
+    /// When the last one went.
+    idle_since: Option<Timestamp>,
+}
+
+/// The state of one population.
+#[derive(Debug)]
+pub(super) struct State {
+    mark: Mark,
+    segments: WatchedSegments,
+    names: Vec<Arc<SegmentName>>,
+    positions: HashMap<SegmentName, u32>,
+    /// Of whom it can't be told who is in it.
+    unknown: BTreeSet<u32>,
+    watched: BTreeMap<SegmentName, Interest>,
+    /// Who watches all segments.
+    all: Option<Interest>,
+    /// Whom the clock moves, and when.
+    due: BinaryHeap<Reverse<Due>>,
+    /// Those who are not moved yet at the instant of the mark.
+    passing: BTreeMap<Place, Vec<Due>>,
+    /// Up to when all of them are known who are moved by what was written before; and up to when
+    /// writes tell whom they move.
+    scanned: Timestamp,
+    horizon: Timestamp,
+    /// How often it changed what is watched.
+    generation: u64,
+    /// The first day of events that are kept, by name.
+    kept_from: BTreeMap<EventName, Option<i32>>,
+}
+
+/// Whom the clock moves has to be looked up.
+pub(super) struct Scan {
+    generation: u64,
+    sources: Arc<Sources>,
+    from: Timestamp,
+    to: Timestamp,
+}
+
+impl Scan {
+    pub(super) fn run(&self, population: &Population) -> Result<Vec<Due>, TooMany> {
+        self.sources.scan(population, self.from, self.to, MOST_DUE)
+    }
+}
+
+impl State {
+    pub(super) fn new(population: &Population, mark: Mark) -> Self {
+        let catalog = population.catalog();
+        let nothing = std::iter::empty();
+        Self {
+            mark,
+            segments: WatchedSegments::new(population, &catalog, nothing, mark.time),
+            names: Vec::new(),
+            positions: HashMap::new(),
+            unknown: BTreeSet::new(),
+            watched: BTreeMap::new(),
+            all: None,
+            due: BinaryHeap::new(),
+            passing: BTreeMap::new(),
+            scanned: mark.time,
+            horizon: mark.time,
+            generation: 0,
+            kept_from: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn mark(&self) -> Mark {
+        self.mark
+    }
+
+    /// Whether anything is watched.
+    pub(super) fn is_watching(&self) -> bool {
+        self.all.is_some() || !self.watched.is_empty()
+    }
+
+    /// Begins to watch some segments, or all; tells since which change all of them are.
+    pub(super) fn watch(
+        &mut self,
+        population: &Population,
+        ring: &Ring,
+        now: Timestamp,
+        names: Option<&[SegmentName]>,
+    ) -> u64 {
+        if !self.is_watching() {
+            // Nothing was told while nobody watched.
+            self.mark.time = self.mark.time.max(now);
+            ring.add(None, self.mark, true);
+        }
+        let interest = Interest {
+            since: ring.end(),
+            watchers: 0,
+            idle_since: None,
+        };
+        let mut is_new = false;
+        let mut since = 0;
+        let mut join = |known: &mut Interest| {
+            known.watchers += 1;
+            known.idle_since = None;
+            since = since.max(known.since);
+        };
+        match names {
+            None => {
+                is_new = self.all.is_none();
+                join(self.all.get_or_insert(interest));
+            }
+            Some(names) => {
+                for name in names {
+                    is_new |= !self.watched.contains_key(name) && self.all.is_none();
+                    let own = Interest {
+                        since: self.all.map_or(interest.since, |all| all.since),
+                        ..interest
+                    };
+                    join(self.watched.entry(name.clone()).or_insert(own));
+                }
+            }
+        }
+        if is_new {
+            self.finish_passing(population, ring);
+            self.rebuild(population, ring);
+        }
+        since
+    }
+
+    /// A watcher goes.
+    pub(super) fn unwatch(&mut self, names: Option<&[SegmentName]>, now: Timestamp) {
+        let leave = |interest: &mut Interest| {
+            interest.watchers = interest.watchers.saturating_sub(1);
+            if interest.watchers == 0 {
+                interest.idle_since = Some(now);
+            }
+        };
+        match names {
+            None => self.all.iter_mut().for_each(leave),
+            Some(names) => {
+                for name in names {
+                    self.watched.get_mut(name).into_iter().for_each(leave);
+                }
+            }
+        }
+    }
+
+    /// Forgets what nobody has watched for long.
+    pub(super) fn forget_idle(&mut self, population: &Population, ring: &Ring, now: Timestamp) {
+        let is_idle = |interest: &Interest| {
+            let idle_since = interest.idle_since;
+            idle_since.is_some_and(|since| now.micros() - since.micros() > IDLE)
+        };
+        let before = (self.all.is_some(), self.watched.len());
+        self.all = self.all.filter(|all| !is_idle(all));
+        self.watched.retain(|_, interest| !is_idle(interest));
+        if before != (self.all.is_some(), self.watched.len()) {
+            self.finish_passing(population, ring);
+            self.rebuild(population, ring);
+        }
+    }
+
+    /// Makes anew what is known of the segments that are watched.
+    fn rebuild(&mut self, population: &Population, ring: &Ring) {
+        let catalog = population.catalog();
+        let as_of = self.mark.time;
+        self.segments = match self.all {
+            Some(_) => {
+                let names = catalog.segments().map(|segment| segment.name());
+                WatchedSegments::new(population, &catalog, names, as_of)
+            }
+            None => WatchedSegments::new(population, &catalog, self.watched.keys(), as_of),
+        };
+        self.names = self.segments.names().cloned().map(Arc::new).collect();
+        let names = self.names.iter().map(|name| (**name).clone());
+        self.positions = names.zip(0..).collect();
+        self.generation += 1;
+        self.due.clear();
+        self.scanned = as_of;
+        self.horizon = as_of;
+        self.unknown = self
+            .segments
+            .unknown(population, as_of)
+            .into_iter()
+            .collect();
+        self.kept_from = self.events_kept_from(population);
+        // The first stretch at once, so that the instant can be moved on.
+        if let Some(scan) = self.scan(as_of) {
+            let due = scan.run(population);
+            self.scanned(&scan, due, ring);
+        }
+    }
+
+    fn events_kept_from(&self, population: &Population) -> BTreeMap<EventName, Option<i32>> {
+        let catalog = population.catalog();
+        let of_event = |name: &EventName| {
+            let number = catalog.event(name)?.number();
+            population.kept(|kept| kept.of_events(number)).kept_from
+        };
+        let events = self.segments.events();
+        events.map(|name| (name.clone(), of_event(name))).collect()
+    }
+
+    /// The stretch of time to be looked at next, if it is time to.
+    pub(super) fn scan(&mut self, now: Timestamp) -> Option<Scan> {
+        let reached = now.max(self.mark.time).micros();
+        if self.segments.sources().is_empty() {
+            return None;
+        }
+        if self.scanned.micros() - reached > AHEAD / 2 {
+            return None;
+        }
+        let to = (reached + AHEAD).min(self.scanned.micros() + FARTHEST);
+        self.horizon = Timestamp::from_micros(to).unwrap_or(Timestamp::MAX);
+        Some(Scan {
+            generation: self.generation,
+            sources: Arc::clone(self.segments.sources()),
+            from: self.scanned,
+            to: self.horizon,
+        })
+    }
+
+    /// Takes over what was looked up.
+    pub(super) fn scanned(&mut self, scan: &Scan, found: Result<Vec<Due>, TooMany>, ring: &Ring) {
+        if scan.generation != self.generation {
+            return;
+        }
+        match found {
+            Ok(found) => self.due.extend(found.into_iter().map(Reverse)),
+            Err(TooMany) => {
+                let all: Vec<u32> = (0..).take(self.names.len()).collect();
+                self.lose(&all, ResyncCause::TooManyChanges, ring);
+            }
+        }
+        self.scanned = scan.to;
+    }
+
+    /// Moves the instant on, as far as it can be told by now whom that moves, and as far as users
+    /// can be moved at once. Tells whether there are more.
+    pub(super) fn advance(&mut self, population: &Population, ring: &Ring, to: Timestamp) -> bool {
+        let can_reach = if self.segments.sources().is_empty() {
+            self.scanned = self.scanned.max(to);
+            self.horizon = self.scanned;
+            to
+        } else {
+            to.min(self.scanned)
+        };
+        let mut left = MOVED_AT_ONCE;
+        loop {
+            while let Some((_, due)) = self.passing.pop_first() {
+                self.pass(population, ring, &due);
+                left = left.saturating_sub(due.len());
+                if left == 0 {
+                    return true;
+                }
+            }
+            let next = self.due.peek().map(|Reverse(due)| due.at);
+            let Some(at) = next.filter(|at| *at <= can_reach) else {
+                break;
+            };
+            self.mark.time = self.mark.time.max(at);
+            while let Some(Reverse(due)) = self.due.peek().filter(|due| due.0.at == at) {
+                self.passing.entry(due.place()).or_default().push(*due);
+                self.due.pop();
+            }
+        }
+        if can_reach > self.mark.time {
+            self.mark.time = can_reach;
+            ring.add(None, self.mark, self.passing.is_empty());
+        }
+        can_reach < to
+    }
+
+    fn pass(&mut self, population: &Population, ring: &Ring, due: &[Due]) {
+        let Some(at) = due.first().map(|due| due.at) else {
+            return;
+        };
+        let changes = self.segments.pass(population, at, due);
+        self.tell(changes, ring);
+    }
+
+    fn finish_passing(&mut self, population: &Population, ring: &Ring) {
+        while let Some((_, due)) = self.passing.pop_first() {
+            self.pass(population, ring, &due);
+        }
+    }
+
+    /// Moves those users first whom a command is about to change.
+    fn pass_users(&mut self, population: &Population, ring: &Ring, users: &[&UserId]) {
+        if self.passing.is_empty() {
+            return;
+        }
+        for place in Place::of_users(population, users) {
+            if let Some(due) = self.passing.remove(&place) {
+                self.pass(population, ring, &due);
+            }
+        }
+    }
+
+    fn tell(&self, changes: Vec<MembershipChange>, ring: &Ring) {
+        let known = |change: &MembershipChange| !self.unknown.contains(&change.segment);
+        let entries = changes.into_iter().filter(known).map(|change| Entry {
+            segment: Arc::clone(&self.names[change.segment as usize]),
+            mark: self.mark,
+            happened: Happened::Moved {
+                user: change.user,
+                shard: change.shard,
+                enters: change.enters,
+                cause: change.cause,
+            },
+        });
+        ring.add(entries, self.mark, self.passing.is_empty());
+    }
+
+    fn lose(&self, segments: &[u32], cause: ResyncCause, ring: &Ring) {
+        let entries = segments.iter().map(|segment| Entry {
+            segment: Arc::clone(&self.names[*segment as usize]),
+            mark: self.mark,
+            happened: Happened::Lost(cause),
+        });
+        ring.add(entries, self.mark, self.passing.is_empty());
+    }
+
+    /// Carries a command out by `apply`, and tells whom that moves.
+    pub(super) fn carry_out(
+        &mut self,
+        population: &Population,
+        ring: &Ring,
+        (revision, action): (Revision, &Action),
+        apply: impl FnOnce() -> Judged,
+    ) -> Judged {
+        if !self.is_watching() {
+            self.mark.revision = revision;
+            return apply();
+        }
+        match action {
+            Action::CreateSegment(..)
+            | Action::UpdateSegment(..)
+            | Action::DeleteSegment(..)
+            | Action::CreateList(..) => {
+                return self.redefine(population, ring, (revision, action), apply);
+            }
+            Action::Write(updates) => {
+                if !self.passing.is_empty() {
+                    let users: Vec<&UserId> = updates.iter().map(|update| &update.user).collect();
+                    self.pass_users(population, ring, &users);
+                }
+            }
+            Action::Erase(user) => self.pass_users(population, ring, &[user]),
+            Action::AddMembers(_, users) | Action::RemoveMembers(_, users) => {
+                let users: Vec<&UserId> = users.iter().collect();
+                self.pass_users(population, ring, &users);
+            }
+            Action::CreateProperty(_)
+            | Action::DeleteProperty(_)
+            | Action::CreateEvent(_)
+            | Action::UpdateEvent(_)
+            | Action::DeleteEvent(_) => {}
+        }
+        let (as_of, horizon) = (self.mark.time, self.horizon);
+        let before = self.segments.before(population, action, as_of, horizon);
+        let judged = apply();
+        self.mark.revision = revision;
+        let passages = before.map(|before| self.segments.after(population, before));
+        let passages = passages.unwrap_or_default();
+        self.due.extend(passages.due.into_iter().map(Reverse));
+        self.tell(passages.changes, ring);
+        if may_drop_events(action) {
+            self.look_for_dropped(population, ring);
+        }
+        judged
+    }
+
+    /// Where old events were dropped, more may have changed than can be told.
+    fn look_for_dropped(&mut self, population: &Population, ring: &Ring) {
+        let kept_from = self.events_kept_from(population);
+        if kept_from == self.kept_from {
+            return;
+        }
+        let before = std::mem::replace(&mut self.kept_from, kept_from);
+        let mut lost = BTreeSet::new();
+        for (name, kept_from) in &self.kept_from {
+            if before.get(name) != Some(kept_from) {
+                lost.extend(self.segments.asking_for(name));
+            }
+        }
+        let unknown = self.segments.unknown(population, self.mark.time);
+        self.unknown = unknown.into_iter().collect();
+        let (unknown, lost): (Vec<u32>, Vec<u32>) = lost
+            .into_iter()
+            .partition(|segment| self.unknown.contains(segment));
+        self.lose(&unknown, ResyncCause::Unknown, ring);
+        self.lose(&lost, ResyncCause::EventsDropped, ring);
+    }
+
+    /// Carries out a command that changes definitions.
+    fn redefine(
+        &mut self,
+        population: &Population,
+        ring: &Ring,
+        (revision, action): (Revision, &Action),
+        apply: impl FnOnce() -> Judged,
+    ) -> Judged {
+        self.finish_passing(population, ring);
+        let as_of = self.mark.time;
+        let affected = self.affected(&population.catalog(), action);
+        let compared = affected.iter().take(MOST_COMPARED);
+        let before: Vec<Option<DefinedBefore>> = compared
+            .map(|name| DefinedBefore::of(population, name, as_of))
+            .collect();
+        let judged = apply();
+        self.mark.revision = revision;
+        if judged.outcome.is_err() || affected.is_empty() {
+            ring.add(None, self.mark, self.passing.is_empty());
+            return judged;
+        }
+        self.rebuild(population, ring);
+        let mut left = MOST_REDEFINED;
+        let mut before = before.into_iter();
+        for name in affected {
+            let position = self.positions.get(&name).copied();
+            let before = before.next().flatten();
+            let difference = before.map_or(Difference::Unknown, |before| {
+                before.compare(population, as_of, position, left)
+            });
+            let cause = match difference {
+                Difference::Changes(changes) => {
+                    left = left.saturating_sub(changes.len());
+                    self.tell(changes, ring);
+                    continue;
+                }
+                Difference::Missing => continue,
+                Difference::Deleted => ResyncCause::Deleted,
+                Difference::Unknown => match position {
+                    None => ResyncCause::Deleted,
+                    Some(position) if self.unknown.contains(&position) => ResyncCause::Unknown,
+                    Some(_) => ResyncCause::TooManyChanges,
+                },
+            };
+            let entry = Entry {
+                segment: Arc::new(name),
+                mark: self.mark,
+                happened: Happened::Lost(cause),
+            };
+            ring.add([entry], self.mark, true);
+        }
+        ring.add(None, self.mark, self.passing.is_empty());
+        judged
+    }
+
+    /// The watched segments that a command may define anew: the one that it names, and those that are
+    /// made of it.
+    fn affected(&self, catalog: &Catalog, action: &Action) -> Vec<SegmentName> {
+        let name = match action {
+            Action::CreateSegment(declaration, _) => &declaration.name,
+            Action::CreateList(declaration, _) => &declaration.name,
+            Action::UpdateSegment(change, _) if change.definition.is_some() => &change.name,
+            Action::DeleteSegment(name, _) => name,
+            _ => return Vec::new(),
+        };
+        let mut affected = BTreeSet::from([name.clone()]);
+        // Segments are few levels deep: each round finds those of the next one.
+        loop {
+            let before = affected.len();
+            for segment in catalog.segments() {
+                let mut is_made_of = false;
+                let Some(definition) = segment.definition().filter() else {
+                    continue;
+                };
+                definition.mentioned(&mut |mentioned| {
+                    if let Mentioned::Segment(name) = mentioned {
+                        is_made_of |= affected.contains(name);
+                    }
+                });
+                if is_made_of {
+                    affected.insert(segment.name().clone());
+                }
+            }
+            if affected.len() == before {
+                break;
+            }
+        }
+        let is_watched = |name: &SegmentName| self.all.is_some() || self.watched.contains_key(name);
+        affected.into_iter().filter(is_watched).collect()
+    }
+
+    /// Everything up to a revision is there.
+    pub(super) fn reach(&mut self, revision: Revision, ring: &Ring) {
+        self.mark.revision = self.mark.revision.max(revision);
+        ring.add(None, self.mark, self.passing.is_empty());
+    }
+
+    /// Makes sure that everybody is where the mark says.
+    pub(super) fn settle(&mut self, population: &Population, ring: &Ring) {
+        self.finish_passing(population, ring);
+    }
+
+    /// Whether it can be told who is in a segment.
+    pub(super) fn is_known(&self, name: &SegmentName) -> bool {
+        let position = self.positions.get(name);
+        position.is_some_and(|position| !self.unknown.contains(position))
+    }
+
+    /// The names of the segments that are watched and exist.
+    pub(super) fn names(&self) -> &[Arc<SegmentName>] {
+        &self.names
+    }
+}
+
+/// Whether a command can lead to old events being dropped.
+fn may_drop_events(action: &Action) -> bool {
+    match action {
+        Action::Write(updates) => updates.iter().any(|update| !update.events.is_empty()),
+        Action::CreateEvent(_) | Action::UpdateEvent(_) | Action::DeleteEvent(_) => true,
+        Action::Erase(_)
+        | Action::CreateProperty(_)
+        | Action::DeleteProperty(_)
+        | Action::CreateSegment(..)
+        | Action::UpdateSegment(..)
+        | Action::DeleteSegment(..)
+        | Action::CreateList(..)
+        | Action::AddMembers(..)
+        | Action::RemoveMembers(..) => false,
+    }
+}

@@ -1,0 +1,387 @@
+//! One who watches.
+//!
+//! Invariant: every change of the segments that are watched is returned once, in order, and none
+//! before the members that it changes: of a shard whose members have not been returned yet, changes
+//! are in the members.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::watch;
+
+use super::PopulationWatch;
+use super::ring::{Entry, Happened, Mark, ResyncCause};
+use crate::model::{LimitExceeded, SegmentName, Timestamp, UserId, limit};
+use crate::query::{Cause, members_of_shard};
+
+/// Changes that are returned at once.
+const CHANGES_AT_ONCE: usize = 1_024;
+
+/// A place in the changes of one population, in one run of the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// The run.
+    pub run: u64,
+    /// The number of the next change.
+    pub next: u64,
+}
+
+/// A user entered or left a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchedChange {
+    /// The segment.
+    pub segment: Arc<SegmentName>,
+    /// The user.
+    pub user: Arc<UserId>,
+    /// Whether the user entered.
+    pub enters: bool,
+    /// Why.
+    pub cause: Cause,
+    /// By which revision and at which instant.
+    pub mark: Mark,
+}
+
+/// What comes next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Changes, the earliest first.
+    Changes(Vec<WatchedChange>),
+    /// Members of a segment that were in it before anything else is told of them.
+    Members {
+        /// The segment.
+        segment: Arc<SegmentName>,
+        /// Some of them.
+        users: Vec<UserId>,
+        /// When they were.
+        mark: Mark,
+    },
+    /// The members of segments have to be read anew: all that was told of them does not hold any
+    /// more. Where members were asked for, they follow.
+    Resync {
+        /// The segments.
+        segments: Vec<Arc<SegmentName>>,
+        /// Why.
+        cause: ResyncCause,
+    },
+}
+
+/// What there is to read.
+#[derive(Debug)]
+pub enum Next {
+    /// This.
+    Part(Part),
+    /// Members have to be looked up, by [`Watcher::look_up`].
+    LookUp,
+    /// Nothing: all is told up to this mark. `None` while it can't be said up to where.
+    Wait(Option<Mark>),
+}
+
+/// Takes part in the number of all who watch.
+pub(super) struct Seat(Arc<AtomicUsize>);
+
+impl Seat {
+    pub(super) fn take(taken: &Arc<AtomicUsize>) -> Result<Self, LimitExceeded> {
+        let seat = Self(Arc::clone(taken));
+        let before = taken.fetch_add(1, Ordering::Relaxed);
+        limit::WATCHERS.check(before as u64 + 1)?;
+        Ok(seat)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// From when on changes of a segment are told.
+enum Told {
+    /// Not before its members are looked up.
+    Never,
+    /// Of each shard from a change of this number on; of those beyond from the last one on.
+    Shards(Vec<u64>, u64),
+}
+
+impl Told {
+    fn tells(&self, shard: u32, number: u64) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Shards(starts, others) => number >= *starts.get(shard as usize).unwrap_or(others),
+        }
+    }
+}
+
+/// Watches segments of one population.
+pub struct Watcher {
+    watch: Arc<PopulationWatch>,
+    /// `None` for all.
+    names: Option<Vec<SegmentName>>,
+    sorted: BTreeSet<SegmentName>,
+    members: bool,
+    /// The number of the next change to read.
+    next: u64,
+    /// The segments of which not everything is told.
+    told: HashMap<SegmentName, Told>,
+    /// Whose members are to be looked up; those of the first have been begun.
+    pending: VecDeque<Arc<SegmentName>>,
+    /// Parts that are ready.
+    ready: VecDeque<Part>,
+    more: watch::Receiver<()>,
+    _seat: Seat,
+}
+
+impl Watcher {
+    pub(super) fn begin(
+        seat: Seat,
+        watch: Arc<PopulationWatch>,
+        now: Timestamp,
+        names: Option<Vec<SegmentName>>,
+        members: bool,
+        cursor: Option<Cursor>,
+    ) -> Self {
+        let mut state = watch.state();
+        let since = state.watch(&watch.population, &watch.ring, now, names.as_deref());
+        let next = watch.ring.end();
+        drop(state);
+        let mut watcher = Self {
+            more: watch.more.subscribe(),
+            sorted: names.iter().flatten().cloned().collect(),
+            names,
+            members,
+            next,
+            told: HashMap::new(),
+            pending: VecDeque::new(),
+            ready: VecDeque::new(),
+            _seat: seat,
+            watch,
+        };
+        match cursor {
+            None => {
+                watcher.tell_unknown();
+                if members {
+                    watcher.begin_members();
+                }
+            }
+            Some(cursor) => {
+                let is_good = cursor.run == watcher.watch.run
+                    && cursor.next >= since
+                    && watcher.watch.ring.reaches(cursor.next);
+                if is_good {
+                    watcher.next = cursor.next;
+                } else {
+                    watcher.resync_all(ResyncCause::CursorExpired);
+                }
+            }
+        }
+        watcher
+    }
+
+    fn segments(&self) -> Vec<Arc<SegmentName>> {
+        let state = self.watch.state();
+        let names = state.names().iter();
+        names
+            .filter(|name| self.is_watched(name))
+            .cloned()
+            .collect()
+    }
+
+    fn is_watched(&self, name: &SegmentName) -> bool {
+        self.names.is_none() || self.sorted.contains(name)
+    }
+
+    fn begin_members(&mut self) {
+        self.told.clear();
+        self.pending = self.segments().into();
+        for name in &self.pending {
+            self.told.insert((**name).clone(), Told::Never);
+        }
+    }
+
+    /// Tells of which segments it can't be told who is in them.
+    fn tell_unknown(&mut self) {
+        let state = self.watch.state();
+        let names = state.names().iter();
+        let unknown = names.filter(|name| self.is_watched(name) && !state.is_known(name));
+        let segments: Vec<_> = unknown.cloned().collect();
+        drop(state);
+        if !segments.is_empty() {
+            self.ready.push_back(Part::Resync {
+                segments,
+                cause: ResyncCause::Unknown,
+            });
+        }
+    }
+
+    fn resync_all(&mut self, cause: ResyncCause) {
+        self.told.clear();
+        self.pending.clear();
+        self.next = self.watch.ring.end();
+        let segments = self.segments();
+        self.ready.push_back(Part::Resync { segments, cause });
+        self.tell_unknown();
+        if self.members {
+            self.begin_members();
+        }
+    }
+
+    fn resync(&mut self, segment: &Arc<SegmentName>, cause: ResyncCause) {
+        self.ready.push_back(Part::Resync {
+            segments: vec![Arc::clone(segment)],
+            cause,
+        });
+        // Of a segment that is gone nothing more comes, or all of it should it come back; of one of
+        // which it can't be told who is in it, this comes again once it can.
+        let follows = !matches!(cause, ResyncCause::Deleted | ResyncCause::Unknown);
+        self.pending.retain(|pending| pending != segment);
+        self.told.remove(&**segment);
+        if self.members && follows {
+            self.told.insert((**segment).clone(), Told::Never);
+            self.pending.push_back(Arc::clone(segment));
+        }
+    }
+
+    /// What comes next.
+    pub fn next(&mut self) -> Next {
+        loop {
+            if let Some(part) = self.ready.pop_front() {
+                return Next::Part(part);
+            }
+            let Some(read) = self.watch.ring.read(self.next, CHANGES_AT_ONCE) else {
+                self.resync_all(ResyncCause::TooSlow);
+                continue;
+            };
+            let is_end = read.entries.is_empty();
+            let mut number = self.next;
+            self.next = read.next;
+            let mut changes = Vec::new();
+            for entry in read.entries {
+                self.take(number, entry, &mut changes);
+                number += 1;
+            }
+            self.flush(&mut changes);
+            if !self.ready.is_empty() || !is_end {
+                continue;
+            }
+            if !self.pending.is_empty() {
+                return Next::LookUp;
+            }
+            self.forget_told();
+            return Next::Wait(read.mark.filter(|_| self.told.is_empty()));
+        }
+    }
+
+    fn take(&mut self, number: u64, entry: Entry, changes: &mut Vec<WatchedChange>) {
+        if !self.is_watched(&entry.segment) {
+            return;
+        }
+        let told = self.told.get(&*entry.segment);
+        match entry.happened {
+            Happened::Moved {
+                user,
+                shard,
+                enters,
+                cause,
+            } => {
+                if told.is_none_or(|told| told.tells(shard, number)) {
+                    changes.push(WatchedChange {
+                        segment: entry.segment,
+                        user,
+                        enters,
+                        cause,
+                        mark: entry.mark,
+                    });
+                }
+            }
+            Happened::Lost(cause) => {
+                if told.is_none_or(|told| told.tells(0, number)) {
+                    self.flush(changes);
+                    self.resync(&entry.segment, cause);
+                }
+            }
+        }
+    }
+
+    fn flush(&mut self, changes: &mut Vec<WatchedChange>) {
+        if !changes.is_empty() {
+            self.ready.push_back(Part::Changes(std::mem::take(changes)));
+        }
+    }
+
+    /// Forgets from when on changes are told once all before are read.
+    fn forget_told(&mut self) {
+        let next = self.next;
+        self.told.retain(|_, told| match told {
+            Told::Never => true,
+            Told::Shards(starts, others) => {
+                next < *others || starts.iter().any(|start| next < *start)
+            }
+        });
+    }
+
+    /// Looks members up: those of one segment in one shard. May take milliseconds.
+    pub fn look_up(&mut self) {
+        let Some(segment) = self.pending.front().map(Arc::clone) else {
+            return;
+        };
+        let watch = Arc::clone(&self.watch);
+        let mut state = watch.state();
+        state.settle(&watch.population, &watch.ring);
+        let mark = state.mark();
+        let end = watch.ring.end();
+        let told = self.told.entry((*segment).clone()).or_insert(Told::Never);
+        if let Told::Never = told {
+            *told = Told::Shards(Vec::new(), u64::MAX);
+        }
+        let Told::Shards(starts, others) = told else {
+            return;
+        };
+        let shard = u32::try_from(starts.len()).unwrap_or(u32::MAX);
+        if !state.is_known(&segment) {
+            // That it can't be told has been told, or will be.
+            self.told.remove(&*segment);
+            self.pending.pop_front();
+            return;
+        }
+        if shard >= watch.population.shard_count() {
+            *others = end;
+            self.pending.pop_front();
+            return;
+        }
+        let users = members_of_shard(&watch.population, &segment, shard, mark.time);
+        starts.push(end);
+        drop(state);
+        let users = users.unwrap_or_default();
+        if !users.is_empty() {
+            self.ready.push_back(Part::Members {
+                segment,
+                users,
+                mark,
+            });
+        }
+    }
+
+    /// Where to go on later, if all members have been returned and all changes before it.
+    #[must_use]
+    pub fn cursor(&self) -> Option<Cursor> {
+        let is_complete = self.told.is_empty() && self.pending.is_empty() && self.ready.is_empty();
+        is_complete.then_some(Cursor {
+            run: self.watch.run,
+            next: self.next,
+        })
+    }
+
+    /// Waits until there may be more to read.
+    pub async fn more(&mut self) {
+        // The sender lives as long as this.
+        let _ = self.more.changed().await;
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        let mut state = self.watch.state();
+        let now = state.mark().time;
+        state.unwatch(self.names.as_deref(), now);
+    }
+}

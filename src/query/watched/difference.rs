@@ -1,0 +1,130 @@
+//! Who enters and leaves segments that are defined anew, and who is in one.
+
+use std::sync::Arc;
+
+use super::{Cause, MembershipChange};
+use crate::bits::Block;
+use crate::model::{Expression, SegmentName, Timestamp, UserId};
+use crate::population::Population;
+use crate::query::bind::{Bound, bind};
+use crate::query::evaluate::Evaluator;
+use crate::query::plan::plan;
+
+/// A segment as it was before a command.
+#[derive(Debug)]
+pub struct DefinedBefore {
+    /// The segment.
+    pub name: SegmentName,
+    /// What it meant; `None` if it did not exist.
+    bound: Option<Bound>,
+}
+
+/// What became of a segment that was defined anew.
+#[derive(Debug)]
+pub enum Difference {
+    /// These users enter and leave.
+    Changes(Vec<MembershipChange>),
+    /// More users than are told, or it can't be told of one of the two definitions.
+    Unknown,
+    /// The segment does not exist any more.
+    Deleted,
+    /// It does not exist, as before.
+    Missing,
+}
+
+impl DefinedBefore {
+    /// What a segment means at the moment.
+    ///
+    /// # Errors
+    /// It can't be told who is in it.
+    #[must_use]
+    pub fn of(population: &Population, name: &SegmentName, as_of: Timestamp) -> Option<Self> {
+        let exists = population.catalog().segment(name).is_some();
+        let bound = match exists {
+            true => Some(bound(population, name, as_of)?),
+            false => None,
+        };
+        Some(Self {
+            name: name.clone(),
+            bound,
+        })
+    }
+
+    /// Compares with what the segment means now, as of the same instant: at most `limit` users.
+    /// `segment` is its position now.
+    #[must_use]
+    pub fn compare(
+        &self,
+        population: &Population,
+        as_of: Timestamp,
+        segment: Option<u32>,
+        limit: usize,
+    ) -> Difference {
+        let now = match (segment, &self.bound) {
+            (None, Some(_)) => return Difference::Deleted,
+            (None, None) => return Difference::Missing,
+            (Some(segment), _) => bound(population, &self.name, as_of).map(|now| (segment, now)),
+        };
+        let Some((segment, now)) = now else {
+            return Difference::Unknown;
+        };
+        let then_plan = self
+            .bound
+            .as_ref()
+            .map(|bound| plan(population, &bound.root));
+        let now_plan = plan(population, &now.root);
+        let mut evaluator = Evaluator::default();
+        let (mut then, mut entering) = (Block::new(), Block::new());
+        let mut changes = Vec::new();
+        for shard in 0..population.shard_count() {
+            population.with_shard(shard, |reader| {
+                match &then_plan {
+                    Some(plan) => evaluator.fill(plan, reader.shard(), &mut then),
+                    None => then.clear(),
+                }
+                evaluator.fill(&now_plan, reader.shard(), &mut entering);
+                let mut leaving = then.clone();
+                leaving.and_not(&entering);
+                entering.and_not(&then);
+                for (users, enters) in [(&leaving, false), (&entering, true)] {
+                    let room = (limit + 1).saturating_sub(changes.len());
+                    let users: Vec<u16> = users.ones().take(room).collect();
+                    changes.extend(reader.user_ids(&users).map(|user| MembershipChange {
+                        segment,
+                        user: Arc::new(user),
+                        shard,
+                        enters,
+                        cause: Cause::Definition,
+                    }));
+                }
+            });
+            if changes.len() > limit {
+                return Difference::Unknown;
+            }
+        }
+        Difference::Changes(changes)
+    }
+}
+
+fn bound(population: &Population, name: &SegmentName, as_of: Timestamp) -> Option<Bound> {
+    bind(population, &Expression::Segment(name.clone()), as_of).ok()
+}
+
+/// The users of one shard who are in a segment, while nothing is written; `None` if it can't be told.
+#[must_use]
+pub fn members_of_shard(
+    population: &Population,
+    name: &SegmentName,
+    shard: u32,
+    as_of: Timestamp,
+) -> Option<Vec<UserId>> {
+    let bound = bound(population, name, as_of)?;
+    let plan = plan(population, &bound.root);
+    let mut members = Block::new();
+    let users = population.with_shard(shard, |reader| {
+        Evaluator::default().fill(&plan, reader.shard(), &mut members);
+        let members: Vec<u16> = members.ones().collect();
+        reader.user_ids(&members).collect()
+    });
+    Some(users.unwrap_or_default())
+}
