@@ -42,7 +42,7 @@ impl SetIndex {
             });
             index.postings.insert(code, posting);
         }
-        for (user, codes) in (0..).zip(&sets) {
+        for (user, codes) in (0..=u16::MAX).zip(&sets) {
             index.column.set(user, codes);
         }
         index

@@ -71,7 +71,9 @@ impl Population {
             segment: name.clone(),
             exceeded,
         };
-        let lists = list_numbers(&catalog).len() as u64;
+        let segments = catalog.segments();
+        let lists = segments.filter(|segment| segment.definition().list().is_some());
+        let lists = lists.count() as u64;
         limit::STATIC_LISTS.check(lists + 1).map_err(too_many)?;
         if let FirstMembers::Frozen(users) = &declaration.members
             && writer.freed > users.since()
@@ -342,4 +344,221 @@ pub(crate) fn decode_frozen(decoder: &mut Decoder<'_>) -> Result<FrozenUsers, De
     let count = shards.len() as u64;
     FrozenUsers::new(since, shards)
         .ok_or_else(|| decoder.bad_value("a number of shards in order", count))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::index::SHARD_USERS;
+    use crate::model::{Action, Labels, NonEmpty, StoreLimits, Text, UserUpdate};
+    use crate::population::{CountsCompared, RestoreError};
+
+    fn id(number: u32) -> UserId {
+        UserId::new(format!("u{number}")).unwrap()
+    }
+
+    fn name(text: &str) -> SegmentName {
+        SegmentName::new(text).unwrap()
+    }
+
+    fn create(list: &str, members: FirstMembers) -> Action {
+        let declaration = ListDeclaration {
+            name: name(list),
+            description: Text::new("").unwrap(),
+            labels: Labels::new(),
+            members,
+        };
+        Action::CreateList(Box::new(declaration), Timestamp::MIN)
+    }
+
+    /// So many users, with a revision for each thing done to them.
+    struct World {
+        population: Arc<Population>,
+        revision: Revision,
+    }
+
+    impl World {
+        fn new(users: u32) -> Self {
+            let mut world = Self {
+                population: Arc::new(Population::new(StoreLimits::default())),
+                revision: Revision::ZERO,
+            };
+            let updates = (0..users).map(|number| UserUpdate {
+                user: id(number),
+                value_time: None,
+                changes: Vec::new(),
+                events: Vec::new(),
+            });
+            let write = NonEmpty::new(updates.collect()).unwrap();
+            world.apply(&Action::Write(write)).unwrap();
+            world
+        }
+
+        fn apply(&mut self, action: &Action) -> Result<MemberChanges, Refusal> {
+            self.revision = self.revision.next();
+            let changes = self.population.apply(self.revision, action);
+            changes.map(|changes| changes.members)
+        }
+
+        fn parts(&self) -> BTreeMap<String, Vec<u8>> {
+            let capture = self.population.begin_capture();
+            let parts = capture.parts().map(|part| (part.name(), part));
+            parts
+                .map(|(name, part)| (name, part.take(None).unwrap()))
+                .collect()
+        }
+
+        fn count(&self, list: &str) -> u64 {
+            let catalog = self.population.catalog();
+            let number = catalog.segment(&name(list)).unwrap().definition().list();
+            self.population.member_count(number.unwrap())
+        }
+    }
+
+    fn restore(parts: &BTreeMap<String, Vec<u8>>) -> Result<Population, RestoreError> {
+        let limits = StoreLimits::default();
+        Population::restore(limits, Revision::new(9), |name| parts.get(name).cloned())
+    }
+
+    /// Nothing that is held twice differs.
+    fn check(population: &Population) {
+        for shard in 0..population.shard_count() {
+            let compared = population.compare_lists(shard);
+            assert!(compared.mismatches.is_empty(), "{compared:?}");
+        }
+        let CountsCompared::Done(mismatches) = population.compare_list_counts() else {
+            panic!("nobody writes");
+        };
+        assert!(mismatches.is_empty(), "{mismatches:?}");
+    }
+
+    #[test]
+    fn lists_of_many_shards_are_filled_and_forgotten() {
+        let users = SHARD_USERS + 3_000;
+        let mut world = World::new(users);
+        let all = |step: usize| (0..users + 2).step_by(step).map(id).collect::<Vec<_>>();
+        let given = world.apply(&create("thirds", FirstMembers::Users(all(3))));
+        assert_eq!(given.unwrap().changed, u64::from(users.div_ceil(3)));
+        let whole = |shard: u32| {
+            let mut posting = Posting::default();
+            for user in 0..=u16::MAX {
+                if shard * SHARD_USERS + u32::from(user) < users + 500 {
+                    posting.insert(user);
+                }
+            }
+            posting.to_portable()
+        };
+        let frozen = FrozenUsers::new(
+            world.revision,
+            vec![(0, whole(0)), (1, whole(1)), (9, whole(0))],
+        );
+        // Places where nobody is are left out, and a shard that is not there, too.
+        let action = create("all", FirstMembers::Frozen(frozen.unwrap()));
+        assert_eq!(world.apply(&action).unwrap().changed, u64::from(users));
+        let even = NonEmpty::new(all(2)).unwrap();
+        let removed = world.apply(&Action::RemoveMembers(name("all"), even.clone()));
+        assert_eq!(removed.unwrap().changed, u64::from(users.div_ceil(2)));
+        let again = world.apply(&Action::RemoveMembers(name("all"), even));
+        assert_eq!(again.unwrap().changed, 0);
+        assert_eq!(world.count("all"), u64::from(users / 2));
+        check(&world.population);
+
+        let restored = restore(&world.parts()).unwrap();
+        check(&restored);
+        let again = World {
+            population: Arc::new(restored),
+            revision: world.revision,
+        };
+        assert_eq!(again.parts(), world.parts());
+        let before = world.count("thirds");
+        world
+            .apply(&Action::DeleteSegment(name("all"), None))
+            .unwrap();
+        assert_eq!(world.count("thirds"), before);
+        check(&world.population);
+        let none = create("again", FirstMembers::Users(Vec::new()));
+        world.apply(&none).unwrap();
+        assert_eq!(world.count("again"), 0);
+    }
+
+    #[test]
+    fn there_are_no_more_lists_than_may_be() {
+        let mut world = World::new(1);
+        let mut catalog = Catalog::default();
+        let no_notes = || (Text::new("").unwrap(), Labels::new());
+        let times = (Timestamp::MIN, Timestamp::MIN);
+        for _ in 0..limit::STATIC_LISTS.default {
+            let number = catalog.next_list;
+            catalog.next_list += 1;
+            catalog.insert_segment(SavedSegment::new_list(
+                name(&number.to_string()),
+                number,
+                no_notes(),
+                world.revision,
+                times,
+            ));
+        }
+        world.population.catalog.store(Arc::new(catalog));
+        let more = create("more", FirstMembers::Users(Vec::new()));
+        let refused = world.apply(&more);
+        assert!(
+            matches!(refused, Err(Refusal::TooManyLists { .. })),
+            "{refused:?}"
+        );
+        world
+            .apply(&Action::DeleteSegment(name("7"), None))
+            .unwrap();
+        world.apply(&more).unwrap();
+        check(&world.population);
+    }
+
+    #[test]
+    fn parts_that_do_not_fit_each_other_are_refused() {
+        let mut world = World::new(3);
+        let before = world.parts();
+        world
+            .apply(&create("asked", FirstMembers::Users(vec![id(1)])))
+            .unwrap();
+        let mut parts = world.parts();
+        assert!(restore(&parts).is_ok());
+        parts.insert("catalog".into(), before["catalog"].clone());
+        let expected = RestoreError::Mismatch {
+            section: "shard-0".into(),
+            fault: "a static list is not in the catalog",
+        };
+        assert_eq!(restore(&parts).unwrap_err(), expected);
+    }
+
+    #[test]
+    fn lists_of_a_catalog_that_can_not_be_are_refused() {
+        let mut world = World::new(1);
+        for list in ["a", "b"] {
+            let list = create(list, FirstMembers::Users(Vec::new()));
+            world.apply(&list).unwrap();
+        }
+        let catalog = world.population.catalog();
+        let mut encoder = Encoder::new();
+        encode_lists(&mut encoder, &catalog, &world.population.writer());
+        let bytes = encoder.into_bytes();
+        let decoded = |bytes: &[u8]| {
+            let mut decoder = Decoder::new(bytes);
+            let known = decode_lists(&mut decoder)?;
+            decoder.finish().map(|()| known)
+        };
+        assert_eq!(decoded(&bytes).unwrap().lists.len(), 2);
+        for length in 0..bytes.len() {
+            assert!(decoded(&bytes[..length]).is_err());
+        }
+        // One list fewer than there are: the second has a number that was not given.
+        let mut fewer = bytes.clone();
+        fewer[0] = 1;
+        assert!(decoded(&fewer).is_err());
+        // The name of the second is that of the first.
+        let mut same = bytes;
+        let second = same.iter().position(|byte| *byte == b'b').unwrap();
+        same[second] = b'a';
+        assert!(decoded(&same).is_err());
+    }
 }

@@ -7,7 +7,7 @@ use headcount::model::{
     Action, Expression, FirstMembers, FrozenUsers, Revision, SegmentName, StoreLimits, UserId,
 };
 use headcount::population::{CountsCompared, Population, Refusal};
-use headcount::query::{SegmentChecker, Stop, freeze};
+use headcount::query::{SegmentChecker, Stop, WatchedSegments, freeze};
 use headcount::testing::naive::NaivePopulation;
 use proptest::prelude::*;
 
@@ -70,13 +70,53 @@ impl World {
 
     fn apply(&mut self, action: &Action) {
         let before: BTreeSet<UserId> = self.naive.user_ids().cloned().collect();
+        let members_before = self.members();
         self.revision = self.revision.next();
+        let catalog = self.population.catalog();
+        let names = list_names();
+        let mut watched = WatchedSegments::new(&self.population, &catalog, names.iter(), now());
+        let looked_at = watched.before(&self.population, action, now(), now());
         let ours = self.population.apply(self.revision, action);
         let twins = self.naive.apply(action);
         same_outcome(&ours, &twins);
+        if matches!(action, Action::CreateList(..) | Action::DeleteSegment(..)) {
+            // Other definitions are compared as a whole.
+            return;
+        }
+        let passages = looked_at.map(|looked_at| watched.after(&self.population, looked_at));
+        let changes = passages.unwrap_or_default().changes.into_iter();
+        let watched: Vec<&SegmentName> = watched.names().collect();
+        let mut moved: Vec<_> = changes
+            .map(|change| {
+                let list = watched[change.segment as usize].clone();
+                (list, UserId::clone(&change.user), change.enters)
+            })
+            .collect();
+        moved.sort();
+        let members = self.members();
+        let expected: Vec<_> = members_before
+            .symmetric_difference(&members)
+            .map(|(list, user)| {
+                let enters = members.contains(&(list.clone(), user.clone()));
+                (list.clone(), user.clone(), enters)
+            })
+            .collect();
+        assert_eq!(moved, expected, "{action:?}");
         let after: BTreeSet<UserId> = self.naive.user_ids().cloned().collect();
         self.erased += before.difference(&after).count();
         self.appeared += after.difference(&before).count();
+    }
+
+    /// Who is in which list.
+    fn members(&self) -> BTreeSet<(SegmentName, UserId)> {
+        let lists = list_names().into_iter();
+        let lists = lists.filter_map(|name| Some((self.naive.list(&name)?, name)));
+        lists
+            .flat_map(|(members, name)| {
+                let members = members.iter().cloned();
+                members.map(move |user| (name.clone(), user))
+            })
+            .collect()
     }
 
     fn freeze(&self, name: SegmentName, expression: &Expression, due: usize) -> Frozen {

@@ -9,7 +9,7 @@ use crate::model::{EventName, LimitExceeded, PropertyName, SegmentName, Timestam
 use crate::population::{Refusal, ValuesError};
 use crate::query::{BindError, Stopped};
 
-const REASONS: [Reason; 32] = [
+const REASONS: [Reason; 34] = [
     Reason::InvalidField,
     Reason::FilterSyntax,
     Reason::UnknownProperty,
