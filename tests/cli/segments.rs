@@ -134,7 +134,8 @@ fn segments_are_asked_for_by_name() {
 fn static_lists_are_saved_filled_and_emptied() {
     let (folder, service) = started();
     let file = folder.path().join("ids.txt");
-    let many: String = (0..20_000).map(|n| format!("nobody-{n}\n")).collect();
+    let many: Vec<String> = (0..20_000).map(|n| format!("nobody-{n}\n")).collect();
+    let many = many.concat();
     std::fs::write(&file, format!("u1\r\n\nu2\n{many}u3\n")).unwrap();
     let file = file.to_str().unwrap();
     let saved = service.ask(&["segments", "create", "asked", "--list", "--from-file", file]);
