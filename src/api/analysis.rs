@@ -259,7 +259,7 @@ fn breakdown_message(
     }
 }
 
-fn statistics_message(
+pub(super) fn statistics_message(
     statistics: Statistics,
     count: u64,
     percentiles: &[f64],

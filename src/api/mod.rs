@@ -9,6 +9,7 @@
 mod admin;
 mod analysis;
 mod backup;
+mod compare;
 pub(crate) mod convert;
 mod deadline;
 mod error;
@@ -23,12 +24,14 @@ mod status;
 mod token;
 mod user;
 mod verify;
+mod watch;
 mod write_stream;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
+use tokio::sync::watch::Receiver;
 
 pub use status::{RpcStatus, of_transport};
 
@@ -52,7 +55,7 @@ pub struct Api {
     tokens: Tokens,
     filters: Filters,
     checkers: Arc<segments::Checkers>,
-    closing: watch::Receiver<bool>,
+    closing: Receiver<bool>,
     /// A permit for each query that waits for a thread or runs on one.
     queries: Arc<Semaphore>,
 }
@@ -61,7 +64,7 @@ impl Api {
     /// The services of a store, which take so many queries at once. Streams end soon after
     /// `closing` turns true.
     #[must_use]
-    pub fn new(engine: Engine, closing: watch::Receiver<bool>, queries: usize) -> Self {
+    pub fn new(engine: Engine, closing: Receiver<bool>, queries: usize) -> Self {
         Self {
             tokens: Tokens::new(engine.store_id()),
             filters: Filters::new(),

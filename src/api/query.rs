@@ -17,10 +17,10 @@ use crate::model::{PopulationName, Timestamp, UserId, limit};
 use crate::population::Population;
 use crate::proto::{
     BatchCheckRequest, BatchCheckResponse, BatchCountRequest, BatchCountResponse, BreakdownRequest,
-    BreakdownResponse, CheckRequest, CheckResponse, CountRequest, CountResponse, ExplainRequest,
-    ExplainResponse, ListMembersRequest, ListMembersResponse, PlanNode, StreamMembersRequest,
-    StreamMembersResponse, SummarizeRequest, SummarizeResponse, UserCheck,
-    query_service_server::QueryService,
+    BreakdownResponse, CheckRequest, CheckResponse, CompareRequest, CompareResponse, CountRequest,
+    CountResponse, ExplainRequest, ExplainResponse, ListMembersRequest, ListMembersResponse,
+    OverlapRequest, OverlapResponse, PlanNode, StreamMembersRequest, StreamMembersResponse,
+    SummarizeRequest, SummarizeResponse, UserCheck, query_service_server::QueryService,
 };
 use crate::query::{self, Bound, ExplainedNode, Position, Stop};
 
@@ -436,6 +436,24 @@ impl QueryService for Api {
                 })
             })
             .await?;
+        Ok(Response::new(response))
+    }
+
+    async fn overlap(
+        &self,
+        request: Request<OverlapRequest>,
+    ) -> Result<Response<OverlapResponse>, RpcStatus> {
+        let deadline = Deadline::of(&request);
+        let response = self.overlap_of(request.into_inner(), deadline).await?;
+        Ok(Response::new(response))
+    }
+
+    async fn compare(
+        &self,
+        request: Request<CompareRequest>,
+    ) -> Result<Response<CompareResponse>, RpcStatus> {
+        let deadline = Deadline::of(&request);
+        let response = self.comparison(request.into_inner(), deadline).await?;
         Ok(Response::new(response))
     }
 }

@@ -14,7 +14,7 @@ use super::deadline::Deadline;
 use super::error::ApiError;
 use super::lists::First;
 use super::token::{Page, Tokens, request_hash};
-use super::{Api, RpcStatus};
+use super::{Api, RpcStatus, watch};
 use crate::engine::{CommitError, Committed};
 use crate::model::{
     Action, Command, Expression, PopulationName, Reason, Revision, SegmentName, UserId, limit,
@@ -25,7 +25,7 @@ use crate::proto::{
     CreateSegmentResponse, DeleteSegmentRequest, DeleteSegmentResponse, GetSegmentRequest,
     GetSegmentResponse, ListSegmentsRequest, ListSegmentsResponse, ListUserSegmentsRequest,
     ListUserSegmentsResponse, RemoveSegmentMembersRequest, RemoveSegmentMembersResponse, Segment,
-    SegmentError, UpdateSegmentRequest, UpdateSegmentResponse, segment,
+    SegmentError, UpdateSegmentRequest, UpdateSegmentResponse, WatchSegmentsRequest, segment,
     segment_service_server::SegmentService,
 };
 use crate::query::{self, BindError, SegmentChecker, Stop};
@@ -45,6 +45,17 @@ pub(super) struct Fields<'a> {
 
 #[tonic::async_trait]
 impl SegmentService for Api {
+    type WatchSegmentsStream = watch::ResponseStream;
+
+    async fn watch_segments(
+        &self,
+        request: Request<WatchSegmentsRequest>,
+    ) -> Result<Response<Self::WatchSegmentsStream>, RpcStatus> {
+        let deadline = Deadline::of(&request);
+        let stream = self.watch(request.into_inner(), deadline)?;
+        Ok(Response::new(stream))
+    }
+
     async fn create_segment(
         &self,
         request: Request<CreateSegmentRequest>,
@@ -361,7 +372,7 @@ impl Api {
 }
 
 /// A segment, which must exist.
-fn find(
+pub(super) fn find(
     population: &Population,
     name: &SegmentName,
     field: &str,

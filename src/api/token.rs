@@ -9,6 +9,7 @@ use std::hash::{BuildHasher, Hash};
 
 use super::error::ApiError;
 use crate::codec::{Decoder, Encoder};
+use crate::engine::Cursor;
 use crate::model::{Reason, Revision, Timestamp};
 
 const CHECKSUM_BYTES: usize = 4;
@@ -24,6 +25,7 @@ pub(super) struct Tokens {
 enum Kind {
     Revision = 1,
     Page = 2,
+    Cursor = 3,
 }
 
 /// A place in a list.
@@ -101,6 +103,39 @@ impl Tokens {
             "the page token is damaged or belongs to another request; pass next_page_token with all else the same, or begin anew without it",
         )
         .at("page_token")
+    }
+
+    /// Where a stream of changes of a population goes on.
+    pub(super) fn cursor(self, population: u64, cursor: Cursor) -> String {
+        let mut encoder = Encoder::new();
+        encoder.u64(cursor.run);
+        encoder.u64(cursor.next);
+        self.seal(Kind::Cursor, population, encoder)
+    }
+
+    /// The place that a text stands for, in the changes of the same population; `None` if it is empty.
+    pub(super) fn read_cursor(
+        self,
+        population: u64,
+        text: &str,
+    ) -> Result<Option<Cursor>, ApiError> {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let cursor = self.open(Kind::Cursor, population, text).and_then(|bytes| {
+            let mut decoder = Decoder::new(&bytes);
+            let run = decoder.u64().ok()?;
+            let next = decoder.u64().ok()?;
+            Some(Cursor { run, next })
+        });
+        let damaged = || {
+            ApiError::new(
+                Reason::InvalidField,
+                "is no cursor of this population; pass one as a message had it, or none",
+            )
+            .at("cursor")
+        };
+        cursor.map(Some).ok_or_else(damaged)
     }
 
     fn checksum(self, kind: Kind, request: u64, bytes: &[u8]) -> u32 {
@@ -188,6 +223,17 @@ mod tests {
         for bad in ["", "x", "zz", "é", "41", "0x41"] {
             assert!(HERE.read_revision(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_cursor_belongs_to_its_population() {
+        let cursor = Cursor { run: 7, next: 1 };
+        let text = HERE.cursor(1, cursor);
+        assert_eq!(HERE.read_cursor(1, &text).unwrap(), Some(cursor));
+        assert_eq!(HERE.read_cursor(1, "").unwrap(), None);
+        assert!(HERE.read_cursor(2, &text).is_err());
+        assert!(ELSEWHERE.read_cursor(1, &text).is_err());
+        assert!(HERE.read_page(1, &text).is_err());
     }
 
     #[test]

@@ -287,7 +287,7 @@ fn histogram(statistics: &Statistics) -> String {
 }
 
 /// A value as people read it: a double with a few digits.
-fn short(value: &Value) -> String {
+pub(super) fn short(value: &Value) -> String {
     match &value.kind {
         Some(Kind::DoubleValue(number)) => short_number(*number),
         None
@@ -314,41 +314,44 @@ pub(super) fn short_number(number: f64) -> String {
 }
 
 fn summary_json(answer: &SummarizeResponse, property: &str) -> serde_json::Value {
-    let of = |value: &Option<Value>| value.as_ref().map(value::json);
-    let statistics = answer.statistics.as_ref().map(|found| {
-        let percentiles = found.percentiles.iter().map(
-            |percentile| json!({ "percent": percentile.percent, "value": of(&percentile.value) }),
-        );
-        let histogram = found.histogram.as_ref().map(|histogram| {
-            let bins = histogram
-                .bins
-                .iter()
-                .map(|bin| json!({ "from": of(&bin.from), "to": of(&bin.to), "count": bin.count }));
-            json!({
-                "bins": bins.collect::<Vec<_>>(),
-                "below": histogram.below,
-                "above": histogram.above,
-            })
-        });
-        json!({
-            "count": found.count,
-            "min": of(&found.min),
-            "max": of(&found.max),
-            "mean": of(&found.mean),
-            "standard_deviation": found.standard_deviation,
-            "median": of(&found.median),
-            "percentiles": percentiles.collect::<Vec<_>>(),
-            "skew": found.skew,
-            "skewed": found.skewed,
-            "histogram": histogram,
-        })
-    });
+    let statistics = answer.statistics.as_ref().map(statistics_json);
     json!({
         "property": property,
         "users": answer.users,
         "missing": answer.missing,
         "statistics": statistics,
         "revision": answer.revision,
+    })
+}
+
+pub(super) fn statistics_json(found: &Statistics) -> serde_json::Value {
+    let of = |value: &Option<Value>| value.as_ref().map(value::json);
+    let percentiles = found
+        .percentiles
+        .iter()
+        .map(|percentile| json!({ "percent": percentile.percent, "value": of(&percentile.value) }));
+    let histogram = found.histogram.as_ref().map(|histogram| {
+        let bins = histogram
+            .bins
+            .iter()
+            .map(|bin| json!({ "from": of(&bin.from), "to": of(&bin.to), "count": bin.count }));
+        json!({
+            "bins": bins.collect::<Vec<_>>(),
+            "below": histogram.below,
+            "above": histogram.above,
+        })
+    });
+    json!({
+        "count": found.count,
+        "min": of(&found.min),
+        "max": of(&found.max),
+        "mean": of(&found.mean),
+        "standard_deviation": found.standard_deviation,
+        "median": of(&found.median),
+        "percentiles": percentiles.collect::<Vec<_>>(),
+        "skew": found.skew,
+        "skewed": found.skewed,
+        "histogram": histogram,
     })
 }
 

@@ -153,15 +153,22 @@ impl CliError {
         Self::Input(format!("{self}\n  {text}\n  {mark}^"))
     }
 
-    /// The same for the one of several filters that the error names, as `filters[1]`.
-    pub(super) fn about_one_of(self, filters: &[String]) -> Self {
-        let Self::Refused(status) = &self else {
-            return self;
+    /// The field that the error names first.
+    pub(super) fn field(&self) -> Option<String> {
+        let Self::Refused(status) = self else {
+            return None;
         };
         let details = status.get_error_details();
-        let position = details.bad_request().and_then(|bad_request| {
-            let field = &bad_request.field_violations.first()?.field;
-            let rest = field.strip_prefix("filters[")?;
+        let violation = details.bad_request()?.field_violations.first()?;
+        Some(violation.field.clone())
+    }
+
+    /// The same for the one of several filters that the error names, as `filters[1]` or
+    /// `selections[1].filter`.
+    pub(super) fn about_one_of(self, filters: &[String]) -> Self {
+        let position = self.field().and_then(|field| {
+            let mut lists = ["filters[", "selections["].into_iter();
+            let rest = lists.find_map(|list| field.strip_prefix(list))?;
             rest.split_once(']')?.0.parse::<usize>().ok()
         });
         match position.and_then(|position| filters.get(position)) {

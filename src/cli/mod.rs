@@ -8,6 +8,7 @@ mod admin;
 mod analysis;
 mod backup;
 mod client;
+mod compare;
 mod demo;
 mod error;
 mod events;
@@ -15,6 +16,7 @@ mod import;
 mod lists;
 mod measure;
 mod output;
+mod overlap;
 mod query;
 mod repair;
 mod rfm;
@@ -24,6 +26,7 @@ mod serve;
 mod user;
 mod value;
 mod verify;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -95,6 +98,10 @@ enum Command {
     Breakdown(analysis::BreakdownArgs),
     /// Show what a number, a timestamp, or what they did is like among the users of a segment.
     Summarize(analysis::SummarizeArgs),
+    /// Show how several segments overlap, and which of them reach the most users.
+    Overlap(overlap::OverlapArgs),
+    /// Find what sets the users of a segment apart from everyone else, or from another segment's.
+    Compare(compare::CompareArgs),
     /// Score users by how recently, how often and for how much they did something, and group them.
     Rfm(rfm::RfmArgs),
     /// Show how a segment is evaluated.
@@ -115,6 +122,11 @@ enum Command {
         #[command(subcommand)]
         command: Option<segments::SegmentsCommand>,
     },
+    /// Show who enters and leaves segments, as it happens.
+    ///
+    /// A line has the time, + for one who enters, - for one who leaves and = for one who was in the
+    /// segment already, the segment, the user, and why.
+    Watch(watch::WatchArgs),
     /// Write a snapshot to disk.
     Snapshot,
     /// Make a folder of everything as it is now, from which a store can be restored.
@@ -180,6 +192,12 @@ async fn run(cli: Cli, output: Output) -> Result<u8, CliError> {
         Command::Summarize(args) => {
             analysis::summarize(Client::connect(&global).await?, args, output).await
         }
+        Command::Overlap(args) => {
+            overlap::overlap(Client::connect(&global).await?, args, output).await
+        }
+        Command::Compare(args) => {
+            compare::compare(Client::connect(&global).await?, args, output).await
+        }
         Command::Rfm(args) => rfm::rfm(Client::connect(&global).await?, args, output).await,
         Command::Explain(args) => {
             query::explain(Client::connect(&global).await?, args, output).await
@@ -196,6 +214,7 @@ async fn run(cli: Cli, output: Output) -> Result<u8, CliError> {
         Command::Segments { command } => {
             segments::segments(Client::connect(&global).await?, command, output).await
         }
+        Command::Watch(args) => watch::watch(Client::connect(&global).await?, args, output).await,
         Command::Snapshot => admin::snapshot(Client::connect(&global).await?, output).await,
         Command::Backup(args) => backup::backup(&global, args, output).await,
         Command::Restore(args) => backup::restore(args, output).await,

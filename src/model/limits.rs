@@ -132,6 +132,14 @@ pub mod limit {
         PERCENTILES_PER_SUMMARY = "percentiles_per_summary", 100, "percentiles";
         /// Bins of one histogram.
         BINS_PER_HISTOGRAM = "bins_per_histogram", 1_000, "bins";
+        /// Selections of one question for their overlap.
+        SELECTIONS_PER_OVERLAP = "selections_per_overlap", 100, "selections";
+        /// Users times selections of one question for their overlap.
+        MEMBERSHIPS_PER_OVERLAP = "memberships_per_overlap", 2_000_000_000, "users times selections";
+        /// Properties that one comparison names.
+        PROPERTIES_PER_COMPARISON = "properties_per_comparison", 1_000, "properties";
+        /// Findings of one comparison.
+        FINDINGS_PER_COMPARISON = "findings_per_comparison", 1_000, "findings";
         /// Bytes of one answer: clients take 4 MiB unless told otherwise.
         ANSWER_BYTES = "answer_bytes", 3_145_728, "bytes";
         /// Populations of a store.

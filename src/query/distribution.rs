@@ -68,6 +68,25 @@ impl Distribution {
         }
     }
 
+    /// The numbers that are listed one by one, to be sorted.
+    pub(super) fn listed_mut(&mut self) -> &mut [i64] {
+        &mut self.listed
+    }
+
+    /// The numbers in their order and how many users have each, if those listed are sorted; the same
+    /// number may come again.
+    pub(super) fn ascending(&self) -> impl Iterator<Item = (i64, u64)> + Clone {
+        let mut counted = self.counted.iter().peekable();
+        let mut listed = self.listed.iter().peekable();
+        std::iter::from_fn(move || match (counted.peek(), listed.peek()) {
+            (Some((number, _)), Some(listed_one)) if *listed_one < *number => {
+                listed.next().map(|number| (*number, 1))
+            }
+            (Some(_), _) => counted.next().map(|(number, users)| (*number, *users)),
+            (None, _) => listed.next().map(|number| (*number, 1)),
+        })
+    }
+
     /// The numbers at some places, ascending and below the count, of all numbers in their order.
     ///
     /// Selection by partitioning (Hoare 1961), for each place in what the places before left.

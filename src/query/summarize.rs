@@ -365,7 +365,7 @@ fn measured(
 }
 
 /// `None` without numbers.
-fn statistics(
+pub(super) fn statistics(
     value_type: ValueType,
     numbers: &mut Distribution,
     percentiles: &[f64],
@@ -435,7 +435,7 @@ fn at_percentiles(
 }
 
 /// A value of the property itself.
-fn exact(value_type: ValueType, key: i64) -> Option<Value> {
+pub(super) fn exact(value_type: ValueType, key: i64) -> Option<Value> {
     match value_type {
         ValueType::Int64 => Some(Value::Int64(key)),
         ValueType::Double => Finite::new(double_from_key(key)).map(Value::Double),

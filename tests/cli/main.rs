@@ -8,6 +8,7 @@
 mod analysis;
 mod backup;
 mod cdnow;
+mod comparisons;
 mod demo;
 mod endings;
 mod events;

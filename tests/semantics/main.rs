@@ -3,6 +3,7 @@
 #![expect(clippy::cast_possible_truncation, reason = "a test world is small")]
 
 mod analysis;
+mod comparisons;
 mod event_edges;
 mod event_laws;
 mod events;

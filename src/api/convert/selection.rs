@@ -7,8 +7,8 @@ use crate::api::error::ApiError;
 use crate::api::filters::Filters;
 use crate::model::limit;
 use crate::proto::{
-    self, breakdown_request, count_request, explain_request, freeze_source, list_members_request,
-    stream_members_request, summarize_request,
+    self, breakdown_request, compare_request, count_request, explain_request, freeze_source,
+    list_members_request, stream_members_request, summarize_request,
 };
 use crate::query::Prepared;
 
@@ -51,7 +51,8 @@ selecting!(
     explain_request::Selection,
     freeze_source::Selection,
     breakdown_request::Selection,
-    summarize_request::Selection
+    summarize_request::Selection,
+    compare_request::Selection
 );
 
 /// The selection of a request, or of one part of it.

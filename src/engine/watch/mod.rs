@@ -58,6 +58,24 @@ impl Received {
     }
 }
 
+/// How many changes there can be.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    /// That are kept of one population.
+    kept: usize,
+    /// That are told of one command that defines segments anew.
+    redefined: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            kept: 1 << 18,
+            redefined: 100_000,
+        }
+    }
+}
+
 /// All that is watched.
 pub(super) struct Watches {
     populations: RwLock<HashMap<PopulationName, Arc<PopulationWatch>>>,
@@ -68,6 +86,7 @@ pub(super) struct Watches {
     received: Arc<Received>,
     /// Chosen at random at the start, so that cursors of another run are known.
     run: u64,
+    bounds: Bounds,
 }
 
 /// What is watched of one population.
@@ -106,6 +125,7 @@ impl Watches {
             clock,
             received,
             run,
+            bounds: Bounds::default(),
         }
     }
 
@@ -135,8 +155,8 @@ impl Watches {
                 };
                 Arc::new(PopulationWatch {
                     population: Arc::clone(population),
-                    state: Mutex::new(State::new(population, mark)),
-                    ring: Ring::new(mark),
+                    state: Mutex::new(State::new(population, mark, self.bounds.redefined)),
+                    ring: Ring::new(mark, self.bounds.kept),
                     more: watch::Sender::new(()),
                     run: self.run,
                 })

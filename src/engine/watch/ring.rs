@@ -10,9 +10,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::model::{Revision, SegmentName, Timestamp, UserId};
 use crate::query::Cause;
 
-/// How many changes are kept of one population.
-pub(super) const KEPT_CHANGES: usize = 1 << 18;
-
 /// Up to where something is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
@@ -31,12 +28,26 @@ pub enum ResyncCause {
     TooSlow,
     /// More users entered or left at once than are told one by one.
     TooManyChanges,
-    /// Old events were dropped, and with them what the segment says of some users.
+    /// Old events were dropped, and with them what the segment says of some users; or a window does
+    /// not reach back to dropped ones any more.
     EventsDropped,
     /// It can't be told who is in the segment.
     Unknown,
     /// The segment was deleted: nobody is in it.
     Deleted,
+}
+
+impl ResyncCause {
+    /// Whether the segment has members that can be read.
+    #[must_use]
+    pub fn can_be_read(self) -> bool {
+        match self {
+            Self::CursorExpired | Self::TooSlow | Self::TooManyChanges | Self::EventsDropped => {
+                true
+            }
+            Self::Unknown | Self::Deleted => false,
+        }
+    }
 }
 
 /// What happened to a segment.
@@ -66,6 +77,8 @@ struct Entries {
     entries: VecDeque<Entry>,
     /// The number of the first entry.
     first: u64,
+    /// How many are kept.
+    most: usize,
     mark: Mark,
     /// Whether everybody is where the mark says: not while the clock moves many at one instant.
     is_settled: bool,
@@ -85,10 +98,11 @@ pub(super) struct Read {
 }
 
 impl Ring {
-    pub(super) fn new(mark: Mark) -> Self {
+    pub(super) fn new(mark: Mark, most: usize) -> Self {
         Self(RwLock::new(Entries {
             entries: VecDeque::new(),
             first: 0,
+            most,
             mark,
             is_settled: true,
         }))
@@ -103,7 +117,7 @@ impl Ring {
     ) {
         let mut ring = self.0.write().unwrap_or_else(PoisonError::into_inner);
         ring.entries.extend(entries);
-        let over = ring.entries.len().saturating_sub(KEPT_CHANGES);
+        let over = ring.entries.len().saturating_sub(ring.most);
         ring.entries.drain(..over);
         ring.first += over as u64;
         ring.mark = mark;

@@ -6,7 +6,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::ring::{Entry, Happened, Mark, ResyncCause, Ring};
 use crate::model::{Action, EventName, Mentioned, Revision, SegmentName, Timestamp, UserId};
@@ -19,8 +19,6 @@ use crate::query::{
 pub(super) const MOVED_AT_ONCE: usize = 2_048;
 /// Users whom the clock moves that are known at once.
 pub(super) const MOST_DUE: usize = 4_000_000;
-/// Users who enter and leave because of one command that defines segments anew.
-const MOST_REDEFINED: usize = 100_000;
 /// Segments whose users are compared when one that they are made of is defined anew.
 const MOST_COMPARED: usize = 64;
 /// How far it is looked ahead, in microseconds.
@@ -45,11 +43,15 @@ pub(super) struct Interest {
 #[derive(Debug)]
 pub(super) struct State {
     mark: Mark,
+    /// Users who enter and leave because of one command that defines segments anew.
+    most_redefined: usize,
     segments: WatchedSegments,
     names: Vec<Arc<SegmentName>>,
     positions: HashMap<SegmentName, u32>,
     /// Of whom it can't be told who is in it.
     unknown: BTreeSet<u32>,
+    /// When that may be told of some of them, by the clock alone.
+    known_from: Option<Timestamp>,
     watched: BTreeMap<SegmentName, Interest>,
     /// Who watches all segments.
     all: Option<Interest>,
@@ -61,6 +63,7 @@ pub(super) struct State {
     /// writes tell whom they move.
     scanned: Timestamp,
     horizon: Timestamp,
+    catalog: Weak<Catalog>,
     /// How often it changed what is watched.
     generation: u64,
     /// The first day of events that are kept, by name.
@@ -82,21 +85,24 @@ impl Scan {
 }
 
 impl State {
-    pub(super) fn new(population: &Population, mark: Mark) -> Self {
+    pub(super) fn new(population: &Population, mark: Mark, most_redefined: usize) -> Self {
         let catalog = population.catalog();
         let nothing = std::iter::empty();
         Self {
             mark,
+            most_redefined,
             segments: WatchedSegments::new(population, &catalog, nothing, mark.time),
             names: Vec::new(),
             positions: HashMap::new(),
             unknown: BTreeSet::new(),
+            known_from: None,
             watched: BTreeMap::new(),
             all: None,
             due: BinaryHeap::new(),
             passing: BTreeMap::new(),
             scanned: mark.time,
             horizon: mark.time,
+            catalog: Arc::downgrade(&catalog),
             generation: 0,
             kept_from: BTreeMap::new(),
         }
@@ -206,21 +212,25 @@ impl State {
         self.names = self.segments.names().cloned().map(Arc::new).collect();
         let names = self.names.iter().map(|name| (**name).clone());
         self.positions = names.zip(0..).collect();
+        self.catalog = Arc::downgrade(&catalog);
         self.generation += 1;
         self.due.clear();
         self.scanned = as_of;
         self.horizon = as_of;
-        self.unknown = self
-            .segments
-            .unknown(population, as_of)
-            .into_iter()
-            .collect();
+        self.look_for_unknown(population);
         self.kept_from = self.events_kept_from(population);
         // The first stretch at once, so that the instant can be moved on.
         if let Some(scan) = self.scan(as_of) {
             let due = scan.run(population);
             self.scanned(&scan, due, ring);
         }
+    }
+
+    /// Finds out of which segments it can't be told who is in them; returns those of before.
+    fn look_for_unknown(&mut self, population: &Population) -> BTreeSet<u32> {
+        let (unknown, known_from) = self.segments.unknown(population, self.mark.time);
+        self.known_from = known_from;
+        std::mem::replace(&mut self.unknown, unknown.into_iter().collect())
     }
 
     fn events_kept_from(&self, population: &Population) -> BTreeMap<EventName, Option<i32>> {
@@ -298,6 +308,11 @@ impl State {
         }
         if can_reach > self.mark.time {
             self.mark.time = can_reach;
+            if self.known_from.is_some_and(|from| from <= can_reach) {
+                let before = self.look_for_unknown(population);
+                let known: Vec<u32> = before.difference(&self.unknown).copied().collect();
+                self.lose(&known, ResyncCause::EventsDropped, ring);
+            }
             ring.add(None, self.mark, self.passing.is_empty());
         }
         can_reach < to
@@ -400,7 +415,19 @@ impl State {
         if may_drop_events(action) {
             self.look_for_dropped(population, ring);
         }
+        if !self.unknown.is_empty() && !population.has_catalog(&self.catalog) {
+            self.look_for_named(population, ring);
+        }
         judged
+    }
+
+    /// What a segment names may exist now that did not.
+    fn look_for_named(&mut self, population: &Population, ring: &Ring) {
+        self.finish_passing(population, ring);
+        let before = self.unknown.clone();
+        self.rebuild(population, ring);
+        let known: Vec<u32> = before.difference(&self.unknown).copied().collect();
+        self.lose(&known, ResyncCause::EventsDropped, ring);
     }
 
     /// Where old events were dropped, more may have changed than can be told.
@@ -416,12 +443,11 @@ impl State {
                 lost.extend(self.segments.asking_for(name));
             }
         }
-        let unknown = self.segments.unknown(population, self.mark.time);
-        self.unknown = unknown.into_iter().collect();
-        let (unknown, lost): (Vec<u32>, Vec<u32>) = lost
-            .into_iter()
-            .partition(|segment| self.unknown.contains(segment));
+        let unknown_before = self.look_for_unknown(population);
+        let unknown: Vec<u32> = self.unknown.difference(&unknown_before).copied().collect();
         self.lose(&unknown, ResyncCause::Unknown, ring);
+        lost.extend(&unknown_before);
+        let lost: Vec<u32> = lost.difference(&self.unknown).copied().collect();
         self.lose(&lost, ResyncCause::EventsDropped, ring);
     }
 
@@ -447,7 +473,7 @@ impl State {
             return judged;
         }
         self.rebuild(population, ring);
-        let mut left = MOST_REDEFINED;
+        let mut left = self.most_redefined;
         let mut before = before.into_iter();
         for name in affected {
             let position = self.positions.get(&name).copied();

@@ -18,6 +18,9 @@ use crate::query::{Cause, members_of_shard};
 /// Changes that are returned at once.
 const CHANGES_AT_ONCE: usize = 1_024;
 
+/// Members that are returned at once: 1 MiB where all ids are as long as can be.
+const MEMBERS_AT_ONCE: usize = 4_096;
+
 /// A place in the changes of one population, in one run of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
@@ -232,10 +235,9 @@ impl Watcher {
         });
         // Of a segment that is gone nothing more comes, or all of it should it come back; of one of
         // which it can't be told who is in it, this comes again once it can.
-        let follows = !matches!(cause, ResyncCause::Deleted | ResyncCause::Unknown);
         self.pending.retain(|pending| pending != segment);
         self.told.remove(&**segment);
-        if self.members && follows {
+        if self.members && cause.can_be_read() {
             self.told.insert((**segment).clone(), Told::Never);
             self.pending.push_back(Arc::clone(segment));
         }
@@ -294,7 +296,13 @@ impl Watcher {
                 }
             }
             Happened::Lost(cause) => {
-                if told.is_none_or(|told| told.tells(0, number)) {
+                let is_told = match told {
+                    None => true,
+                    // Its members are looked up later, if they can be.
+                    Some(Told::Never) => !cause.can_be_read(),
+                    Some(told) => told.tells(0, number),
+                };
+                if is_told {
                     self.flush(changes);
                     self.resync(&entry.segment, cause);
                 }
@@ -352,13 +360,12 @@ impl Watcher {
         starts.push(end);
         drop(state);
         let users = users.unwrap_or_default();
-        if !users.is_empty() {
-            self.ready.push_back(Part::Members {
-                segment,
-                users,
-                mark,
-            });
-        }
+        let parts = users.chunks(MEMBERS_AT_ONCE).map(|users| Part::Members {
+            segment: Arc::clone(&segment),
+            users: users.to_vec(),
+            mark,
+        });
+        self.ready.extend(parts);
     }
 
     /// Where to go on later, if all members have been returned and all changes before it.

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use super::{Cause, MembershipChange, Place, Seen, User, WatchedSegments};
 use crate::bits::Block;
-use crate::index::PropertyIndex;
+use crate::index::{PropertyIndex, day_start};
 use crate::model::{Edge, Event, EventName, Expression, PropertyName, Timestamp};
 use crate::population::{Catalog, Population, ShardReader};
 use crate::query::check::holds;
@@ -277,6 +277,29 @@ impl Source {
             }
         }
     }
+}
+
+/// When a window that reaches back to events that are not kept any more may not do so any longer.
+pub(super) fn known_from(
+    population: &Population,
+    predicate: &Prepared,
+    as_of: Timestamp,
+) -> Option<Timestamp> {
+    let Expression::Event(predicate) = &**predicate.expression() else {
+        return None;
+    };
+    let number = population.catalog().event(&predicate.event)?.number();
+    let kept_from = population.kept(|kept| kept.of_events(number)).kept_from?;
+    let first = day_start(kept_from);
+    let instants = [first - 1, first].map(Timestamp::from_micros);
+    let edges = predicate.edges();
+    let passes = edges.iter().flat_map(|edge| {
+        instants
+            .iter()
+            .flatten()
+            .map(|instant| edge.passes(*instant))
+    });
+    passes.flatten().filter(|at| *at > as_of).min()
 }
 
 impl WatchedSegments {

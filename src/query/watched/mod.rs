@@ -260,20 +260,27 @@ impl WatchedSegments {
         &self.sources
     }
 
-    /// The positions of the segments of which it can't be told who is in them, such as those with a
-    /// window that reaches back to events that are not kept any more.
-    pub fn unknown(&mut self, population: &Population, as_of: Timestamp) -> Vec<u32> {
+    /// The positions of the segments of which it can't be told who is in them, since a window reaches
+    /// back to events that are not kept any more; and when that may be otherwise by the clock alone.
+    pub fn unknown(
+        &mut self,
+        population: &Population,
+        as_of: Timestamp,
+    ) -> (Vec<u32>, Option<Timestamp>) {
         self.sight.look(as_of);
         let mut unknown = Vec::new();
+        let mut otherwise: Option<Timestamp> = None;
         for number in (0..).take(self.definitions.predicates.len()) {
             let predicates = &self.definitions.predicates;
             if self.sight.bound(population, predicates, number).is_none() {
                 unknown.extend_from_slice(&self.dependents[number as usize]);
+                let known = clock::known_from(population, &predicates[number as usize], as_of);
+                otherwise = otherwise.into_iter().chain(known).min();
             }
         }
         unknown.sort_unstable();
         unknown.dedup();
-        unknown
+        (unknown, otherwise)
     }
 
     /// The positions of the segments that ask for events of a name.

@@ -1,0 +1,225 @@
+//! Who enters and leaves segments, as a stream.
+//!
+//! Invariant: each message says what happened after the one before; a client that does not read holds
+//! a few messages, and learns that it missed some.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::convert::{self, Path};
+use super::deadline::Deadline;
+use super::error::ApiError;
+use super::segments::find;
+use super::token::request_hash;
+use super::{Api, RpcStatus};
+use crate::engine::{self, Mark, Next, Part, Watcher};
+use crate::model::{LimitExceeded, SegmentName};
+use crate::proto::{
+    MembershipCause, MembershipChange, MembershipChanges, ResyncCause, SegmentMembers,
+    SegmentResync, WatchSegmentsRequest, WatchSegmentsResponse, Watermark, watch_segments_response,
+};
+use crate::query::Cause;
+
+/// How often it is said up to where everything was told.
+const WATERMARKS: Duration = Duration::from_secs(1);
+/// How many messages wait for a client that reads slowly.
+const MESSAGES: usize = 4;
+
+/// The messages of one call.
+pub(super) type ResponseStream = ReceiverStream<Result<WatchSegmentsResponse, RpcStatus>>;
+
+type Messages = mpsc::Sender<Result<WatchSegmentsResponse, RpcStatus>>;
+
+impl Api {
+    pub(super) fn watch(
+        &self,
+        request: WatchSegmentsRequest,
+        deadline: Deadline,
+    ) -> Result<ResponseStream, ApiError> {
+        let name = convert::population_name(request.population)?;
+        let path = Path::Field(&Path::Root, "segments");
+        let population = self.population(&name)?;
+        let mut names = BTreeSet::new();
+        for (position, segment) in request.segments.into_iter().enumerate() {
+            let path = Path::Index(&path, position);
+            let segment = convert::segment_name(segment, &path)?;
+            find(&population, &segment, &path.to_string())?;
+            names.insert(segment);
+        }
+        let names: Vec<SegmentName> = names.into_iter().collect();
+        let cursors = request_hash(&("watch", &name));
+        let cursor = self.tokens.read_cursor(cursors, &request.cursor)?;
+        let names = (!names.is_empty()).then_some(names);
+        let watcher = self
+            .engine
+            .watch((&name, &population), names, request.include_members, cursor)
+            .map_err(|exceeded| too_many(&exceeded))?;
+        let (messages, receiver) = mpsc::channel(MESSAGES);
+        let stream = WatchStream {
+            api: self.clone(),
+            cursors,
+            deadline,
+        };
+        tokio::spawn(async move {
+            // Nobody reads any more: nothing is watched any more.
+            tokio::select! {
+                biased;
+                () = messages.closed() => {}
+                ended = stream.send(watcher, &messages) => {
+                    if let Err(error) = ended {
+                        let _ = messages.try_send(Err(error.into()));
+                    }
+                }
+            }
+        });
+        Ok(ReceiverStream::new(receiver))
+    }
+}
+
+fn too_many(exceeded: &LimitExceeded) -> ApiError {
+    ApiError::overloaded()
+        .saying(format!(
+            "{exceeded}; try again later, or watch more segments by one stream"
+        ))
+        .fact("limit", exceeded.limit.name)
+        .fact("allowed", exceeded.allowed)
+}
+
+/// One call.
+struct WatchStream {
+    api: Api,
+    /// What cursors belong to.
+    cursors: u64,
+    deadline: Deadline,
+}
+
+impl WatchStream {
+    /// Sends messages until the client is gone, the deadline is there or the service stops.
+    async fn send(&self, watcher: Watcher, messages: &Messages) -> Result<(), ApiError> {
+        let mut watcher = watcher;
+        let mut watermark_at = Instant::now();
+        loop {
+            let part = match watcher.next() {
+                Next::Part(part) => self.part(part),
+                Next::LookUp => {
+                    let look_up = self.api.engine.query(move || {
+                        watcher.look_up();
+                        watcher
+                    });
+                    watcher = self.deadline.bound(async { Ok(look_up.await?) }).await?;
+                    continue;
+                }
+                Next::Wait(mark) => {
+                    let now = Instant::now();
+                    match mark.filter(|_| now >= watermark_at) {
+                        Some(mark) => {
+                            watermark_at = now + WATERMARKS;
+                            self.watermark(mark)
+                        }
+                        None => {
+                            // Where it can't be said yet up to where, it is asked for anew.
+                            let until = watermark_at.max(now + WATERMARKS / 100);
+                            self.wait(&mut watcher, until).await?;
+                            continue;
+                        }
+                    }
+                }
+            };
+            let cursor = watcher.cursor();
+            let cursor = cursor.map(|cursor| self.api.tokens.cursor(self.cursors, cursor));
+            let message = WatchSegmentsResponse {
+                part: Some(part),
+                cursor: cursor.unwrap_or_default(),
+            };
+            let sent = self.deadline.bound(async {
+                tokio::select! {
+                    sent = messages.send(Ok(message)) => Ok(sent.is_ok()),
+                    () = self.api.closed() => Err(ApiError::stopping()),
+                }
+            });
+            if !sent.await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits until there may be more to tell.
+    async fn wait(&self, watcher: &mut Watcher, until: Instant) -> Result<(), ApiError> {
+        let more = async {
+            tokio::select! {
+                // That the time is over is as good.
+                _ = timeout_at(until, watcher.more()) => Ok(()),
+                () = self.api.closed() => Err(ApiError::stopping()),
+            }
+        };
+        self.deadline.bound(more).await
+    }
+
+    fn watermark(&self, mark: Mark) -> watch_segments_response::Part {
+        watch_segments_response::Part::Watermark(Watermark {
+            revision: self.api.revision(mark.revision),
+            time: Some(convert::timestamp_message(mark.time)),
+        })
+    }
+
+    fn part(&self, part: Part) -> watch_segments_response::Part {
+        match part {
+            Part::Changes(changes) => {
+                let changes = changes.into_iter().map(|change| MembershipChange {
+                    segment: change.segment.as_str().into(),
+                    user_id: change.user.as_str().into(),
+                    entered: change.enters,
+                    cause: cause(change.cause).into(),
+                    revision: self.api.revision(change.mark.revision),
+                    time: Some(convert::timestamp_message(change.mark.time)),
+                });
+                watch_segments_response::Part::Changes(MembershipChanges {
+                    changes: changes.collect(),
+                })
+            }
+            Part::Members {
+                segment,
+                users,
+                mark,
+            } => watch_segments_response::Part::Members(SegmentMembers {
+                segment: segment.as_str().into(),
+                user_ids: users.iter().map(|user| user.as_str().into()).collect(),
+                revision: self.api.revision(mark.revision),
+                time: Some(convert::timestamp_message(mark.time)),
+            }),
+            Part::Resync { segments, cause } => {
+                let name = |segment: &Arc<SegmentName>| segment.as_str().into();
+                watch_segments_response::Part::Resync(SegmentResync {
+                    segments: segments.iter().map(name).collect(),
+                    cause: resync_cause(cause).into(),
+                })
+            }
+        }
+    }
+}
+
+fn cause(cause: Cause) -> MembershipCause {
+    match cause {
+        Cause::Update => MembershipCause::Update,
+        Cause::Event => MembershipCause::Event,
+        Cause::Time => MembershipCause::Time,
+        Cause::Erasure => MembershipCause::Erasure,
+        Cause::Definition => MembershipCause::Definition,
+    }
+}
+
+fn resync_cause(cause: engine::ResyncCause) -> ResyncCause {
+    match cause {
+        engine::ResyncCause::CursorExpired => ResyncCause::CursorExpired,
+        engine::ResyncCause::TooSlow => ResyncCause::TooSlow,
+        engine::ResyncCause::TooManyChanges => ResyncCause::TooManyChanges,
+        engine::ResyncCause::EventsDropped => ResyncCause::EventsDropped,
+        engine::ResyncCause::Unknown => ResyncCause::Unknown,
+        engine::ResyncCause::Deleted => ResyncCause::Deleted,
+    }
+}
