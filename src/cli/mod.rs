@@ -13,6 +13,7 @@ mod demo;
 mod error;
 mod events;
 mod import;
+mod lists;
 mod measure;
 mod output;
 mod overlap;

@@ -112,6 +112,12 @@ pub mod limit {
         SEGMENT_NODES = "segment_nodes", 4_096, "nodes";
         /// Past definitions of a segment that are kept: the newest ones.
         SEGMENT_HISTORY = "segment_history", 100, "definitions";
+        /// Static lists of one population.
+        STATIC_LISTS = "static_lists_per_population", 10_000, "static lists";
+        /// Users that one request adds to a static list, or removes from one.
+        MEMBERS_PER_REQUEST = "members_per_request", 10_000, "users";
+        /// Bytes of the users that are frozen into a static list: at most 8 KiB for 65,536 users.
+        FREEZE_BYTES = "freeze_bytes", 16_777_216, "bytes";
         /// Streams that watch segments at once.
         WATCHERS = "watchers", 1_000, "watchers";
         /// Selections of one request.

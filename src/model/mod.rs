@@ -47,7 +47,10 @@ pub use near::distance;
 pub use non_empty::NonEmpty;
 pub use reason::Reason;
 pub use revision::Revision;
-pub use segment::{Labels, PastDefinition, SegmentChange, SegmentDeclaration};
+pub use segment::{
+    FirstMembers, FrozenUsers, Labels, ListDeclaration, PastDefinition, SegmentChange,
+    SegmentDeclaration,
+};
 pub use time::{Span, SpanError, Timestamp, TimestampError};
 pub use value::{CoercionError, Finite, Number, Text, Value, ValueType};
 pub use version::{Version, VersionError};

@@ -17,7 +17,7 @@ use crate::model::{
     CoercionError, Comparison, Expression, Operand, Predicate, Quantifier, SegmentName, Test, Text,
     Timestamp, Value, ValueType, Version, limit,
 };
-use crate::population::{Catalog, Population, Property, number_of};
+use crate::population::{Catalog, Definition, LISTS, Population, Property, number_of};
 
 /// An expression with all names and types resolved against one population.
 #[derive(Clone, Debug)]
@@ -352,8 +352,12 @@ impl Binder<'_> {
         };
         let outer = self.within;
         let position = self.position();
+        let definition = match segment.definition() {
+            Definition::Filter(definition) => definition,
+            Definition::List(number) => return Ok(in_list(*number, position)),
+        };
         self.within = Some(position);
-        let node = self.node(segment.definition());
+        let node = self.node(definition);
         self.within = outer;
         node
     }
@@ -571,6 +575,16 @@ impl Binder<'_> {
         });
         found.unwrap_or_default().into_iter().collect()
     }
+}
+
+/// Whether a user is in a static list.
+fn in_list(list: u32, predicate: usize) -> Node {
+    Node::Leaf(Leaf {
+        property: LISTS,
+        kind: IndexKind::Sets,
+        test: LeafTest::AnyCode(vec![list]),
+        predicates: smallvec![predicate],
+    })
 }
 
 fn leaf(property: &Property, test: LeafTest, predicate: usize) -> Node {

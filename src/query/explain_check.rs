@@ -144,6 +144,8 @@ enum Leaf<'a> {
     Property(Arc<Property>),
     Event(&'a EventPredicate, Timestamp),
     Bucket,
+    /// A static list: there is nothing to see but whether the user is in it.
+    List,
 }
 
 /// Where a predicate looks, in terms of the index.
@@ -151,6 +153,7 @@ enum Saw<'a> {
     Property(&'a Property),
     Events(BoundMeasure),
     Bucket,
+    List,
 }
 
 impl Leaf<'_> {
@@ -171,6 +174,7 @@ impl Leaf<'_> {
                 Saw::Events(bind_measure(population, &measure, *as_of)?)
             }
             Self::Bucket => Saw::Bucket,
+            Self::List => Saw::List,
         })
     }
 }
@@ -224,9 +228,13 @@ impl<'a> Builder<'a> {
                         segment: name.clone(),
                         suggestions: catalog.near_segments(name),
                     })?;
-                let definition = segment.definition();
-                let part = self.part(definition, as_of, level + 1)?;
-                (expression.to_string(), Kind::AtLeast(1), vec![part])
+                if let Some(definition) = segment.definition().filter() {
+                    let part = self.part(definition, as_of, level + 1)?;
+                    (expression.to_string(), Kind::AtLeast(1), vec![part])
+                } else {
+                    let leaf = self.leaf(expression, as_of)?;
+                    (expression.to_string(), Kind::Leaf(leaf), Vec::new())
+                }
             }
             Expression::Predicate(_) | Expression::Event(_) | Expression::Bucket(_) => {
                 let leaf = self.leaf(expression, as_of)?;
@@ -255,9 +263,9 @@ impl<'a> Builder<'a> {
                 }
             },
             Expression::Event(predicate) => Leaf::Event(predicate, as_of),
+            Expression::Segment(_) => Leaf::List,
             Expression::Bucket(_)
             | Expression::Everyone
-            | Expression::Segment(_)
             | Expression::Not(_)
             | Expression::And(_)
             | Expression::Or(_)
@@ -313,6 +321,7 @@ impl Teller<'_> {
                 property.value_of(&stored)
             }
             Saw::Events(measure) => measured(measure, shard, self.user),
+            Saw::List => None,
             Saw::Bucket => match node {
                 Node::Bucket(leaf) => {
                     let bucket = leaf.bucket(self.reader, self.user);

@@ -31,10 +31,13 @@ impl KeptFor {
 fn keep_windows(population: &Population, catalog: &Catalog, as_of: Timestamp) {
     let mut windows = Vec::new();
     for segment in catalog.segments() {
+        let Some(definition) = segment.definition().filter() else {
+            continue;
+        };
         let mut asks_events = false;
-        collect(segment.definition(), &mut |_| asks_events = true);
+        collect(definition, &mut |_| asks_events = true);
         // A segment that can't be asked now has nothing to keep.
-        if asks_events && let Ok(bound) = bind(population, segment.definition(), as_of) {
+        if asks_events && let Ok(bound) = bind(population, definition, as_of) {
             windows_of(&bound.root, &mut windows);
         }
     }

@@ -10,9 +10,9 @@ use std::num::NonZeroU32;
 use super::generate_events;
 use crate::model::{
     Action, BucketPredicate, BucketTest, Buckets, Change, Comparison, Event, EventName, Expression,
-    Finite, NonEmpty, Number, Once, Operand, Operation, Predicate, PropertyDeclaration,
-    PropertyName, Quantifier, RequestId, Salt, SegmentName, Span, StreamId, Test, Text, Timestamp,
-    UserId, UserUpdate, Value, ValueType, Version, limit,
+    Finite, FirstMembers, Labels, ListDeclaration, NonEmpty, Number, Once, Operand, Operation,
+    Predicate, PropertyDeclaration, PropertyName, Quantifier, RequestId, Salt, SegmentName, Span,
+    StreamId, Test, Text, Timestamp, UserId, UserUpdate, Value, ValueType, Version, limit,
 };
 
 /// Choices made by bytes, one after another. When they are used up, every choice is the first.
@@ -415,7 +415,19 @@ pub fn user(choices: &mut Choices<'_>) -> UserId {
 pub fn action(choices: &mut Choices<'_>) -> Action {
     let properties = properties();
     let declaration = properties[choices.below(properties.len())].clone();
-    match choices.below(20) {
+    match choices.below(24) {
+        20 => Action::CreateList(
+            Box::new(ListDeclaration {
+                name: segment_name(choices),
+                description: text(choices),
+                labels: Labels::new(),
+                members: FirstMembers::Users(choices.several(1, user).into_vec()),
+            }),
+            timestamp(choices),
+        ),
+        21 => Action::AddMembers(segment_name(choices), choices.several(1, user)),
+        22 => Action::RemoveMembers(segment_name(choices), choices.several(1, user)),
+        23 => Action::DeleteSegment(segment_name(choices), None),
         13 => Action::Erase(user(choices)),
         14 => Action::CreateProperty(declaration),
         15 => Action::DeleteProperty(declaration.name),

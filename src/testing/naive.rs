@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::naive_events::{Asked, NaiveEvents, Unanswerable};
 use crate::model::{
-    Action, BucketPredicate, BucketTest, Comparison, EventFault, Expression, Finite, Number,
-    Operand, Operation, Predicate, PropertyName, Quantifier, Test, Text, Timestamp, UserId,
-    UserUpdate, Value, ValueType,
+    Action, BucketPredicate, BucketTest, Comparison, EventFault, Expression, Finite, FirstMembers,
+    Number, Operand, Operation, Predicate, PropertyName, Quantifier, SegmentName, Test, Text,
+    Timestamp, UserId, UserUpdate, Value, ValueType,
 };
 
 /// A population as a map of users.
@@ -18,6 +18,7 @@ pub struct NaivePopulation {
     /// Type, and whether case is disregarded.
     properties: BTreeMap<PropertyName, (ValueType, bool)>,
     events: NaiveEvents,
+    lists: BTreeMap<SegmentName, BTreeSet<UserId>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,6 +34,10 @@ pub struct NaiveChanges {
     pub stale: Vec<(usize, PropertyName)>,
     /// The events that do not count: the position of the update, that within it, and why.
     pub refused_events: Vec<(usize, usize, EventFault)>,
+    /// How many users entered or left a static list.
+    pub members: u64,
+    /// The positions of users of a list's command who do not exist.
+    pub unknown: Vec<usize>,
 }
 
 /// The action was refused, and nothing changed.
@@ -65,6 +70,9 @@ impl NaivePopulation {
             Action::Erase(user) => {
                 next.users.remove(user);
                 next.events.erase(user);
+                for members in next.lists.values_mut() {
+                    members.remove(user);
+                }
             }
             Action::CreateProperty(declaration) => {
                 let kind = (declaration.value_type, declaration.case_insensitive);
@@ -79,8 +87,20 @@ impl NaivePopulation {
             Action::CreateEvent(declaration) => next.events.create(declaration)?,
             Action::UpdateEvent(declaration) => next.events.update(declaration)?,
             Action::DeleteEvent(name) => next.events.delete(name)?,
-            Action::CreateSegment(..) | Action::UpdateSegment(..) | Action::DeleteSegment(..) => {
-                unreachable!("segments are not generated")
+            Action::CreateList(declaration, _) => {
+                let FirstMembers::Users(users) = &declaration.members else {
+                    unreachable!("what is frozen is told by create_list");
+                };
+                next.create_list(&declaration.name, BTreeSet::new())?;
+                changes = next.change_list(&declaration.name, users, true)?;
+            }
+            Action::AddMembers(name, users) => changes = next.change_list(name, users, true)?,
+            Action::RemoveMembers(name, users) => changes = next.change_list(name, users, false)?,
+            Action::DeleteSegment(name, _) => {
+                next.lists.remove(name).ok_or(Refused)?;
+            }
+            Action::CreateSegment(..) | Action::UpdateSegment(..) => {
+                unreachable!("segments that are no lists are not generated")
             }
             Action::DeleteProperty(name) => {
                 next.properties.remove(name).ok_or(Refused)?;
@@ -182,6 +202,49 @@ impl NaivePopulation {
         Ok(())
     }
 
+    /// Makes a list of those of some users who exist.
+    ///
+    /// # Errors
+    /// [`Refused`] if there is a list of the name.
+    pub fn create_list(
+        &mut self,
+        name: &SegmentName,
+        mut users: BTreeSet<UserId>,
+    ) -> Result<(), Refused> {
+        if self.lists.contains_key(name) {
+            return Err(Refused);
+        }
+        users.retain(|user| self.users.contains_key(user));
+        self.lists.insert(name.clone(), users);
+        Ok(())
+    }
+
+    /// The users of a list; `None` if there is none of the name.
+    #[must_use]
+    pub fn list(&self, name: &SegmentName) -> Option<&BTreeSet<UserId>> {
+        self.lists.get(name)
+    }
+
+    fn change_list(
+        &mut self,
+        name: &SegmentName,
+        users: &[UserId],
+        add: bool,
+    ) -> Result<NaiveChanges, Refused> {
+        let members = self.lists.get_mut(name).ok_or(Refused)?;
+        let mut changes = NaiveChanges::default();
+        for (position, user) in users.iter().enumerate() {
+            if !self.users.contains_key(user) {
+                changes.unknown.push(position);
+            } else if add {
+                changes.members += u64::from(members.insert(user.clone()));
+            } else {
+                changes.members += u64::from(members.remove(user));
+            }
+        }
+        Ok(changes)
+    }
+
     /// The properties of a user.
     #[must_use]
     pub fn user(&self, id: &UserId) -> Option<&BTreeMap<PropertyName, Value>> {
@@ -250,7 +313,7 @@ impl NaivePopulation {
             Expression::Predicate(predicate) => self.passes(predicate, user.1, as_of),
             Expression::Event(test) => self.events.passes(test, asked, user.0, as_of),
             Expression::Bucket(predicate) => in_bucket(predicate, user.0),
-            Expression::Segment(_) => unreachable!("segments are not generated"),
+            Expression::Segment(name) => self.lists[name].contains(user.0),
         }
     }
 

@@ -10,6 +10,7 @@ mod events;
 mod filters;
 mod generate;
 mod laws;
+mod lists;
 mod many_users;
 mod measures;
 mod retries;
@@ -44,6 +45,8 @@ fn same_outcome(ours: &Result<Changes, Refusal>, twins: &Result<NaiveChanges, Re
             let refused = ours.refused_events.iter();
             let refused: Vec<_> = refused.map(|e| (e.update, e.event, e.fault)).collect();
             assert_eq!(refused, twins.refused_events);
+            assert_eq!(ours.members.changed, twins.members);
+            assert_eq!(ours.members.unknown, twins.unknown);
         }
         (Err(_), Err(_)) => {}
         (ours, twins) => panic!("{ours:?} but {twins:?}"),

@@ -12,6 +12,7 @@ mod events;
 mod harness;
 mod ingest;
 mod kept_events;
+mod lists;
 mod members;
 mod questions;
 mod read_only;

@@ -23,7 +23,9 @@ pub(super) use explanation::explanation_message;
 pub(super) use mutation::{Origins, updates};
 pub(super) use page::{CATALOG_PAGE, MEMBERS_PAGE, VALUES_PAGE};
 pub(super) use path::Path;
-pub(super) use segment::{past_message, segment_change, segment_declaration, segment_message};
+pub(super) use segment::{
+    NewSegment, members, new_segment, past_message, segment_change, segment_message,
+};
 pub(super) use selection::{Selected, selection, selections};
 pub(super) use value::{
     duration_message, event_name, population_name, property_name, request_id, seconds,

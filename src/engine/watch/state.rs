@@ -380,7 +380,10 @@ impl State {
             return apply();
         }
         match action {
-            Action::CreateSegment(..) | Action::UpdateSegment(..) | Action::DeleteSegment(..) => {
+            Action::CreateSegment(..)
+            | Action::UpdateSegment(..)
+            | Action::DeleteSegment(..)
+            | Action::CreateList(..) => {
                 return self.redefine(population, ring, (revision, action), apply);
             }
             Action::Write(updates) => {
@@ -390,6 +393,10 @@ impl State {
                 }
             }
             Action::Erase(user) => self.pass_users(population, ring, &[user]),
+            Action::AddMembers(_, users) | Action::RemoveMembers(_, users) => {
+                let users: Vec<&UserId> = users.iter().collect();
+                self.pass_users(population, ring, &users);
+            }
             Action::CreateProperty(_)
             | Action::DeleteProperty(_)
             | Action::CreateEvent(_)
@@ -503,9 +510,12 @@ impl State {
     fn affected(&self, catalog: &Catalog, action: &Action) -> Vec<SegmentName> {
         let name = match action {
             Action::CreateSegment(declaration, _) => &declaration.name,
+            Action::CreateList(declaration, _) => &declaration.name,
             Action::UpdateSegment(change, _) if change.definition.is_some() => &change.name,
             Action::DeleteSegment(name, _) => name,
             Action::UpdateSegment(..)
+            | Action::AddMembers(..)
+            | Action::RemoveMembers(..)
             | Action::Write(_)
             | Action::Erase(_)
             | Action::CreateProperty(_)
@@ -520,7 +530,10 @@ impl State {
             let before = affected.len();
             for segment in catalog.segments() {
                 let mut is_made_of = false;
-                segment.definition().mentioned(&mut |mentioned| {
+                let Some(definition) = segment.definition().filter() else {
+                    continue;
+                };
+                definition.mentioned(&mut |mentioned| {
                     if let Mentioned::Segment(name) = mentioned {
                         is_made_of |= affected.contains(name);
                     }
@@ -570,6 +583,9 @@ fn may_drop_events(action: &Action) -> bool {
         | Action::DeleteProperty(_)
         | Action::CreateSegment(..)
         | Action::UpdateSegment(..)
-        | Action::DeleteSegment(..) => false,
+        | Action::DeleteSegment(..)
+        | Action::CreateList(..)
+        | Action::AddMembers(..)
+        | Action::RemoveMembers(..) => false,
     }
 }

@@ -228,7 +228,7 @@ impl Replay {
                 let catalog = world.population().catalog();
                 catalog
                     .segment(&segment)
-                    .map(|segment| segment.definition().to_string())
+                    .map(|segment| segment.definition().filter().unwrap().to_string())
             };
             assert_eq!(
                 told,

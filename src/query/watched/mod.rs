@@ -13,7 +13,7 @@ mod difference;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 pub use clock::{Due, Sources, TooMany};
@@ -104,6 +104,7 @@ pub struct WatchedSegments {
     by_event: HashMap<EventName, Vec<u32>>,
     /// The predicates that the id of a user decides, for good.
     by_id: Vec<u32>,
+    by_list: HashMap<SegmentName, u32>,
     /// For each predicate the segments that have it.
     dependents: Vec<Vec<u32>>,
     /// What is true of a user of whom nothing is known: predicates, and the segments with such users.
@@ -193,6 +194,7 @@ impl WatchedSegments {
         let mut by_property: HashMap<_, Vec<u32>> = HashMap::new();
         let mut by_event: HashMap<_, Vec<u32>> = HashMap::new();
         let mut by_id = Vec::new();
+        let mut by_list = HashMap::new();
         for (number, predicate) in (0..).zip(&definitions.predicates) {
             match &**predicate.expression() {
                 Expression::Predicate(predicate) => {
@@ -204,12 +206,14 @@ impl WatchedSegments {
                     of_event.or_default().push(number);
                 }
                 Expression::Bucket(_) => by_id.push(number),
+                Expression::Segment(list) => {
+                    by_list.insert(list.clone(), number);
+                }
                 Expression::Everyone
                 | Expression::Not(_)
                 | Expression::And(_)
                 | Expression::Or(_)
-                | Expression::AtLeast { .. }
-                | Expression::Segment(_) => {}
+                | Expression::AtLeast { .. } => {}
             }
         }
         let mut segments = Self {
@@ -220,6 +224,7 @@ impl WatchedSegments {
             by_property,
             by_event,
             by_id,
+            by_list,
             blank: Vec::new(),
             blank_members: Vec::new(),
             sight: Sight::default(),
@@ -311,6 +316,10 @@ impl WatchedSegments {
         let updates: &[UserUpdate] = match action {
             Action::Write(updates) => updates,
             Action::Erase(user) => return Some(self.before_erasure(population, user, as_of)),
+            Action::AddMembers(list, users) | Action::RemoveMembers(list, users) => {
+                let touched = vec![*self.by_list.get(list)?];
+                return Some(self.before_listing(population, touched, users, as_of));
+            }
             Action::CreateProperty(_)
             | Action::DeleteProperty(_)
             | Action::CreateEvent(_)
@@ -318,7 +327,8 @@ impl WatchedSegments {
             | Action::DeleteEvent(_)
             | Action::CreateSegment(..)
             | Action::UpdateSegment(..)
-            | Action::DeleteSegment(..) => return None,
+            | Action::DeleteSegment(..)
+            | Action::CreateList(..) => return None,
         };
         let mut positions: HashMap<&UserId, u32> = HashMap::new();
         let mut users = Vec::new();
@@ -348,7 +358,7 @@ impl WatchedSegments {
         }
         touched.sort_unstable();
         touched.dedup();
-        let mut before = Before {
+        let before = Before {
             as_of,
             existed: vec![false; users.len()],
             held: vec![0; users.len() * touched.len().div_ceil(64)],
@@ -358,6 +368,34 @@ impl WatchedSegments {
             cause,
             moved,
         };
+        Some(self.looked_at(population, before))
+    }
+
+    /// Looks at users who are to enter or leave a static list, by the predicate that stands for it.
+    fn before_listing<'a>(
+        &mut self,
+        population: &Population,
+        touched: Vec<u32>,
+        users: &'a [UserId],
+        as_of: Timestamp,
+    ) -> Before<'a> {
+        let mut known = HashSet::new();
+        let users: Vec<&UserId> = users.iter().filter(|user| known.insert(*user)).collect();
+        let before = Before {
+            as_of,
+            existed: vec![false; users.len()],
+            held: vec![0; users.len()],
+            users,
+            touched,
+            left: None,
+            cause: Cause::Update,
+            moved: Moved::within(as_of, as_of),
+        };
+        self.looked_at(population, before)
+    }
+
+    /// Notes which of the users exist, and which predicates hold for them.
+    fn looked_at<'a>(&mut self, population: &Population, mut before: Before<'a>) -> Before<'a> {
         let bounds = self.bound_touched(population, &before);
         let words = before.touched.len().div_ceil(64);
         population.with_users(&before.users, |reader, found| {
@@ -367,7 +405,7 @@ impl WatchedSegments {
                 fill_held(&bounds, reader, user, held);
             }
         });
-        Some(before)
+        before
     }
 
     fn before_erasure<'a>(
