@@ -22,7 +22,7 @@ fn update(kind: &str, number: u64, users: u64) -> Action {
     let at = |micros: i64| Timestamp::from_micros(micros).expect("an instant");
     let (property, value) = match kind {
         "age, any other" | "age, a year more" => ("age", Value::Int64((18 + number % 60) as i64)),
-        "plan" => {
+        "plan" | "plan, of a new user" => {
             let plan = PLANS[number as usize % PLANS.len()].0;
             (
                 "plan",
@@ -40,8 +40,12 @@ fn update(kind: &str, number: u64, users: u64) -> Action {
         "age, a year more" => Operation::Increment(Number::Int64(1)),
         _ => Operation::Set(value),
     };
+    let user = match kind {
+        "plan, of a new user" => users + number,
+        _ => number * 7_919 % users,
+    };
     Action::Write(NonEmpty::one(UserUpdate {
-        user: UserId::new(user_id(number * 7_919 % users)).expect("a short id"),
+        user: UserId::new(user_id(user)).expect("a short id"),
         value_time: None,
         changes: vec![Change {
             property: PropertyName::new(property).expect("a good name"),
@@ -81,6 +85,7 @@ pub fn run(population: &Population, users: u64, mut revision: Revision) {
         "age, a year more",
         "age, any other",
         "plan",
+        "plan, of a new user",
         "last_seen",
         "not mentioned",
     ] {
