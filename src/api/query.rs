@@ -629,7 +629,8 @@ impl MemberStream {
                     Ok(true) => {}
                     Ok(false) => return,
                     Err(error) => {
-                        let _ = parts.try_send(Err(error.into()));
+                        // Behind what is not read yet, so that the end is not taken for a good one.
+                        let _ = parts.send(Err(error.into())).await;
                         return;
                     }
                 }

@@ -52,7 +52,7 @@ impl SegmentService for Api {
         request: Request<WatchSegmentsRequest>,
     ) -> Result<Response<Self::WatchSegmentsStream>, RpcStatus> {
         let deadline = Deadline::of(&request);
-        let stream = self.watch(request.into_inner(), deadline)?;
+        let stream = self.watch(request.into_inner(), deadline).await?;
         Ok(Response::new(stream))
     }
 

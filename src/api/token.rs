@@ -105,24 +105,20 @@ impl Tokens {
         .at("page_token")
     }
 
-    /// Where a stream of changes of a population goes on.
-    pub(super) fn cursor(self, population: u64, cursor: Cursor) -> String {
+    /// Where a stream of changes goes on, for what it was asked for.
+    pub(super) fn cursor(self, request: u64, cursor: Cursor) -> String {
         let mut encoder = Encoder::new();
         encoder.u64(cursor.run);
         encoder.u64(cursor.next);
-        self.seal(Kind::Cursor, population, encoder)
+        self.seal(Kind::Cursor, request, encoder)
     }
 
-    /// The place that a text stands for, in the changes of the same population; `None` if it is empty.
-    pub(super) fn read_cursor(
-        self,
-        population: u64,
-        text: &str,
-    ) -> Result<Option<Cursor>, ApiError> {
+    /// The place that a text stands for, if the same is asked for; `None` if it is empty.
+    pub(super) fn read_cursor(self, request: u64, text: &str) -> Result<Option<Cursor>, ApiError> {
         if text.is_empty() {
             return Ok(None);
         }
-        let cursor = self.open(Kind::Cursor, population, text).and_then(|bytes| {
+        let cursor = self.open(Kind::Cursor, request, text).and_then(|bytes| {
             let mut decoder = Decoder::new(&bytes);
             let run = decoder.u64().ok()?;
             let next = decoder.u64().ok()?;
@@ -131,7 +127,7 @@ impl Tokens {
         let damaged = || {
             ApiError::new(
                 Reason::InvalidField,
-                "is no cursor of this population; pass one as a message had it, or none",
+                "is no cursor of a stream of these segments; pass one as a message had it with all else the same, or none",
             )
             .at("cursor")
         };
@@ -226,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_belongs_to_its_population() {
+    fn a_cursor_belongs_to_its_request() {
         let cursor = Cursor { run: 7, next: 1 };
         let text = HERE.cursor(1, cursor);
         assert_eq!(HERE.read_cursor(1, &text).unwrap(), Some(cursor));
