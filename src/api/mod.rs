@@ -16,6 +16,7 @@ mod error;
 mod events;
 mod filters;
 mod ingest;
+mod preview;
 mod query;
 mod schema;
 mod segments;

@@ -22,8 +22,9 @@ use crate::population::{Population, Refusal, SavedSegment};
 use crate::proto::{
     CreateSegmentRequest, CreateSegmentResponse, DeleteSegmentRequest, DeleteSegmentResponse,
     GetSegmentRequest, GetSegmentResponse, ListSegmentsRequest, ListSegmentsResponse,
-    ListUserSegmentsRequest, ListUserSegmentsResponse, Segment, SegmentError, UpdateSegmentRequest,
-    UpdateSegmentResponse, WatchSegmentsRequest, segment_service_server::SegmentService,
+    ListUserSegmentsRequest, ListUserSegmentsResponse, PreviewSegmentRequest,
+    PreviewSegmentResponse, Segment, SegmentError, UpdateSegmentRequest, UpdateSegmentResponse,
+    WatchSegmentsRequest, segment_service_server::SegmentService,
 };
 use crate::query::{self, BindError, SegmentChecker, Stop};
 
@@ -244,6 +245,15 @@ impl SegmentService for Api {
                 api.user_segments(&population, &checker, &user, given, stop)
             })
             .await?;
+        Ok(Response::new(response))
+    }
+
+    async fn preview_segment(
+        &self,
+        request: Request<PreviewSegmentRequest>,
+    ) -> Result<Response<PreviewSegmentResponse>, RpcStatus> {
+        let deadline = Deadline::of(&request);
+        let response = self.previewed(request.into_inner(), deadline).await?;
         Ok(Response::new(response))
     }
 }

@@ -16,6 +16,7 @@ mod import;
 mod measure;
 mod output;
 mod overlap;
+mod preview;
 mod query;
 mod repair;
 mod rfm;

@@ -38,7 +38,7 @@ pub use catalog::{Catalog, KnownEvent, Property};
 pub use events::{EventInfo, UserDay, UserEvents};
 pub use kept::{EventCounts, KeptCounts};
 pub use refusal::Refusal;
-pub use segments::SavedSegment;
+pub use segments::{Redefinition, SavedSegment};
 pub(crate) use segments::{decode_definition, encode_definition};
 pub(crate) use values::number_of;
 pub use values::{ValueCount, ValuesError};

@@ -207,8 +207,19 @@ pub fn bind_shared(
     expression: &Arc<Expression>,
     as_of: Timestamp,
 ) -> Result<Bound, BindError> {
+    bind_in(population, population.catalog(), expression, as_of)
+}
+
+/// Resolves an expression as [`bind_shared`] does, against properties and segments as they were read
+/// before, so that several expressions are of the same.
+pub(super) fn bind_in(
+    population: &Population,
+    catalog: Arc<Catalog>,
+    expression: &Arc<Expression>,
+    as_of: Timestamp,
+) -> Result<Bound, BindError> {
     let mut binder = Binder {
-        catalog: population.catalog(),
+        catalog,
         as_of,
         depends_on_time: false,
         dictionaries: Vec::new(),

@@ -26,6 +26,7 @@ mod members;
 mod overlap;
 mod plan;
 mod prepared;
+mod preview;
 mod shards;
 mod statistics;
 mod stop;
@@ -45,6 +46,7 @@ pub use keep::KeptFor;
 pub use members::{MembersPage, Position, members};
 pub use overlap::{Overlap, OverlapError, Pair, Reach, Region, overlap};
 pub use prepared::Prepared;
+pub use preview::{COUNTED_DEPENDENTS, Clause, Passage, Preview, PreviewError, Previewed, preview};
 pub use statistics::Interval;
 pub use stop::{Stop, Stopped};
 pub use summarize::{

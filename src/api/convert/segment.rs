@@ -8,7 +8,7 @@ use crate::model::{
     Expression, Labels, PastDefinition, Reason, Revision, SegmentChange, SegmentDeclaration, limit,
 };
 use crate::population::SavedSegment;
-use crate::proto::{self, segment};
+use crate::proto::{self, preview_segment_request, segment};
 
 use super::Path;
 use super::expression::expression;
@@ -39,7 +39,8 @@ pub(in crate::api) fn segment_declaration(
     let name = segment_name(given.name, &SEGMENT.field("name"))?;
     let description = text(given.description, &SEGMENT.field(DESCRIPTION))?;
     let labels = labels(given.labels)?;
-    let (definition, from) = definition(given.definition)?.ok_or_else(missing_definition)?;
+    let (definition, from) =
+        definition(given.definition, &SEGMENT)?.ok_or_else(|| missing_definition(&SEGMENT))?;
     let declaration = SegmentDeclaration {
         name,
         definition,
@@ -66,8 +67,8 @@ pub(in crate::api) fn segment_change(
     let unchanged_since = unchanged_since(&given.etag)?;
     let masked = Masked::new(&given, mask)?;
     let definition = if masked.definition {
-        let definition = definition(given.definition)?;
-        Some(definition.ok_or_else(missing_definition)?)
+        let definition = definition(given.definition, &SEGMENT)?;
+        Some(definition.ok_or_else(|| missing_definition(&SEGMENT))?)
     } else {
         None
     };
@@ -153,9 +154,9 @@ impl Masked {
     }
 }
 
-fn missing_definition() -> ApiError {
+fn missing_definition(parent: &Path<'_>) -> ApiError {
     ApiError::field(
-        &SEGMENT.field(FILTER),
+        &parent.field(FILTER),
         "the segment has no definition; set filter or expression, the filter \"TRUE\" for every user",
     )
 }
@@ -186,14 +187,27 @@ fn labels(given: BTreeMap<String, String>) -> Result<Labels, ApiError> {
     Ok(labels)
 }
 
+/// A definition to preview, and the path of the field that it came from.
+pub(in crate::api) fn previewed_definition(
+    given: Option<preview_segment_request::Definition>,
+) -> Result<(Expression, String), ApiError> {
+    use preview_segment_request::Definition as Given;
+    let given = given.map(|given| match given {
+        Given::Filter(text) => segment::Definition::Filter(text),
+        Given::Expression(tree) => segment::Definition::Expression(tree),
+    });
+    definition(given, &ROOT)?.ok_or_else(|| missing_definition(&ROOT))
+}
+
 /// A definition that can be saved: its filter text is within the limit, and reads back the same.
 fn definition(
     given: Option<segment::Definition>,
+    parent: &Path<'_>,
 ) -> Result<Option<(Expression, String)>, ApiError> {
     let (definition, path) = match given {
         None => return Ok(None),
         Some(segment::Definition::Filter(text)) => {
-            let path = SEGMENT.field(FILTER);
+            let path = parent.field(FILTER);
             let parsed = filter::parse(&text);
             (
                 parsed.map_err(|error| ApiError::from(error).at(path))?,
@@ -201,7 +215,7 @@ fn definition(
             )
         }
         Some(segment::Definition::Expression(tree)) => {
-            let path = SEGMENT.field(EXPRESSION);
+            let path = parent.field(EXPRESSION);
             (expression(tree, &path)?, path)
         }
     };
