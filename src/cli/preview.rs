@@ -82,7 +82,7 @@ fn text(name: Option<&str>, answer: &PreviewSegmentResponse) -> String {
 }
 
 fn changes(answer: &PreviewSegmentResponse) -> String {
-    let mut table = Table::new(&["", ">users", ">share", ""]);
+    let mut table = Table::new(&["segment", ">users", ">share", ""]);
     for (what, count) in [
         ("now", answer.count_now),
         ("would enter", answer.entering),

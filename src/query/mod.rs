@@ -19,6 +19,7 @@ mod definitions;
 mod distribution;
 mod evaluate;
 mod explain;
+mod export;
 mod held;
 mod histogram;
 mod keep;
@@ -42,6 +43,7 @@ pub use compare::{CompareError, Comparison, Finding, PropertyComparison, What, c
 pub use compare_numbers::{COMPARED_PERCENTILES, NumberComparison};
 pub use count::{count, kept};
 pub use explain::{ExplainedNode, Explanation, explain};
+pub use export::{Export, ExportError, export};
 pub use keep::KeptFor;
 pub use members::{MembersPage, Position, members};
 pub use overlap::{Overlap, OverlapError, Pair, Reach, Region, overlap};

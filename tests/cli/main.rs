@@ -15,6 +15,7 @@ mod events;
 mod hostile;
 mod import;
 mod kept_events;
+mod preview;
 mod questions;
 mod rfm;
 mod segments;

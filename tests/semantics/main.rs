@@ -12,6 +12,7 @@ mod generate;
 mod laws;
 mod many_users;
 mod measures;
+mod preview;
 mod retries;
 mod seed_example;
 
