@@ -23,12 +23,14 @@
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+mod definitions;
 mod distinct;
 mod floor;
 mod load;
 mod questions;
 mod segments;
 mod updates;
+mod watch;
 mod world;
 
 use std::time::{Duration, Instant};
@@ -118,6 +120,7 @@ fn main() {
     updates::run(&world, users, &mut floor, &population, revision);
     if words.is_empty() || words.iter().any(|word| word == "segments") {
         segments::run(&population, users, Revision::new(1 << 40));
+        watch::run(&population, users, Revision::new(1 << 41));
     }
     let per_user = |bytes: usize| bytes as f64 / users as f64;
     println!(

@@ -64,7 +64,7 @@ pub fn request(user: u64, filters: usize) -> CheckRequest {
 }
 
 /// The processor time of this process, clients and servers, in seconds.
-fn processor_time() -> f64 {
+pub fn processor_time() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
     // Behind the name, which may have spaces: state, then ten numbers before the two times.
     let (_, fields) = stat.rsplit_once(')').expect("a name in parentheses");

@@ -68,6 +68,7 @@ impl UnaryService<CheckRequest> for Answer {
             user_exists: true,
             // As long as the text of a revision.
             revision: "0".repeat(24),
+            ..CheckResponse::default()
         })))
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! `cargo bench --bench service -- 1000000` for a million users; 100,000 if no number is given.
 //! Words after the number choose the parts whose names have one of them: checks, questions,
-//! events, updates, pressure. Loading is always measured, and the answers always compared.
+//! events, updates, segments, pressure. Loading is always measured, and the answers always compared.
 //! Clients and servers share the cores of the machine: what a client spends is in every number, of
 //! the empty call as well.
 #![allow(
@@ -23,6 +23,9 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 mod checks;
+#[path = "../engine/definitions.rs"]
+#[allow(dead_code, reason = "shared with the bench of the engine")]
+mod definitions;
 mod empty;
 mod host;
 #[path = "../engine/load.rs"]
@@ -31,6 +34,7 @@ mod load;
 mod measure;
 mod pressure;
 mod questions;
+mod segments;
 #[path = "../engine/world.rs"]
 #[allow(dead_code, reason = "shared with the bench of the engine")]
 mod world;
@@ -66,6 +70,9 @@ fn main() {
         }
         if wanted("updates") {
             writes::updates(&host, users).await;
+        }
+        if wanted("segments") {
+            segments::measure(&host, users).await;
         }
     });
     if wanted("pressure") {

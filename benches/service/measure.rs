@@ -15,6 +15,10 @@ impl Times {
         self.0.push(time);
     }
 
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub fn extend(&mut self, times: Self) {
         self.0.extend(times.0);
     }

@@ -226,6 +226,7 @@ impl From<Refusal> for ApiError {
                 api.fact("event", event).exceeding(&exceeded)
             }
             Refusal::TooManySegments { segment, exceeded }
+            | Refusal::TooManyLists { segment, exceeded }
             | Refusal::SegmentTooLarge { segment, exceeded } => {
                 api.fact("segment", segment).exceeding(&exceeded)
             }
@@ -234,7 +235,10 @@ impl From<Refusal> for ApiError {
             | Refusal::UnknownSegment { segment }
             | Refusal::SegmentChanged { segment }
             | Refusal::SegmentInUse { segment }
-            | Refusal::SegmentCycle { segment } => api.fact("segment", segment),
+            | Refusal::SegmentCycle { segment }
+            | Refusal::SegmentIsList { segment }
+            | Refusal::SegmentIsNoList { segment }
+            | Refusal::FreezeConflict { segment } => api.fact("segment", segment),
             Refusal::EventExists { event } | Refusal::EventNotFound { event } => {
                 api.fact("event", event)
             }

@@ -18,6 +18,7 @@ mod export;
 mod exports;
 mod filters;
 mod ingest;
+mod lists;
 mod preview;
 mod query;
 mod schema;

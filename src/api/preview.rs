@@ -6,6 +6,7 @@ use super::deadline::Deadline;
 use super::error::ApiError;
 use super::query::TIME_RESOLUTION;
 use crate::model::{SegmentName, UserId};
+use crate::population::Refusal;
 use crate::proto::{
     DependentSegment, PreviewClause, PreviewSegmentRequest, PreviewSegmentResponse,
 };
@@ -35,14 +36,18 @@ impl Api {
         self.evaluate(deadline, move |stop| {
             let revision = api.applied();
             let as_of = api.as_of(given)?;
-            // As for one that is saved: first what it names, then what it would lead to.
+            // As for one that is saved: first whether it can have a definition, then what that names,
+            // then what it would lead to.
+            let judged = population.judge_definition(segment.as_ref(), &definition);
+            if let Err(refusal @ Refusal::SegmentIsList { .. }) = judged {
+                return Err(ApiError::from(refusal).at(&from));
+            }
             match query::bind(&population, &definition, as_of) {
                 Ok(_) => {}
                 Err(BindError::UnknownSegment { segment: named, .. })
                     if segment.as_ref() == Some(&named) => {}
                 Err(error) => return Err(ApiError::from(error).at(&from)),
             }
-            let judged = population.judge_definition(segment.as_ref(), &definition);
             let judged = judged.map_err(|refusal| ApiError::from(refusal).at(&from))?;
             let bound = Previewed::bind(&population, segment.as_ref(), &definition, &judged, as_of);
             let bound = bound.map_err(|error| preview_error(error, &from))?;

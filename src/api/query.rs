@@ -17,13 +17,13 @@ use crate::model::{PopulationName, Timestamp, UserId, limit};
 use crate::population::Population;
 use crate::proto::{
     BatchCheckRequest, BatchCheckResponse, BatchCountRequest, BatchCountResponse, BreakdownRequest,
-    BreakdownResponse, CheckRequest, CheckResponse, CompareRequest, CompareResponse, CountRequest,
-    CountResponse, ExplainRequest, ExplainResponse, ExportMembersRequest, ListMembersRequest,
-    ListMembersResponse, OverlapRequest, OverlapResponse, PlanNode, StreamMembersRequest,
-    StreamMembersResponse, SummarizeRequest, SummarizeResponse, UserCheck,
-    query_service_server::QueryService,
+    BreakdownResponse, CheckExplanation, CheckRequest, CheckResponse, CompareRequest,
+    CompareResponse, CountRequest, CountResponse, ExplainRequest, ExplainResponse,
+    ExportMembersRequest, ListMembersRequest, ListMembersResponse, OverlapRequest, OverlapResponse,
+    PlanNode, StreamMembersRequest, StreamMembersResponse, SummarizeRequest, SummarizeResponse,
+    UserCheck, query_service_server::QueryService,
 };
-use crate::query::{self, Bound, ExplainedNode, Position, Stop};
+use crate::query::{self, Bound, Checked, ExplainCheckError, ExplainedNode, Position, Stop};
 
 /// A check that is no larger than this takes microseconds and is answered where it arrives, as a
 /// count is that is kept.
@@ -71,11 +71,60 @@ pub(super) fn time_resolution<'a>(
     depends.then_some(TIME_RESOLUTION)
 }
 
-fn checked(population: &Population, user: &UserId, bounds: &[Arc<Bound>]) -> (Vec<bool>, bool) {
-    match query::check(population, user, bounds) {
-        Some(members) => (members, true),
-        None => (vec![false; bounds.len()], false),
+/// Checks a user, and tells why if that is asked for.
+fn checked(
+    population: &Population,
+    user: &UserId,
+    bounds: &[Arc<Bound>],
+    explain: bool,
+    revision: String,
+) -> Result<CheckResponse, ApiError> {
+    let (checked, explanations) = if explain {
+        explained(population, user, bounds)?
+    } else {
+        (query::check_until(population, user, bounds), Vec::new())
+    };
+    let user_exists = checked.is_some();
+    let checked = checked.unwrap_or_else(|| not_found(bounds));
+    Ok(CheckResponse {
+        members: checked.members,
+        user_exists,
+        revision,
+        time_resolution: time_resolution(bounds),
+        valid_until: checked.valid_until.map(convert::timestamp_message),
+        explanations,
+    })
+}
+
+/// A user who does not exist is in nothing, whatever the time.
+fn not_found(bounds: &[Arc<Bound>]) -> Checked {
+    Checked {
+        members: vec![false; bounds.len()],
+        valid_until: None,
     }
+}
+
+fn explained(
+    population: &Population,
+    user: &UserId,
+    bounds: &[Arc<Bound>],
+) -> Result<(Option<Checked>, Vec<CheckExplanation>), ApiError> {
+    let explained = query::explain_check(population, user, bounds);
+    let explained = explained.map_err(|error| match error {
+        ExplainCheckError::Bind(error) => error.into(),
+        ExplainCheckError::Limit(exceeded) => {
+            ApiError::limit(&Path::Field(&ROOT, "explain"), &exceeded)
+        }
+    })?;
+    let checked = explained.as_ref().map(|explained| Checked {
+        members: explained.iter().map(|one| one.clause.holds).collect(),
+        valid_until: explained.iter().filter_map(|one| one.valid_until).min(),
+    });
+    let explained = explained.into_iter().flatten();
+    Ok((
+        checked,
+        explained.map(convert::explanation_message).collect(),
+    ))
 }
 
 fn plan_node(node: ExplainedNode) -> PlanNode {
@@ -114,13 +163,7 @@ impl Api {
         // After the revision, so that all events up to there have happened.
         let as_of = self.as_of(request.as_of)?;
         let bounds = bind_all(&population, &selected, as_of)?;
-        let (members, user_exists) = checked(&population, &user, &bounds);
-        Ok(CheckResponse {
-            members,
-            user_exists,
-            revision,
-            time_resolution: time_resolution(&bounds),
-        })
+        checked(&population, &user, &bounds, false, revision)
     }
 
     /// As a batch of one user: on the query threads.
@@ -145,13 +188,7 @@ impl Api {
             let revision = api.applied();
             let as_of = api.as_of(given)?;
             let bounds = bind_all(&population, &selected, as_of)?;
-            let (members, user_exists) = checked(&population, &user, &bounds);
-            Ok(CheckResponse {
-                members,
-                user_exists,
-                revision,
-                time_resolution: time_resolution(&bounds),
-            })
+            checked(&population, &user, &bounds, request.explain, revision)
         })
         .await
     }
@@ -276,7 +313,8 @@ impl QueryService for Api {
         let deadline = Deadline::of(&request);
         let request = request.into_inner();
         let is_small = request.encoded_len() <= INLINE_CHECK_BYTES
-            && request.segments.len() <= INLINE_CHECK_SEGMENTS;
+            && request.segments.len() <= INLINE_CHECK_SEGMENTS
+            && !request.explain;
         if is_small {
             return Ok(Response::new(self.check_inline(request, deadline).await?));
         }
@@ -309,7 +347,8 @@ impl QueryService for Api {
                 let revision = api.applied();
                 let as_of = api.as_of(given)?;
                 let bounds = bind_all(&population, &selected, as_of)?;
-                let users = check_users(&population, request.user_ids, &bounds, stop)?;
+                let until = request.want_valid_until;
+                let users = check_users(&population, request.user_ids, &bounds, until, stop)?;
                 Ok(BatchCheckResponse {
                     users,
                     revision,
@@ -492,6 +531,7 @@ fn check_users(
     population: &Population,
     user_ids: Vec<String>,
     bounds: &[Arc<Bound>],
+    want_valid_until: bool,
     stop: &Stop,
 ) -> Result<Vec<UserCheck>, ApiError> {
     let path = Path::Field(&ROOT, "user_ids");
@@ -501,22 +541,36 @@ fn check_users(
         .map(|(position, id)| convert::user_id(id.as_str(), &Path::Index(&path, position)))
         .collect();
     let well_formed: Vec<&UserId> = users.iter().flatten().collect();
-    let mut answers = query::check_many(population, &well_formed, bounds, stop)?.into_iter();
+    let depends_on_time = bounds.iter().any(|bound| bound.depends_on_time());
+    let answers = if want_valid_until && depends_on_time {
+        query::check_many_until(population, &well_formed, bounds, stop)?
+    } else {
+        let all = query::check_many(population, &well_formed, bounds, stop)?.into_iter();
+        let checked = all.map(|members| {
+            members.map(|members| Checked {
+                members,
+                valid_until: None,
+            })
+        });
+        checked.collect()
+    };
+    let mut answers = answers.into_iter();
     let checks = users
         .iter()
         .zip(user_ids)
         .map(|(user, user_id)| match user {
             // One answer for each that is well-formed, in their order.
             Ok(_) => match answers.next().flatten() {
-                Some(members) => UserCheck {
+                Some(checked) => UserCheck {
                     user_id,
-                    members,
+                    members: checked.members,
                     user_exists: true,
                     error: None,
+                    valid_until: checked.valid_until.map(convert::timestamp_message),
                 },
                 None => UserCheck {
                     user_id,
-                    members: vec![false; bounds.len()],
+                    members: not_found(bounds).members,
                     ..Default::default()
                 },
             },

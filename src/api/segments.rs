@@ -9,9 +9,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tonic::{Request, Response};
 
-use super::convert::{self, CATALOG_PAGE, Path};
+use super::convert::{self, CATALOG_PAGE, NewSegment, Path};
 use super::deadline::Deadline;
 use super::error::ApiError;
+use super::lists::First;
 use super::token::{Page, Tokens, request_hash};
 use super::{Api, RpcStatus, watch};
 use crate::engine::{CommitError, Committed};
@@ -20,11 +21,13 @@ use crate::model::{
 };
 use crate::population::{Population, Refusal, SavedSegment};
 use crate::proto::{
-    CreateSegmentRequest, CreateSegmentResponse, DeleteSegmentRequest, DeleteSegmentResponse,
-    GetSegmentRequest, GetSegmentResponse, ListSegmentsRequest, ListSegmentsResponse,
-    ListUserSegmentsRequest, ListUserSegmentsResponse, PreviewSegmentRequest,
-    PreviewSegmentResponse, Segment, SegmentError, UpdateSegmentRequest, UpdateSegmentResponse,
-    WatchSegmentsRequest, segment_service_server::SegmentService,
+    AddSegmentMembersRequest, AddSegmentMembersResponse, CreateSegmentRequest,
+    CreateSegmentResponse, DeleteSegmentRequest, DeleteSegmentResponse, GetSegmentRequest,
+    GetSegmentResponse, ListSegmentsRequest, ListSegmentsResponse, ListUserSegmentsRequest,
+    ListUserSegmentsResponse, PreviewSegmentRequest, PreviewSegmentResponse,
+    RemoveSegmentMembersRequest, RemoveSegmentMembersResponse, Segment, SegmentError,
+    UpdateSegmentRequest, UpdateSegmentResponse, WatchSegmentsRequest, segment,
+    segment_service_server::SegmentService,
 };
 use crate::query::{self, BindError, SegmentChecker, Stop};
 
@@ -35,10 +38,10 @@ const ROOT: Path<'static> = Path::Root;
 const INLINE_PREDICATES: usize = 256;
 
 /// Where in a request that changes a segment what can be at fault is.
-struct Fields<'a> {
-    name: &'a str,
-    etag: &'a str,
-    definition: &'a str,
+pub(super) struct Fields<'a> {
+    pub(super) name: &'a str,
+    pub(super) etag: &'a str,
+    pub(super) definition: &'a str,
 }
 
 #[tonic::async_trait]
@@ -61,7 +64,28 @@ impl SegmentService for Api {
         let deadline = Deadline::of(&request);
         let request = request.into_inner();
         let name = convert::population_name(request.population)?;
-        let (declaration, from) = convert::segment_declaration(request.segment)?;
+        let (declaration, from) = match convert::new_segment(request.segment)? {
+            NewSegment::Filter(declaration, from) => (declaration, from),
+            NewSegment::List(declaration) => {
+                let first = First {
+                    user_ids: request.user_ids,
+                    freeze: request.freeze,
+                };
+                let created = self.create_list(name, declaration, first, deadline);
+                return Ok(Response::new(created.await?));
+            }
+        };
+        let of_lists = [
+            (!request.user_ids.is_empty(), "user_ids"),
+            (request.freeze.is_some(), "freeze"),
+        ];
+        if let Some((_, field)) = of_lists.into_iter().find(|(is_given, _)| *is_given) {
+            return Err(ApiError::field(
+                &Path::Field(&ROOT, field),
+                "gives the first members of a static list; set segment.static_list, and neither filter nor expression",
+            )
+            .into());
+        }
         let population = self.population(&name)?;
         let segment = declaration.name.clone();
         let definition = declaration.definition.clone();
@@ -79,6 +103,41 @@ impl SegmentService for Api {
         Ok(Response::new(CreateSegmentResponse {
             segment: Some(self.saved(&population, &segment, fields.name)?),
             revision: self.revision(committed.revision),
+            ..CreateSegmentResponse::default()
+        }))
+    }
+
+    async fn add_segment_members(
+        &self,
+        request: Request<AddSegmentMembersRequest>,
+    ) -> Result<Response<AddSegmentMembersResponse>, RpcStatus> {
+        let deadline = Deadline::of(&request);
+        let request = request.into_inner();
+        let asked = (request.population, request.name, request.user_ids);
+        let changed = self.change_members(asked, Action::AddMembers, deadline);
+        let changed = changed.await?;
+        Ok(Response::new(AddSegmentMembersResponse {
+            revision: changed.revision,
+            added_count: changed.count,
+            unknown_user_count: changed.unknown.count,
+            unknown_user_ids: changed.unknown.first,
+        }))
+    }
+
+    async fn remove_segment_members(
+        &self,
+        request: Request<RemoveSegmentMembersRequest>,
+    ) -> Result<Response<RemoveSegmentMembersResponse>, RpcStatus> {
+        let deadline = Deadline::of(&request);
+        let request = request.into_inner();
+        let asked = (request.population, request.name, request.user_ids);
+        let changed = self.change_members(asked, Action::RemoveMembers, deadline);
+        let changed = changed.await?;
+        Ok(Response::new(RemoveSegmentMembersResponse {
+            revision: changed.revision,
+            removed_count: changed.count,
+            unknown_user_count: changed.unknown.count,
+            unknown_user_ids: changed.unknown.first,
         }))
     }
 
@@ -96,7 +155,7 @@ impl SegmentService for Api {
         let segment = self
             .evaluate(deadline, move |_| {
                 let saved = find(&population, &segment, "name")?;
-                Ok(api.with_history(&saved))
+                Ok(api.with_history(&population, &saved))
             })
             .await?;
         Ok(Response::new(GetSegmentResponse {
@@ -151,6 +210,10 @@ impl SegmentService for Api {
         let name = convert::population_name(request.population)?;
         let mask = request.update_mask.as_ref();
         let etag = |text: &str| self.read_etag(text, "segment.etag");
+        let given = request.segment.as_ref();
+        let as_list = given.is_some_and(|segment| {
+            matches!(segment.definition, Some(segment::Definition::StaticList(_)))
+        });
         let (change, from) = convert::segment_change(request.segment, mask, etag)?;
         let population = self.population(&name)?;
         let segment = change.name.clone();
@@ -160,7 +223,18 @@ impl SegmentService for Api {
             definition: "segment",
         };
         // What can't be changed is not said to be badly defined.
-        find(&population, &segment, fields.name)?;
+        let saved = find(&population, &segment, fields.name)?;
+        let is_list = saved.definition().list().is_some();
+        // A static list that is given back as it was read stays one.
+        if as_list && !is_list {
+            let refusal = Refusal::SegmentIsNoList { segment };
+            return Err(ApiError::from(refusal).at("segment.static_list").into());
+        }
+        if change.definition.is_some() && is_list {
+            let refusal = Refusal::SegmentIsList { segment };
+            let field = from.as_deref().unwrap_or(fields.definition);
+            return Err(ApiError::from(refusal).at(field).into());
+        }
         if let Some((definition, from)) = change.definition.clone().zip(from.as_ref()) {
             fields.definition = from;
             self.check_definition(&population, &segment, definition, from, deadline)
@@ -232,9 +306,10 @@ impl SegmentService for Api {
         self.reach(&request.min_revision, deadline).await?;
         let population = self.population(&name)?;
         let checker = self.checkers.of(&name);
-        let given = request.as_of;
+        let given = (request.as_of, request.want_valid_until);
         let predicates = checker.known_predicates(&population);
-        if predicates.is_some_and(|predicates| predicates <= INLINE_PREDICATES) {
+        let is_small = predicates.is_some_and(|predicates| predicates <= INLINE_PREDICATES);
+        if is_small && !request.want_valid_until {
             let stop = Stop::at(deadline.instant());
             let response = self.user_segments(&population, &checker, &user, given, &stop)?;
             return Ok(Response::new(response));
@@ -281,13 +356,13 @@ impl Api {
         population: &Population,
         checker: &SegmentChecker,
         user: &UserId,
-        as_of: Option<prost_types::Timestamp>,
+        (as_of, until): (Option<prost_types::Timestamp>, bool),
         stop: &Stop,
     ) -> Result<ListUserSegmentsResponse, ApiError> {
         let revision = self.applied();
         // After the revision, so that all events up to there have happened.
         let as_of = self.as_of(as_of)?;
-        let found = checker.check(population, user, as_of, stop)?;
+        let found = checker.check(population, user, as_of, until, stop)?;
         let user_exists = found.is_some();
         let found = found.unwrap_or_default();
         let segments = found.segments.iter();
@@ -297,6 +372,7 @@ impl Api {
             user_exists,
             revision,
             time_resolution: Some(super::query::TIME_RESOLUTION),
+            valid_until: found.valid_until.map(convert::timestamp_message),
             errors: errors
                 .map(|(name, error)| SegmentError {
                     segment: name.as_str().into(),
@@ -346,7 +422,7 @@ impl Api {
         bound.await.map_err(|error: ApiError| error.at(field))
     }
 
-    async fn commit_segment(
+    pub(super) async fn commit_segment(
         &self,
         name: PopulationName,
         action: Action,
@@ -367,23 +443,27 @@ impl Api {
     }
 
     /// A segment as it was saved just now, or as it was changed since.
-    fn saved(
+    pub(super) fn saved(
         &self,
         population: &Population,
         name: &SegmentName,
         field: &str,
     ) -> Result<Segment, ApiError> {
         let segment = find(population, name, field)?;
-        Ok(self.message(&segment))
+        Ok(self.message(population, &segment))
     }
 
-    fn message(&self, segment: &SavedSegment) -> Segment {
-        convert::segment_message(segment, |revision| self.revision(revision))
+    fn message(&self, population: &Population, segment: &SavedSegment) -> Segment {
+        convert::segment_message(
+            segment,
+            |list| population.member_count(list),
+            |revision| self.revision(revision),
+        )
     }
 
     /// A segment with its history, of which the oldest is left out if it does not fit.
-    fn with_history(&self, segment: &SavedSegment) -> Segment {
-        let mut message = self.message(segment);
+    fn with_history(&self, population: &Population, segment: &SavedSegment) -> Segment {
+        let mut message = self.message(population, segment);
         let mut size = bytes(&message);
         for past in segment.history().iter().rev() {
             let past = convert::past_message(past, |revision| self.revision(revision));
@@ -413,7 +493,7 @@ impl Api {
         while page.len() < most
             && let Some(segment) = left.peek()
         {
-            let message = self.message(segment);
+            let message = self.message(population, segment);
             size += bytes(&message) + 8;
             if size as u64 > limit::ANSWER_BYTES.default && !page.is_empty() {
                 break;
@@ -452,7 +532,8 @@ fn of_segment(error: CommitError, population: &Population, fields: &Fields<'_>) 
     }
     let is_of_definition = matches!(
         refusal,
-        Refusal::UnknownSegment { .. }
+        Refusal::SegmentIsList { .. }
+            | Refusal::UnknownSegment { .. }
             | Refusal::SegmentTooLarge { .. }
             | Refusal::SegmentCycle { .. }
     );

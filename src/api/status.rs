@@ -72,6 +72,8 @@ fn sent(reason: Reason) -> Sent {
         Reason::SegmentChanged => (Code::Aborted, ErrorReason::SegmentChanged, None),
         Reason::SegmentInUse => (Code::FailedPrecondition, ErrorReason::SegmentInUse, None),
         Reason::SegmentCycle => (Code::FailedPrecondition, ErrorReason::SegmentCycle, None),
+        Reason::SegmentKind => (Code::FailedPrecondition, ErrorReason::SegmentKind, None),
+        Reason::FreezeConflict => (Code::Aborted, ErrorReason::FreezeConflict, None),
         Reason::BeyondRetention => (Code::OutOfRange, ErrorReason::BeyondRetention, None),
         Reason::RequestIdReused => (Code::FailedPrecondition, ErrorReason::RequestIdReused, None),
         Reason::SequenceConflict => (Code::Aborted, ErrorReason::SequenceConflict, None),

@@ -49,7 +49,7 @@ pub(super) async fn verify(
 /// What a mismatch is about.
 #[derive(Clone, Copy)]
 enum About<'a> {
-    /// Users, or events, as such.
+    /// Users, events or static lists as such.
     All,
     Property(&'a str),
     Event(&'a str),
@@ -119,6 +119,9 @@ async fn one(
             let about = About::Property(name.as_str());
             found.note(about, Some(shard), compared.mismatches);
         }
+        let lists = step(api, deadline, population, move |p| p.compare_lists(shard)).await?;
+        found.compared_values += lists.values;
+        found.note(About::All, Some(shard), lists.mismatches);
         let compared = step(api, deadline, population, move |population| {
             population.compare_event_names(shard)
         });
@@ -143,12 +146,14 @@ async fn one(
         found.note(about, None, compared.await?.mismatches);
     }
     if numbers.len() < shards as usize {
-        let counts = 1 + properties.len() + events.len();
+        let counts = 2 + properties.len() + events.len();
         found.skipped_counts = u32::try_from(counts).unwrap_or(u32::MAX);
         return Ok(found);
     }
     let users = step(api, deadline, population, Population::compare_user_count).await?;
     found.note_counts(About::All, users);
+    let lists = step(api, deadline, population, Population::compare_list_counts).await?;
+    found.note_counts(About::All, lists);
     for property in &properties {
         let (its, name) = (Arc::clone(property), &property.declaration().name);
         let compared = step(api, deadline, population, move |population| {

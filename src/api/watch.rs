@@ -27,6 +27,8 @@ use crate::query::Cause;
 
 /// How often it is said up to where everything was told.
 const WATERMARKS: Duration = Duration::from_secs(1);
+/// Changes that come so soon after another are told together.
+const TOGETHER: Duration = Duration::from_millis(1);
 /// How many messages wait for a client that reads slowly.
 const MESSAGES: usize = 4;
 
@@ -104,7 +106,7 @@ impl WatchStream {
         let mut watcher = watcher;
         let mut watermark_at = Instant::now();
         loop {
-            let part = match watcher.next() {
+            let part = match watcher.read() {
                 Next::Part(part) => self.part(part),
                 Next::LookUp => {
                     let look_up = self.api.engine.query(move || {
@@ -116,17 +118,14 @@ impl WatchStream {
                 }
                 Next::Wait(mark) => {
                     let now = Instant::now();
-                    match mark.filter(|_| now >= watermark_at) {
-                        Some(mark) => {
-                            watermark_at = now + WATERMARKS;
-                            self.watermark(mark)
-                        }
-                        None => {
-                            // Where it can't be said yet up to where, it is asked for anew.
-                            let until = watermark_at.max(now + WATERMARKS / 100);
-                            self.wait(&mut watcher, until).await?;
-                            continue;
-                        }
+                    if let Some(mark) = mark.filter(|_| now >= watermark_at) {
+                        watermark_at = now + WATERMARKS;
+                        self.watermark(mark)
+                    } else {
+                        // Where it can't be said yet up to where, it is asked for anew.
+                        let until = watermark_at.max(now + WATERMARKS / 100);
+                        self.wait(&mut watcher, until).await?;
+                        continue;
                     }
                 }
             };
@@ -151,9 +150,14 @@ impl WatchStream {
     /// Waits until there may be more to tell.
     async fn wait(&self, watcher: &mut Watcher, until: Instant) -> Result<(), ApiError> {
         let more = async {
+            let more = async {
+                watcher.more().await;
+                // More may come with it, and one message is cheaper than two.
+                tokio::time::sleep(TOGETHER).await;
+            };
             tokio::select! {
                 // That the time is over is as good.
-                _ = timeout_at(until, watcher.more()) => Ok(()),
+                _ = timeout_at(until, more) => Ok(()),
                 () = self.api.closed() => Err(ApiError::stopping()),
             }
         };

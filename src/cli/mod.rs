@@ -14,6 +14,7 @@ mod error;
 mod events;
 mod export;
 mod import;
+mod lists;
 mod measure;
 mod output;
 mod overlap;

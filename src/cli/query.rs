@@ -9,8 +9,9 @@ use super::output::{self, Output, Table, counted, grouped, percent, printable};
 use super::value;
 use crate::model;
 use crate::proto::{
-    CheckRequest, CountRequest, ExplainRequest, ListMembersRequest, PlanNode, StreamMembersRequest,
-    count_request, explain_request, list_members_request, stream_members_request,
+    CheckRequest, CheckResponse, CountRequest, ExplainRequest, ExplainedClause, ListMembersRequest,
+    PlanNode, StreamMembersRequest, count_request, explain_request, list_members_request,
+    stream_members_request,
 };
 
 pub(super) const EVERYONE: &str = "TRUE";
@@ -32,6 +33,9 @@ pub(super) struct CheckArgs {
     /// The filters to check.
     #[arg(required = true)]
     filters: Vec<String>,
+    /// Tell of each part of the filters whether it is true for the user, and what it saw.
+    #[arg(long)]
+    explain: bool,
     /// The instant that `now()` stands for; the present if left out.
     #[arg(long)]
     as_of: Option<String>,
@@ -112,6 +116,7 @@ pub(super) async fn check(client: Client, args: CheckArgs, output: Output) -> Re
         segments: Vec::new(),
         as_of: instant(args.as_of.as_deref())?,
         min_revision: String::new(),
+        explain: args.explain,
     };
     let answer = client
         .query()
@@ -124,6 +129,9 @@ pub(super) async fn check(client: Client, args: CheckArgs, output: Output) -> Re
             if !answer.user_exists {
                 return format!("no: there is no user {}", printable(&args.user_id));
             }
+            if args.explain {
+                return explained(&answer);
+            }
             let mut table = Table::new(&["member", "filter"]);
             for (member, filter) in answer.members.iter().zip(&args.filters) {
                 table.row([if *member { "yes" } else { "no" }.into(), filter.clone()]);
@@ -131,18 +139,75 @@ pub(super) async fn check(client: Client, args: CheckArgs, output: Output) -> Re
             table.render()
         },
         || {
-            let filters = args.filters.iter().zip(&answer.members);
+            let filters = args.filters.iter().zip(&answer.members).enumerate();
+            let filters = filters.map(|(place, (filter, member))| {
+                let mut filter = json!({ "filter": filter, "member": member });
+                if let Some(explanation) = answer.explanations.get(place) {
+                    filter["clause"] = json!(explanation.clause.as_ref().map(clause_json));
+                    filter["valid_until"] = until_json(explanation.valid_until.as_ref());
+                }
+                filter
+            });
             json!({
                 "user_id": args.user_id,
                 "user_exists": answer.user_exists,
-                "filters": filters
-                    .map(|(filter, member)| json!({ "filter": filter, "member": member }))
-                    .collect::<Vec<_>>(),
+                "filters": filters.collect::<Vec<_>>(),
+                "valid_until": until_json(answer.valid_until.as_ref()),
                 "revision": answer.revision,
             })
         },
     )?;
     Ok(u8::from(!answer.members.contains(&true)))
+}
+
+/// Each part of each filter on a line of its own, below what it belongs to; until when it holds.
+fn explained(answer: &CheckResponse) -> String {
+    fn add(table: &mut Table, clause: &ExplainedClause, depth: usize) {
+        let saw = match &clause.value {
+            Some(value) => value::text(value),
+            None if is_predicate(clause) => "missing".into(),
+            None => String::new(),
+        };
+        table.row([
+            if clause.holds { "yes" } else { "no" }.into(),
+            format!("{}{}", "  ".repeat(depth), clause.text),
+            saw,
+        ]);
+        for below in &clause.clauses {
+            add(table, below, depth + 1);
+        }
+    }
+    let mut table = Table::new(&["true", "clause", "saw"]);
+    for (place, explanation) in answer.explanations.iter().enumerate() {
+        if place > 0 {
+            table.row([String::new()]);
+        }
+        if let Some(clause) = &explanation.clause {
+            add(&mut table, clause, 0);
+        }
+    }
+    let until = answer.valid_until.as_ref().map(|until| {
+        let until = value::timestamp_text(until);
+        format!("\n\nholds until {until} unless something is written")
+    });
+    table.render() + &until.unwrap_or_default()
+}
+
+fn is_predicate(clause: &ExplainedClause) -> bool {
+    clause.clauses.is_empty() && clause.text != EVERYONE
+}
+
+fn until_json(until: Option<&prost_types::Timestamp>) -> serde_json::Value {
+    json!(until.map(value::timestamp_text))
+}
+
+fn clause_json(clause: &ExplainedClause) -> serde_json::Value {
+    json!({
+        "text": clause.text,
+        "holds": clause.holds,
+        "value": clause.value.as_ref().map(value::json),
+        "clauses": clause.clauses.iter().map(clause_json).collect::<Vec<_>>(),
+    })
 }
 
 pub(super) async fn members(

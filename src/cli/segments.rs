@@ -1,4 +1,4 @@
-//! `segments`, `segments create`, `get`, `update`, `delete`, `of`; `preview` stands in a file of its own.
+//! `segments`, `segments create`, `get`, `update`, `delete`, `add`, `remove`, `of`; `preview` stands in a file of its own.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::client::Client;
 use super::error::CliError;
-use super::output::{self, Output, Table, grouped, printable};
+use super::lists::{self, FirstMembers, Members};
+use super::output::{self, Output, Table, counted, grouped, printable};
 use super::query::instant;
 use super::{preview, value};
 use crate::proto::{
@@ -23,12 +24,14 @@ const COUNTED: usize = 1_000;
 pub(super) enum SegmentsCommand {
     /// List the segments by name: how many users, when changed, what for.
     List,
-    /// Save a segment.
+    /// Save a segment: who is in it is defined by a filter, or is a static list.
     Create {
         /// Its name.
         name: String,
         /// Who is in it, such as "plan = 'pro' AND age >= 40".
-        filter: String,
+        filter: Option<String>,
+        #[command(flatten)]
+        first: FirstMembers,
         /// What it is for.
         #[arg(long, default_value = "")]
         description: String,
@@ -66,6 +69,10 @@ pub(super) enum SegmentsCommand {
         /// Its name.
         name: String,
     },
+    /// Add users to a static list.
+    Add(Members),
+    /// Remove users from a static list.
+    Remove(Members),
     /// Tell in which segments a user is.
     Of {
         /// The user.
@@ -94,18 +101,33 @@ pub(super) async fn segments(
         Some(SegmentsCommand::Create {
             name,
             filter,
+            first,
             description,
             labels,
         }) => {
+            let segment = Segment {
+                name,
+                description,
+                labels: labels.into_iter().collect(),
+                ..Segment::default()
+            };
+            let Some(filter) = filter else {
+                if !first.is_given() {
+                    return Err(CliError::Input(
+                        "who is in it is missing; give a filter, or --list or --freeze for a static list"
+                            .into(),
+                    ));
+                }
+                lists::create(&client, segment, first, output).await?;
+                return Ok(0);
+            };
             let request = CreateSegmentRequest {
                 population: client.population.clone(),
                 segment: Some(Segment {
-                    name,
                     definition: Some(segment::Definition::Filter(filter.clone())),
-                    description,
-                    labels: labels.into_iter().collect(),
-                    ..Segment::default()
+                    ..segment
                 }),
+                ..CreateSegmentRequest::default()
             };
             let answer = client.segments().create_segment(request).await;
             let answer = answer
@@ -165,6 +187,8 @@ pub(super) async fn segments(
                 || json!({ "name": name, "revision": answer.revision }),
             )?;
         }
+        Some(SegmentsCommand::Add(members)) => lists::add(&client, members, output).await?,
+        Some(SegmentsCommand::Remove(members)) => lists::remove(&client, members, output).await?,
         Some(SegmentsCommand::Of { user_id, as_of }) => {
             return of(&client, user_id, as_of.as_deref(), output).await;
         }
@@ -181,18 +205,41 @@ fn done(
     let segment = segment.unwrap_or_default();
     output.answer(
         || {
-            let (name, filter) = (printable(&segment.name), printable(filter(&segment)));
-            format!("{what} {name}: {filter}")
+            let name = printable(&segment.name);
+            format!("{what} {name}: {}", printable(&defined(&segment)))
         },
         || json!({ "segment": segment_json(&segment), "revision": revision }),
     )
 }
 
-/// The definition; the service answers with filter texts.
-fn filter(segment: &Segment) -> &str {
+/// The definition, if it is no static list; the service answers with filter texts.
+fn filter(segment: &Segment) -> Option<&str> {
     match &segment.definition {
-        Some(segment::Definition::Filter(text)) => text,
-        Some(segment::Definition::Expression(_)) | None => "",
+        Some(segment::Definition::Filter(text)) => Some(text),
+        Some(segment::Definition::Expression(_) | segment::Definition::StaticList(_)) | None => {
+            None
+        }
+    }
+}
+
+/// Who is in it, in words for people.
+fn defined(segment: &Segment) -> String {
+    match &segment.definition {
+        Some(segment::Definition::StaticList(list)) => {
+            format!("a static list of {}", counted(list.member_count, "user"))
+        }
+        Some(segment::Definition::Filter(_) | segment::Definition::Expression(_)) | None => {
+            filter(segment).unwrap_or_default().to_owned()
+        }
+    }
+}
+
+/// How it is said who is in it.
+fn kind(segment: &Segment) -> &'static str {
+    if filter(segment).is_some() {
+        "filter"
+    } else {
+        "list"
     }
 }
 
@@ -203,6 +250,7 @@ fn time(time: Option<&prost_types::Timestamp>) -> String {
 fn segment_json(segment: &Segment) -> serde_json::Value {
     json!({
         "name": segment.name,
+        "kind": kind(segment),
         "filter": filter(segment),
         "description": segment.description,
         "labels": segment.labels,
@@ -273,11 +321,12 @@ async fn list(client: &Client, output: Output) -> Result<(), CliError> {
     let counts = counts(client, &segments).await?;
     output.answer(
         || {
-            let mut table = Table::new(&["segment", ">users", "updated", "description"]);
+            let mut table = Table::new(&["segment", ">users", "kind", "updated", "description"]);
             for (segment, count) in segments.iter().zip(&counts) {
                 table.row([
                     segment.name.clone(),
                     count.map_or_else(|| "?".into(), grouped),
+                    kind(segment).into(),
                     time(segment.update_time.as_ref()),
                     segment.description.clone(),
                 ]);
@@ -305,7 +354,7 @@ async fn get(client: &Client, name: String, output: Output) -> Result<(), CliErr
     output.answer(
         || {
             let mut lines = Table::new(&["segment", &printable(&segment.name)]);
-            lines.row(["filter".into(), filter(&segment).to_owned()]);
+            lines.row([kind(&segment).into(), defined(&segment)]);
             if !segment.description.is_empty() {
                 lines.row(["description".into(), segment.description.clone()]);
             }
@@ -349,6 +398,7 @@ async fn of(
         user_id: user_id.clone(),
         as_of: instant(as_of)?,
         min_revision: String::new(),
+        want_valid_until: false,
     };
     let answer = client.segments().list_user_segments(request).await?;
     let answer = answer.into_inner();

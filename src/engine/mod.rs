@@ -309,8 +309,8 @@ impl Engine {
         };
         let keeper = spawn("windows", move || windows.run())?;
         let (stop_clock, stop) = sync_channel(1);
-        let watched = Arc::clone(&watches);
-        let follow = spawn("clock", move || watched.follow_clock(&stop))?;
+        let followed = Arc::clone(&watches);
+        let follow = spawn("clock", move || followed.follow_clock(&stop))?;
         Ok(Self(Arc::new(Shared {
             registry,
             announcer,

@@ -91,6 +91,9 @@ fn kind(action: &Action) -> u8 {
         Action::CreateSegment(..) => record_segment::CREATE_SEGMENT,
         Action::UpdateSegment(..) => record_segment::UPDATE_SEGMENT,
         Action::DeleteSegment(..) => record_segment::DELETE_SEGMENT,
+        Action::CreateList(..) => record_segment::CREATE_LIST,
+        Action::AddMembers(..) => record_segment::ADD_MEMBERS,
+        Action::RemoveMembers(..) => record_segment::REMOVE_MEMBERS,
     }
 }
 
@@ -157,6 +160,13 @@ fn encode_action(encoder: &mut Encoder, action: &Action, received: Received) {
         }
         Action::DeleteSegment(name, since) => {
             record_segment::encode_deletion(encoder, name, *since);
+        }
+        Action::CreateList(declaration, time) => {
+            record_segment::encode_list(encoder, declaration);
+            encode_time(encoder, *time, received);
+        }
+        Action::AddMembers(name, users) | Action::RemoveMembers(name, users) => {
+            record_segment::encode_members(encoder, name, users);
         }
     }
 }
@@ -231,6 +241,18 @@ pub fn decode(bytes: &[u8]) -> Result<Command, DecodeError> {
         record_segment::DELETE_SEGMENT => {
             let (name, since) = record_segment::decode_deletion(&mut decoder)?;
             Action::DeleteSegment(name, since)
+        }
+        record_segment::CREATE_LIST => {
+            let declaration = record_segment::decode_list(&mut decoder)?;
+            Action::CreateList(Box::new(declaration), decode_timestamp(&mut decoder)?)
+        }
+        record_segment::ADD_MEMBERS => {
+            let (name, users) = record_segment::decode_members(&mut decoder)?;
+            Action::AddMembers(name, users)
+        }
+        record_segment::REMOVE_MEMBERS => {
+            let (name, users) = record_segment::decode_members(&mut decoder)?;
+            Action::RemoveMembers(name, users)
         }
         other => return Err(decoder.bad_value("the kind of a record", other)),
     };
@@ -468,7 +490,7 @@ fn text(decoder: &mut Decoder<'_>) -> Result<Text, DecodeError> {
     checked(decoder, "the length of a text", |text| Text::new(text).ok())
 }
 
-fn user_id(decoder: &mut Decoder<'_>) -> Result<UserId, DecodeError> {
+pub(super) fn user_id(decoder: &mut Decoder<'_>) -> Result<UserId, DecodeError> {
     checked(decoder, "the length of a user id", |text| {
         UserId::new(text).ok()
     })

@@ -3,13 +3,24 @@
 //! Invariant: a definition is kept as its filter text, which reads back to the same expression for
 //! good: the language only grows.
 
+use super::record::user_id;
 use crate::codec::{DecodeError, Decoder, Encoder};
-use crate::model::{Labels, Revision, SegmentChange, SegmentDeclaration, SegmentName, Text};
-use crate::population::{decode_definition, encode_definition};
+use crate::model::{
+    FirstMembers, Labels, ListDeclaration, NonEmpty, Revision, SegmentChange, SegmentDeclaration,
+    SegmentName, Text, UserId,
+};
+use crate::population::{decode_definition, decode_frozen, encode_definition, encode_frozen};
 
 pub(super) const CREATE_SEGMENT: u8 = 11;
 pub(super) const UPDATE_SEGMENT: u8 = 12;
 pub(super) const DELETE_SEGMENT: u8 = 13;
+pub(super) const CREATE_LIST: u8 = 14;
+pub(super) const ADD_MEMBERS: u8 = 15;
+pub(super) const REMOVE_MEMBERS: u8 = 16;
+
+/// Where the first members of a list come from.
+const GIVEN: u8 = 1;
+const FROZEN: u8 = 2;
 
 pub(super) fn encode_creation(encoder: &mut Encoder, declaration: &SegmentDeclaration) {
     encoder.text(declaration.name.as_str());
@@ -68,6 +79,66 @@ pub(super) fn decode_deletion(
     decoder: &mut Decoder<'_>,
 ) -> Result<(SegmentName, Option<Revision>), DecodeError> {
     Ok((segment_name(decoder)?, decode_since(decoder)?))
+}
+
+pub(super) fn encode_list(encoder: &mut Encoder, declaration: &ListDeclaration) {
+    encoder.text(declaration.name.as_str());
+    encoder.text(declaration.description.as_str());
+    encode_labels(encoder, &declaration.labels);
+    match &declaration.members {
+        FirstMembers::Users(users) => {
+            encoder.u8(GIVEN);
+            encode_users(encoder, users);
+        }
+        FirstMembers::Frozen(users) => {
+            encoder.u8(FROZEN);
+            encode_frozen(encoder, users);
+        }
+    }
+}
+
+pub(super) fn decode_list(decoder: &mut Decoder<'_>) -> Result<ListDeclaration, DecodeError> {
+    Ok(ListDeclaration {
+        name: segment_name(decoder)?,
+        description: text(decoder)?,
+        labels: decode_labels(decoder)?,
+        members: match decoder.u8()? {
+            GIVEN => FirstMembers::Users(decode_users(decoder)?),
+            FROZEN => FirstMembers::Frozen(decode_frozen(decoder)?),
+            other => return Err(decoder.bad_value("where members come from", other)),
+        },
+    })
+}
+
+pub(super) fn encode_members(encoder: &mut Encoder, list: &SegmentName, users: &[UserId]) {
+    encoder.text(list.as_str());
+    encode_users(encoder, users);
+}
+
+pub(super) fn decode_members(
+    decoder: &mut Decoder<'_>,
+) -> Result<(SegmentName, NonEmpty<UserId>), DecodeError> {
+    let name = segment_name(decoder)?;
+    let users = NonEmpty::new(decode_users(decoder)?);
+    Ok((
+        name,
+        users.ok_or_else(|| decoder.bad_value("the number of members", 0_u8))?,
+    ))
+}
+
+fn encode_users(encoder: &mut Encoder, users: &[UserId]) {
+    encoder.count(users.len() as u64);
+    for user in users {
+        encoder.text(user.as_str());
+    }
+}
+
+fn decode_users(decoder: &mut Decoder<'_>) -> Result<Vec<UserId>, DecodeError> {
+    let mut users = Vec::new();
+    for _ in 0..decoder.length(2)? {
+        users.push(user_id(decoder)?);
+    }
+    Ok(users)
 }
 
 fn option<T: ?Sized>(
@@ -134,7 +205,27 @@ mod tests {
     use super::*;
     use crate::engine::record::{decode, encode};
     use crate::filter;
-    use crate::model::{Action, Command, PopulationName, Timestamp};
+    use crate::model::{
+        Action, Command, Expression, FrozenUsers, PopulationName, StoreLimits, Timestamp,
+        UserUpdate,
+    };
+    use crate::population::Population;
+    use crate::query::{Stop, bind, freeze};
+
+    /// Everyone of a population of three.
+    fn frozen() -> FrozenUsers {
+        let population = Population::new(StoreLimits::default());
+        let updates = ["a", "b", "c"].map(|user| UserUpdate {
+            user: UserId::new(user).unwrap(),
+            value_time: None,
+            changes: Vec::new(),
+            events: Vec::new(),
+        });
+        let write = Action::Write(NonEmpty::new(updates.into()).unwrap());
+        population.apply(Revision::new(4), &write).unwrap();
+        let bound = bind(&population, &Expression::Everyone, Timestamp::MAX).unwrap();
+        freeze(&population, &bound, Revision::new(4), &Stop::never()).unwrap()
+    }
 
     fn commands() -> Vec<Command> {
         let filter = "country IN ('FR', 'DE') AND NOT segment('it''s') AND count(buy, 30d) >= 3";
@@ -160,12 +251,28 @@ mod tests {
             unchanged_since: None,
             ..change.clone()
         };
+        let user = |number: u32| UserId::new(format!("u{number}")).unwrap();
+        let list = |members| {
+            let declaration = ListDeclaration {
+                name: name.clone(),
+                description: Text::new("who was asked").unwrap(),
+                labels: Labels::new(),
+                members,
+            };
+            Action::CreateList(Box::new(declaration), Timestamp::MIN)
+        };
+        let users = NonEmpty::new(vec![user(7), user(8)]).unwrap();
         [
             Action::CreateSegment(Box::new(declaration), Timestamp::MAX),
             Action::UpdateSegment(Box::new(change), Timestamp::MIN),
             Action::UpdateSegment(Box::new(all), Timestamp::MIN),
             Action::DeleteSegment(name.clone(), None),
-            Action::DeleteSegment(name, Some(Revision::new(u64::MAX))),
+            Action::DeleteSegment(name.clone(), Some(Revision::new(u64::MAX))),
+            list(FirstMembers::Users(Vec::new())),
+            list(FirstMembers::Users(vec![user(7), user(3)])),
+            list(FirstMembers::Frozen(frozen())),
+            Action::AddMembers(name.clone(), users.clone()),
+            Action::RemoveMembers(name, users),
         ]
         .into_iter()
         .map(|action| Command::Population {

@@ -93,7 +93,10 @@ impl Registry {
                     | Action::DeleteEvent(_)
                     | Action::CreateSegment(..)
                     | Action::UpdateSegment(..)
-                    | Action::DeleteSegment(..),
+                    | Action::DeleteSegment(..)
+                    | Action::CreateList(..)
+                    | Action::AddMembers(..)
+                    | Action::RemoveMembers(..),
                 ) => self.create(revision, name, once.as_ref(), action),
             },
         }

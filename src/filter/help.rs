@@ -10,6 +10,12 @@ use crate::model::{SpanError, Timestamp, distance};
 pub(super) const SPAN: &str =
     "a span is a whole number and its unit without space between: us, ms, s, m, h, d or w";
 
+/// How a test of buckets is written.
+pub(super) const BUCKET_EXAMPLE: &str = "for example bucket('spring-test', 100) < 10";
+
+/// What else dividing users is called.
+const OTHER_BUCKETS: [&str; 6] = ["buckets", "hash", "mod", "rand", "random", "sample"];
+
 /// Tests that other languages have.
 const OTHER_TESTS: [&str; 15] = [
     "LIKE",
@@ -95,6 +101,8 @@ pub(super) fn function(word: &str, following: &Kind<'_>) -> Option<String> {
         "a test starts with the property: last_seen >= now() - 30d".into()
     } else if is_one_of(word, &SEQUENCES) {
         NO_SEQUENCES.into()
+    } else if is_one_of(word, &OTHER_BUCKETS) {
+        format!("users are divided by bucket: {BUCKET_EXAMPLE}")
     } else if let Some(function) = event_function(word) {
         format!(
             "did you mean {function}? The functions of events are {}",
@@ -525,6 +533,23 @@ pub(super) fn in_place_of_event_test(found: &Kind<'_>) -> Option<String> {
             nearest(word, &["IN", "NOT", "BETWEEN"]).map(|near| format!("did you mean {near}?"))
         }
         Kind::End | Kind::Symbol(")" | ",") => Some(NO_COMPARISON.into()),
+        Kind::QuotedName(_)
+        | Kind::Text(_)
+        | Kind::Number(_)
+        | Kind::Suffixed(_)
+        | Kind::Symbol(_) => None,
+    }
+}
+
+/// Something stands after a bucket where its comparison was expected.
+pub(super) fn in_place_of_bucket_test(found: &Kind<'_>) -> Option<String> {
+    match found {
+        Kind::Word(word) if !is_one_of(word, &["AND", "OR", "IS"]) => {
+            nearest(word, &["IN", "NOT", "BETWEEN"]).map(|near| format!("did you mean {near}?"))
+        }
+        Kind::Word(_) | Kind::End | Kind::Symbol(")" | ",") => {
+            Some(format!("a bucket alone is no test: {BUCKET_EXAMPLE}"))
+        }
         Kind::QuotedName(_)
         | Kind::Text(_)
         | Kind::Number(_)

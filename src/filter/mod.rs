@@ -13,7 +13,7 @@
 //! all_of     = not { AND not }
 //! not        = NOT not | primary
 //! segment    = SEGMENT "(" text ")"
-//! primary    = "(" any_of ")" | TRUE | FALSE | at_least | predicate | event
+//! primary    = "(" any_of ")" | TRUE | FALSE | at_least | segment | predicate | event | bucket
 //! at_least   = AT LEAST whole OF "(" any_of { "," any_of } ")"
 //! predicate  = any_name test
 //! test       = ( "=" | "!=" | "<>" | "<" | "<=" | ">" | ">=" ) operand
@@ -28,6 +28,10 @@
 //! event_test = ( "=" | "!=" | "<>" | "<" | "<=" | ">" | ">=" ) measure
 //!            | [ NOT ] IN "(" measure { "," measure } ")"
 //!            | [ NOT ] BETWEEN measure AND measure
+//! bucket     = BUCKET "(" text "," whole ")" bucket_test
+//! bucket_test = ( "=" | "!=" | "<>" | "<" | "<=" | ">" | ">=" ) whole
+//!            | [ NOT ] IN "(" whole { "," whole } ")"
+//!            | [ NOT ] BETWEEN whole AND whole
 //! measure    = [ "-" ] number                                  but for first and last: instant
 //! operand    = value | now_plus
 //! instant    = TIMESTAMP text | DATE text | now_plus

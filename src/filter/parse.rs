@@ -3,6 +3,7 @@
 //! Invariant: every step down costs a level, and levels are limited, so that no text can exhaust
 //! the stack; every node is accounted for when it is made.
 
+mod bucket;
 mod event;
 
 use super::error::Fault;
@@ -157,6 +158,9 @@ impl<'a> Parser<'a> {
         }
         if self.at_event_function() {
             return self.event_predicate();
+        }
+        if self.at_bucket() {
+            return self.bucket_predicate();
         }
         if self.at_word("segment") && self.following() == Kind::Symbol("(") {
             return self.segment();

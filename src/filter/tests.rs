@@ -2,6 +2,7 @@
 
 #![expect(clippy::indexing_slicing, reason = "a test that fails may panic")]
 
+mod buckets;
 mod events;
 
 use proptest::prelude::*;

@@ -263,6 +263,21 @@ impl Posting {
         block
     }
 
+    /// The users of a block.
+    #[must_use]
+    pub fn of_block(block: &Block) -> Self {
+        let count = block.count();
+        if count > DENSE_ABOVE {
+            let block = block.clone();
+            return Self(Form::Dense { count, block });
+        }
+        let mut posting = Self::default();
+        for user in block.ones() {
+            posting.insert(user);
+        }
+        posting
+    }
+
     /// The set in the portable Roaring format.
     #[must_use]
     pub fn to_portable(&self) -> Vec<u8> {
@@ -403,6 +418,7 @@ mod tests {
         assert_eq!(posting.count() as usize, plain.len());
         assert_eq!(posting.is_empty(), plain.is_empty());
         assert!(posting.to_block().ones().eq(plain.iter().copied()));
+        assert_eq!(&Posting::of_block(&posting.to_block()), posting);
         let again = Posting::from_portable(&posting.to_portable()).unwrap();
         assert_eq!(&again, posting);
         assert_eq!(again.count(), posting.count());

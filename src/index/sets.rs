@@ -42,7 +42,7 @@ impl SetIndex {
             });
             index.postings.insert(code, posting);
         }
-        for (user, codes) in (0..).zip(&sets) {
+        for (user, codes) in (0..=u16::MAX).zip(&sets) {
             index.column.set(user, codes);
         }
         index
@@ -97,6 +97,40 @@ impl SetIndex {
         before
     }
 
+    /// Adds a code that is greater than all others to the sets of users; returns how many had no
+    /// set before. Quicker than user by user.
+    pub(super) fn add_greatest(&mut self, code: u32, users: Posting) -> u32 {
+        if users.is_empty() {
+            return 0;
+        }
+        let mut new = 0;
+        users.for_each(|user| {
+            let mut codes = self.column.get(user);
+            codes.push(code);
+            self.column.set(user, &codes);
+            new += u32::from(self.present.insert(user));
+        });
+        self.postings.insert(code, users);
+        new
+    }
+
+    /// Takes a code out of all sets; returns how many had it, and how many of them no other one.
+    pub(super) fn remove_code(&mut self, code: u32) -> (u32, u32) {
+        let Some(users) = self.postings.remove(&code) else {
+            return (0, 0);
+        };
+        let mut emptied = 0;
+        users.for_each(|user| {
+            let mut codes = self.column.get(user);
+            codes.retain(|other| *other != code);
+            self.column.set(user, &codes);
+            if codes.is_empty() {
+                emptied += u32::from(self.present.remove(user));
+            }
+        });
+        (users.count(), emptied)
+    }
+
     /// The users whose set has a code.
     #[must_use]
     pub fn posting(&self, code: u32) -> Option<Cow<'_, Posting>> {
@@ -133,5 +167,45 @@ impl SetIndex {
             self.column.heap_bytes(),
             heap_bytes(&self.postings) + self.present.heap_bytes(),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_comes_and_goes_for_many_users_at_once() {
+        let (mut at_once, mut one_by_one) = (SetIndex::default(), SetIndex::default());
+        for user in (0..3_000).step_by(3) {
+            at_once.set(user, &[2, 5]);
+            one_by_one.set(user, &[2, 5]);
+        }
+        let mut users = Posting::default();
+        for user in (0..4_000).step_by(2) {
+            users.insert(user);
+            let mut codes = one_by_one.get(user);
+            codes.push(70_000);
+            one_by_one.set(user, &codes);
+        }
+        assert_eq!(at_once.add_greatest(70_000, users), 2_000 - 500);
+        assert_eq!(at_once.add_greatest(70_001, Posting::default()), 0);
+        let same = |a: &SetIndex, b: &SetIndex| {
+            assert_eq!(a.sorted_postings(), b.sorted_postings());
+            assert_eq!(a.present(), b.present());
+            for user in 0..4_000 {
+                assert_eq!(a.get(user), b.get(user));
+            }
+        };
+        same(&at_once, &one_by_one);
+
+        assert_eq!(at_once.remove_code(70_000), (2_000, 1_500));
+        assert_eq!(at_once.remove_code(70_000), (0, 0));
+        assert_eq!(at_once.remove_code(2), (1_000, 0));
+        let mut left = SetIndex::default();
+        for user in (0..3_000).step_by(3) {
+            left.set(user, &[5]);
+        }
+        same(&at_once, &left);
     }
 }

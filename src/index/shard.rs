@@ -256,6 +256,27 @@ impl Shard {
         }
     }
 
+    /// Adds a code to the sets of live users that is greater than all that any user has; returns how
+    /// many had no set before.
+    pub fn add_greatest(&mut self, property: u32, code: u32, users: Posting) -> u32 {
+        match &mut self.slot_mut(property, IndexKind::Sets).index {
+            PropertyIndex::Sets(index) => index.add_greatest(code, users),
+            // A property keeps the kind that its first value gave it.
+            PropertyIndex::Codes(_) | PropertyIndex::Numbers(_) => 0,
+        }
+    }
+
+    /// Takes a code out of all sets; returns how many had it, and how many of them no other one.
+    pub fn remove_code(&mut self, property: u32, code: u32) -> (u32, u32) {
+        let Ok(position) = self.place(property) else {
+            return (0, 0);
+        };
+        match &mut self.slots[position].1.index {
+            PropertyIndex::Sets(index) => index.remove_code(code),
+            PropertyIndex::Codes(_) | PropertyIndex::Numbers(_) => (0, 0),
+        }
+    }
+
     /// The time that a caller gave to a user's value, in microseconds since 1970.
     #[must_use]
     pub fn value_time(&self, property: u32, user: u16) -> Option<i64> {

@@ -7,7 +7,7 @@ use super::name::{
 };
 use super::non_empty::NonEmpty;
 use super::revision::Revision;
-use super::segment::{SegmentChange, SegmentDeclaration};
+use super::segment::{ListDeclaration, SegmentChange, SegmentDeclaration};
 use super::time::Timestamp;
 use super::value::{Number, Text, Value, ValueType};
 
@@ -51,6 +51,12 @@ pub enum Action {
     /// Deletes a segment that no other one is defined by; with a revision, only if that is the one
     /// of its last change.
     DeleteSegment(SegmentName, Option<Revision>),
+    /// Saves a static list of users as a segment under a new name.
+    CreateList(Box<ListDeclaration>, Timestamp),
+    /// Adds those of some users who exist to a static list.
+    AddMembers(SegmentName, NonEmpty<UserId>),
+    /// Removes users from a static list.
+    RemoveMembers(SegmentName, NonEmpty<UserId>),
 }
 
 /// By what a command is known when it is sent again.

@@ -65,36 +65,54 @@ impl EventPredicate {
     /// did not before.
     #[must_use]
     pub fn edges(&self) -> Edges {
-        let mut edges = match &self.window {
-            Window::Ever => smallvec![Edge::AsOfPlus(Span::ZERO)],
-            Window::Rolling(span) => {
-                smallvec![Edge::AsOfPlus(Span::ZERO), Edge::AsOfPlus(span.reversed())]
-            }
-            Window::Between { from, to } => {
-                let moving = [*from, *to].into_iter().filter_map(edge_of);
-                // What comes after `as_of` has not happened yet.
-                moving.chain([Edge::AsOfPlus(Span::ZERO)]).collect()
-            }
-            Window::This(unit) => {
-                smallvec![Edge::AsOfPlus(Span::ZERO), self.unit_start(*unit, 0)]
-            }
-            Window::Last(count, unit) => {
-                smallvec![
-                    self.unit_start(*unit, 0),
-                    self.unit_start(*unit, count.get())
-                ]
-            }
-        };
-        if let EventTest::Time {
-            operand: Instant::AsOfPlus(span),
-            ..
-        } = &self.test
-        {
-            // Before it and up to it are told apart.
-            edges.push(Edge::AsOfPlus(*span));
-            edges.extend(later(*span).map(Edge::AsOfPlus));
+        let start = self.start_edge().into_iter();
+        let ends = start.chain(self.end_edges());
+        ends.chain(self.operand_edges()).collect()
+    }
+
+    /// The edge that an event leaves the window at as it passes, if the window's start moves.
+    #[must_use]
+    pub fn start_edge(&self) -> Option<Edge> {
+        match &self.window {
+            Window::Ever => None,
+            Window::Rolling(span) => Some(Edge::AsOfPlus(span.reversed())),
+            Window::Between { from, .. } => edge_of(*from),
+            Window::This(unit) => Some(self.unit_start(*unit, 0)),
+            Window::Last(count, unit) => Some(self.unit_start(*unit, count.get())),
         }
-        edges
+    }
+
+    /// The edges of which the earliest ends the window, as far as they move: an event enters when
+    /// the last of them passes it.
+    #[must_use]
+    pub fn end_edges(&self) -> Edges {
+        match &self.window {
+            Window::Ever | Window::Rolling(_) | Window::This(_) => {
+                smallvec![Edge::AsOfPlus(Span::ZERO)]
+            }
+            // What comes after `as_of` has not happened yet.
+            Window::Between { to, .. } => edge_of(*to)
+                .into_iter()
+                .chain([Edge::AsOfPlus(Span::ZERO)])
+                .collect(),
+            Window::Last(_, unit) => smallvec![self.unit_start(*unit, 0)],
+        }
+    }
+
+    /// The edges that the time of the first or the last event is compared with.
+    #[must_use]
+    pub fn operand_edges(&self) -> Edges {
+        match &self.test {
+            EventTest::Time {
+                operand: Instant::AsOfPlus(span),
+                ..
+            } => {
+                // Before it and up to it are told apart.
+                let at = std::iter::once(Edge::AsOfPlus(*span));
+                at.chain(later(*span).map(Edge::AsOfPlus)).collect()
+            }
+            EventTest::Time { .. } | EventTest::Number { .. } => Edges::new(),
+        }
     }
 
     fn unit_start(&self, unit: CalendarUnit, back: u32) -> Edge {

@@ -8,6 +8,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::num::NonZeroU32;
 
+use super::bucket::BucketPredicate;
 use super::event::EventPredicate;
 use super::limits::{LimitExceeded, limit};
 use super::name::{EventName, PropertyName, SegmentName};
@@ -45,6 +46,8 @@ pub enum Expression {
     Event(Box<EventPredicate>),
     /// The users of a saved segment.
     Segment(SegmentName),
+    /// The users in some of the buckets that all are divided into.
+    Bucket(Box<BucketPredicate>),
 }
 
 /// One test of one property.
@@ -193,7 +196,7 @@ impl Expression {
     /// Visits every name that is mentioned, from the left; returns the number of nodes.
     pub fn mentioned<'a>(&'a self, visit: &mut impl FnMut(Mentioned<'a>)) -> u64 {
         1 + match self {
-            Self::Everyone => 0,
+            Self::Everyone | Self::Bucket(_) => 0,
             Self::Predicate(predicate) => {
                 visit(Mentioned::Property(&predicate.property));
                 0
@@ -231,7 +234,8 @@ impl Expression {
                 Expression::Everyone
                 | Expression::Predicate(_)
                 | Expression::Event(_)
-                | Expression::Segment(_) => Ok(()),
+                | Expression::Segment(_)
+                | Expression::Bucket(_) => Ok(()),
                 Expression::Not(operand) => visit(operand, level + 1, budget),
                 Expression::And(operands)
                 | Expression::Or(operands)
@@ -262,6 +266,7 @@ impl fmt::Display for Expression {
             Self::Predicate(predicate) => write!(f, "{predicate}"),
             Self::Event(predicate) => write!(f, "{predicate}"),
             Self::Segment(name) => write!(f, "segment('{}')", name.as_str().replace('\'', "''")),
+            Self::Bucket(predicate) => write!(f, "{predicate}"),
         }
     }
 }
@@ -291,7 +296,8 @@ fn write_operand(f: &mut fmt::Formatter<'_>, operand: &Expression) -> fmt::Resul
         | Expression::AtLeast { .. }
         | Expression::Predicate(_)
         | Expression::Event(_)
-        | Expression::Segment(_) => write!(f, "{operand}"),
+        | Expression::Segment(_)
+        | Expression::Bucket(_) => write!(f, "{operand}"),
     }
 }
 
@@ -320,7 +326,7 @@ impl fmt::Display for Predicate {
     }
 }
 
-fn write_list<T: fmt::Display>(f: &mut fmt::Formatter<'_>, items: &[T]) -> fmt::Result {
+pub(super) fn write_list<T: fmt::Display>(f: &mut fmt::Formatter<'_>, items: &[T]) -> fmt::Result {
     for (position, item) in items.iter().enumerate() {
         f.write_str(if position == 0 { "" } else { ", " })?;
         write!(f, "{item}")?;

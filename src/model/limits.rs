@@ -82,6 +82,10 @@ pub mod limit {
         REQUEST_ID_BYTES = "request_id_bytes", 128, "bytes";
         /// Length of the id of a stream of writes.
         STREAM_ID_BYTES = "stream_id_bytes", 128, "bytes";
+        /// Length of the salt of a division into buckets.
+        SALT_BYTES = "salt_bytes", 256, "bytes";
+        /// Buckets that users are divided into.
+        BUCKETS = "buckets", 1_000_000, "buckets";
         /// Length of one text: a string value, or an element of a set.
         TEXT_BYTES = "text_bytes", 1_024, "bytes";
         /// Length of a version number as text.
@@ -108,10 +112,20 @@ pub mod limit {
         SEGMENT_NODES = "segment_nodes", 4_096, "nodes";
         /// Past definitions of a segment that are kept: the newest ones.
         SEGMENT_HISTORY = "segment_history", 100, "definitions";
+        /// Static lists of one population.
+        STATIC_LISTS = "static_lists_per_population", 10_000, "static lists";
+        /// Users that one request adds to a static list, or removes from one.
+        MEMBERS_PER_REQUEST = "members_per_request", 10_000, "users";
+        /// Bytes of the users that are frozen into a static list: at most 8 KiB for 65,536 users.
+        FREEZE_BYTES = "freeze_bytes", 16_777_216, "bytes";
         /// Streams that watch segments at once.
         WATCHERS = "watchers", 1_000, "watchers";
         /// Selections of one request.
         SELECTIONS_PER_REQUEST = "selections_per_request", 1_000, "selections";
+        /// Parts of the expressions of a check that is explained, with the definitions in them.
+        EXPLAINED_NODES = "explained_nodes", 10_000, "nodes";
+        /// Levels of an expression of a check that is explained, with the definitions in it.
+        EXPLAINED_DEPTH = "explained_depth", 64, "levels";
         /// Users of one batch check.
         USERS_PER_REQUEST = "users_per_request", 10_000, "users";
         /// Users times selections of one batch check.

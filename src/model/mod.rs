@@ -5,6 +5,7 @@
 //! room.
 
 mod amount;
+mod bucket;
 mod calendar;
 mod command;
 mod digest;
@@ -24,6 +25,7 @@ mod version;
 mod zone;
 
 pub use amount::{Amount, AmountError};
+pub use bucket::{BucketError, BucketPredicate, BucketTest, Buckets, Salt};
 pub use calendar::Interval;
 pub use command::{Action, Change, Command, Once, Operation, PropertyDeclaration, UserUpdate};
 pub use digest::Digest;
@@ -45,7 +47,10 @@ pub use near::distance;
 pub use non_empty::NonEmpty;
 pub use reason::Reason;
 pub use revision::Revision;
-pub use segment::{Labels, PastDefinition, SegmentChange, SegmentDeclaration};
+pub use segment::{
+    FirstMembers, FrozenUsers, Labels, ListDeclaration, PastDefinition, SegmentChange,
+    SegmentDeclaration,
+};
 pub use time::{Span, SpanError, Timestamp, TimestampError};
 pub use value::{CoercionError, Finite, Number, Text, Value, ValueType};
 pub use version::{Version, VersionError};

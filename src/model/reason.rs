@@ -45,6 +45,10 @@ pub enum Reason {
     SegmentInUse,
     /// A segment would be defined by itself.
     SegmentCycle,
+    /// A segment is a static list, or it is none, and the other is needed.
+    SegmentKind,
+    /// Users were erased, and others came, while a selection was frozen.
+    FreezeConflict,
     /// A window reaches back to events that are not kept any more.
     BeyondRetention,
     /// The id of the request was used for another one.

@@ -13,6 +13,7 @@ use super::capture::encode_state;
 use super::catalog::{Catalog, Property};
 use super::cell::Cell;
 use super::judge::check_property_count;
+use super::lists::Membership;
 use super::refusal::Refusal;
 use super::segments::check_unused;
 use super::users::{IdHash, Ordinal};
@@ -50,7 +51,16 @@ impl Population {
                 self.create_segment(writer, revision, declaration, *time)
             }
             Action::UpdateSegment(change, time) => self.update_segment(revision, change, *time),
-            Action::DeleteSegment(name, since) => self.delete_segment(name, *since),
+            Action::DeleteSegment(name, since) => self.delete_segment(revision, name, *since),
+            Action::CreateList(declaration, time) => {
+                self.create_list(writer, revision, declaration, *time)
+            }
+            Action::AddMembers(name, users) => {
+                self.change_members(revision, name, users, Membership::Added)
+            }
+            Action::RemoveMembers(name, users) => {
+                self.change_members(revision, name, users, Membership::Removed)
+            }
         }
     }
 
@@ -127,6 +137,7 @@ impl Population {
             }
         }
         writer.free.push(Reverse(ordinal));
+        writer.freed = revision;
         Changes {
             erased: true,
             ..Changes::default()
@@ -181,6 +192,7 @@ impl Population {
 
     pub(super) fn next_ordinal(&self, writer: &mut Writer, revision: Revision) -> Ordinal {
         if let Some(Reverse(ordinal)) = writer.free.pop() {
+            writer.reused = revision;
             return ordinal;
         }
         let ordinal = writer.next_ordinal;

@@ -3,6 +3,7 @@
 //! Invariant: all parts of a capture show the moment at which it began.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,6 +12,9 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use super::capture_events::{KnownEvents, decode_events, encode_events};
 use super::catalog::{Catalog, KnownEvent, Property};
 use super::cell::{Cell, Epoch};
+use super::lists::{
+    KnownLists, LISTS, decode_lists, encode_lists, has_lists, list_numbers, lists_of,
+};
 use super::once::{Fault, Numbered, Requests, Segment, Streams, encode_segment, encode_streams};
 use super::segments::{SavedSegment, all_are_sound, decode_segments, encode_segments};
 use super::users::{IdHash, Ids, Ordinal};
@@ -193,6 +197,7 @@ impl Population {
             next_ordinal,
             events,
             segments,
+            lists,
         } = decode_catalog(&bytes).map_err(damaged(CATALOG))?;
 
         let mut catalog = Catalog::default();
@@ -211,8 +216,20 @@ impl Population {
 
         let mut population = Self::new(limits);
         population.restore_events(&mut catalog, events);
-        for segment in segments {
+        let (filters, static_lists) = (segments.len(), lists.lists.len());
+        for segment in segments.into_iter().chain(lists.lists) {
             catalog.insert_segment(segment);
+        }
+        if catalog.segments().len() < filters + static_lists {
+            return Err(RestoreError::Mismatch {
+                section: CATALOG.into(),
+                fault: "a static list has the name of another segment",
+            });
+        }
+        catalog.next_list = lists.next_list;
+        {
+            let mut writer = population.writer();
+            (writer.freed, writer.reused) = (lists.freed, lists.reused);
         }
         if !all_are_sound(&catalog) {
             return Err(RestoreError::Mismatch {
@@ -232,6 +249,7 @@ impl Population {
                 Fault::Mismatch(fault) => RestoreError::Mismatch { section, fault },
             }
         })?;
+        let lists = list_numbers(&catalog);
         let mut shards = Vec::new();
         let read_shard = |number| {
             let name = format!("shard-{number}");
@@ -242,7 +260,7 @@ impl Population {
             next_ordinal.div_ceil(SHARD_USERS),
             &read_shard,
             |mut read| {
-                let counted = population.count_in(&catalog, &read.state);
+                let counted = population.count_in(&catalog, &lists, &read.state);
                 counted.map_err(|fault| RestoreError::Mismatch {
                     section: read.name,
                     fault,
@@ -306,7 +324,12 @@ impl Population {
 
     /// Adds the users of a shard to the kept counts, and makes sure that the shard speaks of
     /// properties and codes that exist.
-    fn count_in(&self, catalog: &Catalog, state: &ShardState) -> Result<(), &'static str> {
+    fn count_in(
+        &self,
+        catalog: &Catalog,
+        lists: &BTreeSet<u32>,
+        state: &ShardState,
+    ) -> Result<(), &'static str> {
         let mut kept = self
             .kept
             .write()
@@ -338,6 +361,16 @@ impl Population {
                 kept.add_code(number, code, u64::from(posting.count()));
             }
         }
+        if let Some(index) = lists_of(&state.shard) {
+            known += 1;
+            kept.add_having(LISTS, u64::from(index.present().count()));
+            for (list, posting) in index.sorted_postings() {
+                if !lists.contains(&list) {
+                    return Err("a static list is not in the catalog");
+                }
+                kept.add_code(LISTS, list, u64::from(posting.count()));
+            }
+        }
         if known != state.shard.properties() {
             return Err("a property is not in the catalog");
         }
@@ -361,7 +394,9 @@ impl Population {
         let mut encoder = Encoder::new();
         encode_properties(&mut encoder, catalog, writer.next_ordinal);
         // Nothing where there never were events: so catalogs were written before there were any.
-        if catalog.next_event > 0 || catalog.segments().len() > 0 {
+        let with_lists = has_lists(catalog, writer);
+        let with_segments = with_lists || catalog.segments().len() > 0;
+        if catalog.next_event > 0 || with_segments {
             let counts = |event: &KnownEvent| self.kept(|kept| kept.of_events(event.number()));
             let events = catalog.events();
             encode_events(
@@ -375,8 +410,11 @@ impl Population {
                 },
             );
         }
-        if catalog.segments().len() > 0 {
+        if with_segments {
             encode_segments(&mut encoder, catalog);
+        }
+        if with_lists {
+            encode_lists(&mut encoder, catalog, writer);
         }
         encoder.into_bytes()
     }
@@ -515,6 +553,7 @@ struct DecodedCatalog {
     next_ordinal: u32,
     events: KnownEvents,
     segments: Vec<SavedSegment>,
+    lists: KnownLists,
 }
 
 fn decode_catalog(bytes: &[u8]) -> Result<DecodedCatalog, DecodeError> {
@@ -561,6 +600,11 @@ fn decode_catalog(bytes: &[u8]) -> Result<DecodedCatalog, DecodeError> {
     } else {
         Vec::new()
     };
+    let lists = if decoder.remaining() > 0 {
+        decode_lists(&mut decoder)?
+    } else {
+        KnownLists::default()
+    };
     decoder.finish()?;
     Ok(DecodedCatalog {
         declarations,
@@ -568,6 +612,7 @@ fn decode_catalog(bytes: &[u8]) -> Result<DecodedCatalog, DecodeError> {
         next_ordinal,
         events,
         segments,
+        lists,
     })
 }
 

@@ -106,6 +106,8 @@ pub struct Catalog {
     events: BTreeMap<EventName, Arc<KnownEvent>>,
     pub(super) next_event: u32,
     segments: BTreeMap<SegmentName, Arc<SavedSegment>>,
+    /// No number of a static list is given twice.
+    pub(super) next_list: u32,
 }
 
 impl Catalog {

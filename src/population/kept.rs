@@ -156,6 +156,18 @@ impl KeptCounts {
         }
     }
 
+    /// Forgets a code that so many users had as their only one.
+    pub(super) fn forget_code(&mut self, property: u32, code: u32, only: u64) {
+        let counts = self.property(property);
+        counts.having -= only;
+        if let Some(count) = counts.by_code.get_mut(code as usize) {
+            *count = 0;
+        }
+        // Codes that are not given again leave nothing behind.
+        let last = counts.by_code.iter().rposition(|&count| count > 0);
+        counts.by_code.truncate(last.map_or(0, |last| last + 1));
+    }
+
     pub(super) fn forget_property(&mut self, property: u32) {
         self.properties.remove(&property);
     }

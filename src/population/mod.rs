@@ -15,6 +15,7 @@ mod events;
 mod judge;
 mod judge_events;
 mod kept;
+mod lists;
 mod named;
 mod once;
 mod refusal;
@@ -39,8 +40,9 @@ pub use catalog::{Catalog, KnownEvent, Property};
 pub use erasures::Erasures;
 pub use events::{EventInfo, UserDay, UserEvents};
 pub use kept::{EventCounts, KeptCounts};
+pub(crate) use lists::{LISTS, decode_frozen, encode_frozen};
 pub use refusal::Refusal;
-pub use segments::{Redefinition, SavedSegment};
+pub use segments::{Definition, Redefinition, SavedSegment};
 pub(crate) use segments::{decode_definition, encode_definition};
 pub(crate) use values::number_of;
 pub use values::{ValueCount, ValuesError};
@@ -90,6 +92,9 @@ struct Writer {
     next_ordinal: Ordinal,
     /// Ordinals of erased users. The smallest is used first, whatever the order of erasure.
     free: BinaryHeap<Reverse<Ordinal>>,
+    /// When an erased user's ordinal was last given back, and one was last given to a new user.
+    freed: Revision,
+    reused: Revision,
     /// What became of commands that had an id.
     requests: Requests,
     captures_begun: u64,
@@ -117,6 +122,17 @@ pub struct Changes {
     pub erased: bool,
     /// Events that do not count, in the order of the command.
     pub refused_events: Vec<RefusedEvent>,
+    /// What it did to the members of a static list.
+    pub members: MemberChanges,
+}
+
+/// What an accepted action did to the members of a static list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemberChanges {
+    /// How many users were added, or removed.
+    pub changed: u64,
+    /// The positions of users of the command who do not exist.
+    pub unknown: Vec<usize>,
 }
 
 /// An event of an accepted write that does not count.
@@ -174,6 +190,11 @@ impl ShardReader<'_> {
         self.number
     }
 
+    /// Reads the bytes of the id of a live user of the shard, without a copy of them.
+    pub fn with_user_id<T>(&self, user: u16, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        self.state.ids.with(user, read)
+    }
+
     /// The ids of live users of the shard. They are read ahead, so that the reads wait for memory
     /// together.
     pub fn user_ids(&self, users: &[u16]) -> impl Iterator<Item = UserId> {
@@ -196,6 +217,8 @@ impl Population {
                 limits: limits.capped(),
                 next_ordinal: 0,
                 free: BinaryHeap::new(),
+                freed: Revision::ZERO,
+                reused: Revision::ZERO,
                 requests: Requests::default(),
                 captures_begun: 0,
                 expired_on: i32::MIN,
@@ -374,8 +397,8 @@ impl Population {
     #[must_use]
     pub fn memory(&self) -> Vec<(&'static str, usize)> {
         use crate::index::PropertyIndex;
-        let (mut ids, mut columns, mut postings, mut numbers) = (self.table.heap_bytes(), 0, 0, 0);
-        let (mut events, mut windows) = (0, 0);
+        let (mut ids, mut columns, mut postings) = (self.table.heap_bytes(), 0, 0);
+        let (mut numbers_bytes, mut events, mut windows) = (0, 0, 0);
         for cell in self.shards.load().iter() {
             let state = cell.read();
             ids += state.ids.heap_bytes();
@@ -385,8 +408,10 @@ impl Population {
                 events += of_events;
                 windows += of_windows;
             }
-            for property in self.catalog().iter() {
-                match state.shard.index(property.number) {
+            let catalog = self.catalog();
+            let numbers = catalog.iter().map(|property| property.number);
+            for number in numbers.chain([LISTS]) {
+                match state.shard.index(number) {
                     None => {}
                     Some(PropertyIndex::Codes(index)) => {
                         let (column, posting) = index.heap_bytes();
@@ -398,7 +423,7 @@ impl Population {
                         columns += column;
                         postings += posting;
                     }
-                    Some(PropertyIndex::Numbers(index)) => numbers += index.heap_bytes(),
+                    Some(PropertyIndex::Numbers(index)) => numbers_bytes += index.heap_bytes(),
                 }
             }
         }
@@ -414,7 +439,7 @@ impl Population {
             ("ids", ids),
             ("columns", columns),
             ("postings", postings),
-            ("numbers", numbers),
+            ("numbers", numbers_bytes),
             ("events", events),
             ("windows", windows),
             ("texts", texts),

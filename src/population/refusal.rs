@@ -125,6 +125,14 @@ pub enum Refusal {
         /// The limit.
         exceeded: LimitExceeded,
     },
+    /// The population would have too many static lists.
+    #[error("static list {segment:?} would be one too many: {exceeded}")]
+    TooManyLists {
+        /// The segment.
+        segment: SegmentName,
+        /// The limit.
+        exceeded: LimitExceeded,
+    },
     /// A definition would be too large, with all segments in it.
     #[error("segment {segment:?}, with all segments in it: {exceeded}")]
     SegmentTooLarge {
@@ -169,6 +177,30 @@ pub enum Refusal {
         /// The segment.
         segment: SegmentName,
     },
+    /// A static list has no definition that could be changed.
+    #[error(
+        "segment {segment:?} is a static list, which has no filter; add and remove members, or create another segment"
+    )]
+    SegmentIsList {
+        /// The segment.
+        segment: SegmentName,
+    },
+    /// The members of a segment that is defined by an expression follow from that.
+    #[error(
+        "segment {segment:?} is no static list: who is in it follows from its filter; change that, or create a static list"
+    )]
+    SegmentIsNoList {
+        /// The segment.
+        segment: SegmentName,
+    },
+    /// Users were erased, and others took their places, since the users to freeze were found.
+    #[error(
+        "users were erased, and others came, while the members of segment {segment:?} were being found; try again"
+    )]
+    FreezeConflict {
+        /// The segment.
+        segment: SegmentName,
+    },
     /// The id of the request was used for another one.
     #[error(
         "the id was used for another request with other content; give every request an id of its own, and send the same content again with the same id"
@@ -200,13 +232,16 @@ impl Refusal {
             | Self::TooManyPopulations { .. }
             | Self::TooManyEvents { .. }
             | Self::TooManyEventNames { .. }
-            | Self::TooManySegments { .. } => Reason::StoreLimitExceeded,
+            | Self::TooManySegments { .. }
+            | Self::TooManyLists { .. } => Reason::StoreLimitExceeded,
             Self::SegmentExists { .. } => Reason::SegmentExists,
             Self::SegmentNotFound { .. } => Reason::SegmentNotFound,
             Self::UnknownSegment { .. } => Reason::UnknownSegment,
             Self::SegmentChanged { .. } => Reason::SegmentChanged,
             Self::SegmentInUse { .. } => Reason::SegmentInUse,
             Self::SegmentCycle { .. } => Reason::SegmentCycle,
+            Self::SegmentIsList { .. } | Self::SegmentIsNoList { .. } => Reason::SegmentKind,
+            Self::FreezeConflict { .. } => Reason::FreezeConflict,
             Self::PropertyExists { .. } => Reason::PropertyExists,
             Self::PropertyNotFound { .. } => Reason::PropertyNotFound,
             Self::EventExists { .. } => Reason::EventExists,
@@ -221,13 +256,17 @@ impl Refusal {
     pub fn segment(&self) -> Option<&SegmentName> {
         match self {
             Self::TooManySegments { segment, .. }
+            | Self::TooManyLists { segment, .. }
             | Self::SegmentTooLarge { segment, .. }
             | Self::SegmentExists { segment }
             | Self::SegmentNotFound { segment }
             | Self::UnknownSegment { segment }
             | Self::SegmentChanged { segment }
             | Self::SegmentInUse { segment }
-            | Self::SegmentCycle { segment } => Some(segment),
+            | Self::SegmentCycle { segment }
+            | Self::SegmentIsList { segment }
+            | Self::SegmentIsNoList { segment }
+            | Self::FreezeConflict { segment } => Some(segment),
             Self::TypeConflict { .. }
             | Self::Inexact { .. }
             | Self::OutOfRange { .. }
@@ -273,6 +312,10 @@ impl Refusal {
             | Self::SegmentChanged { .. }
             | Self::SegmentInUse { .. }
             | Self::SegmentCycle { .. }
+            | Self::TooManyLists { .. }
+            | Self::SegmentIsList { .. }
+            | Self::SegmentIsNoList { .. }
+            | Self::FreezeConflict { .. }
             | Self::RequestIdReused
             | Self::SequenceConflict { .. } => None,
         }
@@ -304,6 +347,10 @@ impl Refusal {
             | Self::SegmentChanged { .. }
             | Self::SegmentInUse { .. }
             | Self::SegmentCycle { .. }
+            | Self::TooManyLists { .. }
+            | Self::SegmentIsList { .. }
+            | Self::SegmentIsNoList { .. }
+            | Self::FreezeConflict { .. }
             | Self::RequestIdReused
             | Self::SequenceConflict { .. } => None,
         }

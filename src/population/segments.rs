@@ -21,10 +21,42 @@ use crate::model::{
     SegmentDeclaration, SegmentName, Text, Timestamp, limit,
 };
 
+/// What says who is in a segment.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Definition {
+    /// An expression: whoever it is true of.
+    Filter(Expression),
+    /// A static list, by its number: whoever was put into it.
+    List(u32),
+}
+
+impl Definition {
+    /// The expression, unless it is a static list.
+    #[must_use]
+    pub fn filter(&self) -> Option<&Expression> {
+        match self {
+            Self::Filter(expression) => Some(expression),
+            Self::List(_) => None,
+        }
+    }
+
+    /// The number of the static list, if it is one.
+    #[must_use]
+    pub fn list(&self) -> Option<u32> {
+        match self {
+            Self::Filter(_) => None,
+            Self::List(number) => Some(*number),
+        }
+    }
+}
+
 /// A segment as it is saved.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SavedSegment {
-    declaration: SegmentDeclaration,
+    name: SegmentName,
+    definition: Definition,
+    description: Text,
+    labels: Labels,
     /// The last change of anything.
     revision: Revision,
     created: Timestamp,
@@ -41,22 +73,51 @@ pub struct SavedSegment {
 impl SavedSegment {
     fn new(declaration: SegmentDeclaration, revision: Revision, time: Timestamp) -> Self {
         let mut segment = Self {
-            declaration,
+            name: declaration.name,
+            definition: Definition::Filter(declaration.definition),
+            description: declaration.description,
+            labels: declaration.labels,
             revision,
             created: time,
             updated: time,
             defined: (revision, time),
             history: Vec::new(),
             mentions: Vec::new(),
-            nodes: 0,
+            nodes: 1,
         };
         segment.measure();
         segment
     }
 
+    /// The static list of a number.
+    pub(super) fn new_list(
+        name: SegmentName,
+        number: u32,
+        (description, labels): (Text, Labels),
+        revision: Revision,
+        (created, updated): (Timestamp, Timestamp),
+    ) -> Self {
+        Self {
+            name,
+            definition: Definition::List(number),
+            description,
+            labels,
+            revision,
+            created,
+            updated,
+            defined: (revision, created),
+            history: Vec::new(),
+            mentions: Vec::new(),
+            nodes: 1,
+        }
+    }
+
     fn measure(&mut self) {
+        let Definition::Filter(expression) = &self.definition else {
+            return;
+        };
         let mut mentions = Vec::new();
-        self.nodes = self.declaration.definition.mentioned(&mut |mentioned| {
+        self.nodes = expression.mentioned(&mut |mentioned| {
             if let Mentioned::Segment(name) = mentioned {
                 mentions.push(name.clone());
             }
@@ -67,25 +128,25 @@ impl SavedSegment {
     /// The name.
     #[must_use]
     pub fn name(&self) -> &SegmentName {
-        &self.declaration.name
+        &self.name
     }
 
     /// Who is in it.
     #[must_use]
-    pub fn definition(&self) -> &Expression {
-        &self.declaration.definition
+    pub fn definition(&self) -> &Definition {
+        &self.definition
     }
 
     /// What it is for.
     #[must_use]
     pub fn description(&self) -> &Text {
-        &self.declaration.description
+        &self.description
     }
 
     /// Texts by key.
     #[must_use]
     pub fn labels(&self) -> &Labels {
-        &self.declaration.labels
+        &self.labels
     }
 
     /// The revision of its last change.
@@ -121,9 +182,9 @@ impl SavedSegment {
 pub(super) fn check_unused(catalog: &Catalog, used: Mentioned<'_>) -> Result<(), Refusal> {
     for segment in catalog.segments() {
         let mut mentions = false;
-        segment
-            .definition()
-            .mentioned(&mut |mentioned| mentions |= mentioned == used);
+        if let Definition::Filter(expression) = segment.definition() {
+            expression.mentioned(&mut |mentioned| mentions |= mentioned == used);
+        }
         if mentions {
             return Err(Refusal::SegmentInUse {
                 segment: segment.name().clone(),
@@ -198,6 +259,25 @@ fn check_sizes(catalog: &Catalog, name: &SegmentName) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Makes sure that there is no segment of a name, and that there may be one.
+pub(super) fn check_new(
+    writer: &Writer,
+    catalog: &Catalog,
+    name: &SegmentName,
+) -> Result<(), Refusal> {
+    if catalog.segment(name).is_some() {
+        return Err(Refusal::SegmentExists {
+            segment: name.clone(),
+        });
+    }
+    limit::SEGMENTS
+        .check_against(writer.limits.segments, catalog.segments().len() as u64 + 1)
+        .map_err(|exceeded| Refusal::TooManySegments {
+            segment: name.clone(),
+            exceeded,
+        })
+}
+
 /// Whether all segments of a catalog are such as are saved.
 pub(super) fn all_are_sound(catalog: &Catalog) -> bool {
     let mut known = BTreeMap::new();
@@ -215,17 +295,7 @@ impl Population {
     ) -> Result<Changes, Refusal> {
         let name = &declaration.name;
         let mut catalog = Catalog::clone(&self.catalog());
-        if catalog.segment(name).is_some() {
-            return Err(Refusal::SegmentExists {
-                segment: name.clone(),
-            });
-        }
-        limit::SEGMENTS
-            .check_against(writer.limits.segments, catalog.segments().len() as u64 + 1)
-            .map_err(|exceeded| Refusal::TooManySegments {
-                segment: name.clone(),
-                exceeded,
-            })?;
+        check_new(writer, &catalog, name)?;
         catalog.insert_segment(SavedSegment::new(declaration.clone(), revision, time));
         check_sizes(&catalog, name)?;
         self.catalog.store(Arc::new(catalog));
@@ -240,30 +310,36 @@ impl Population {
     ) -> Result<Changes, Refusal> {
         let mut catalog = Catalog::clone(&self.catalog());
         let mut segment = unchanged(&catalog, &change.name, change.unchanged_since)?.clone();
-        let declaration = &mut segment.declaration;
         if let Some(description) = &change.description {
-            declaration.description = description.clone();
+            segment.description = description.clone();
         }
         if let Some(labels) = &change.labels {
-            declaration.labels = labels.clone();
+            segment.labels = labels.clone();
         }
-        let defined = change.definition.as_ref();
-        let redefined = defined.filter(|definition| **definition != declaration.definition);
-        if let Some(definition) = redefined {
-            let (revision_before, saved) = segment.defined;
-            segment.history.push(PastDefinition {
-                definition: std::mem::replace(&mut declaration.definition, definition.clone()),
-                revision: revision_before,
-                saved,
-            });
-            forget_oldest(&mut segment.history);
-            segment.defined = (revision, time);
-            segment.measure();
+        let mut redefined = false;
+        if let Some(definition) = &change.definition {
+            let Definition::Filter(expression) = &mut segment.definition else {
+                return Err(Refusal::SegmentIsList {
+                    segment: segment.name,
+                });
+            };
+            redefined = expression != definition;
+            if redefined {
+                let (revision_before, saved) = segment.defined;
+                segment.history.push(PastDefinition {
+                    definition: std::mem::replace(expression, definition.clone()),
+                    revision: revision_before,
+                    saved,
+                });
+                forget_oldest(&mut segment.history);
+                segment.defined = (revision, time);
+                segment.measure();
+            }
         }
         segment.revision = revision;
         segment.updated = time;
         catalog.insert_segment(segment);
-        if redefined.is_some() {
+        if redefined {
             check_sizes(&catalog, &change.name)?;
         }
         self.catalog.store(Arc::new(catalog));
@@ -272,14 +348,20 @@ impl Population {
 
     pub(super) fn delete_segment(
         &self,
+        revision: Revision,
         name: &SegmentName,
         unchanged_since: Option<Revision>,
     ) -> Result<Changes, Refusal> {
         let mut catalog = Catalog::clone(&self.catalog());
-        unchanged(&catalog, name, unchanged_since)?;
+        let list = unchanged(&catalog, name, unchanged_since)?
+            .definition()
+            .list();
         catalog.remove_segment(name);
         check_unused(&catalog, Mentioned::Segment(name))?;
         self.catalog.store(Arc::new(catalog));
+        if let Some(number) = list {
+            self.forget_list(revision, number);
+        }
         Ok(Changes::default())
     }
 }
@@ -330,18 +412,49 @@ pub(crate) fn decode_definition(decoder: &mut Decoder<'_>) -> Result<Expression,
     filter::parse(text).map_err(|_| decoder.bad_value("a filter of this length", text.len() as u64))
 }
 
-/// Appends the segments of a catalog.
+/// Appends a description and labels.
+pub(super) fn encode_notes(encoder: &mut Encoder, segment: &SavedSegment) {
+    encoder.text(segment.description().as_str());
+    encoder.count(segment.labels().len() as u64);
+    for (key, value) in segment.labels() {
+        encoder.text(key.as_str());
+        encoder.text(value.as_str());
+    }
+}
+
+/// Reads a description and labels.
+pub(super) fn decode_notes(decoder: &mut Decoder<'_>) -> Result<(Text, Labels), DecodeError> {
+    let description = text(decoder)?;
+    let mut labels = Labels::new();
+    for _ in 0..decoder.length(2)? {
+        labels.insert(text(decoder)?, text(decoder)?);
+    }
+    Ok((description, labels))
+}
+
+/// Reads the name of a segment, which comes after that of the one before.
+pub(super) fn decode_name(
+    decoder: &mut Decoder<'_>,
+    before: Option<&SavedSegment>,
+) -> Result<SegmentName, DecodeError> {
+    let text = decoder.text()?;
+    SegmentName::new(text)
+        .ok()
+        .filter(|name| before.is_none_or(|before| before.name() < name))
+        .ok_or_else(|| decoder.bad_value("the name of a segment", text.len() as u64))
+}
+
+/// Appends the segments of a catalog, save static lists.
 pub(super) fn encode_segments(encoder: &mut Encoder, catalog: &Catalog) {
-    encoder.count(catalog.segments().len() as u64);
-    for segment in catalog.segments() {
+    let filters = || {
+        let segments = catalog.segments();
+        segments.filter_map(|segment| Some((segment, segment.definition().filter()?)))
+    };
+    encoder.count(filters().count() as u64);
+    for (segment, definition) in filters() {
         encoder.text(segment.name().as_str());
-        encode_definition(encoder, segment.definition());
-        encoder.text(segment.description().as_str());
-        encoder.count(segment.labels().len() as u64);
-        for (key, value) in segment.labels() {
-            encoder.text(key.as_str());
-            encoder.text(value.as_str());
-        }
+        encode_definition(encoder, definition);
+        encode_notes(encoder, segment);
         encoder.count(segment.revision.number());
         encoder.i64(segment.created.micros());
         encoder.i64(segment.updated.micros());
@@ -356,21 +469,13 @@ pub(super) fn encode_segments(encoder: &mut Encoder, catalog: &Catalog) {
     }
 }
 
-/// Reads the segments of a catalog into it.
+/// Reads the segments of a catalog, save static lists.
 pub(super) fn decode_segments(decoder: &mut Decoder<'_>) -> Result<Vec<SavedSegment>, DecodeError> {
     let mut segments: Vec<SavedSegment> = Vec::new();
     for _ in 0..decoder.length(40)? {
-        let text_name = decoder.text()?;
-        let name = SegmentName::new(text_name)
-            .ok()
-            .filter(|name| segments.last().is_none_or(|before| before.name() < name))
-            .ok_or_else(|| decoder.bad_value("the name of a segment", text_name.len() as u64))?;
+        let name = decode_name(decoder, segments.last())?;
         let definition = decode_definition(decoder)?;
-        let description = text(decoder)?;
-        let mut labels = Labels::new();
-        for _ in 0..decoder.length(2)? {
-            labels.insert(text(decoder)?, text(decoder)?);
-        }
+        let (description, labels) = decode_notes(decoder)?;
         let revision = Revision::new(decoder.count()?);
         let created = timestamp(decoder)?;
         let updated = timestamp(decoder)?;
@@ -404,7 +509,7 @@ fn text(decoder: &mut Decoder<'_>) -> Result<Text, DecodeError> {
     Text::new(text).map_err(|_| decoder.bad_value("the length of a text", text.len() as u64))
 }
 
-fn timestamp(decoder: &mut Decoder<'_>) -> Result<Timestamp, DecodeError> {
+pub(super) fn timestamp(decoder: &mut Decoder<'_>) -> Result<Timestamp, DecodeError> {
     let micros = decoder.i64()?;
     Timestamp::from_micros(micros)
         .map_err(|_| decoder.bad_value("an instant", micros.unsigned_abs()))

@@ -90,18 +90,22 @@ impl Ids {
 
     /// The id of a user; `None` if it has none.
     pub(super) fn get(&self, user: u16) -> Option<String> {
+        self.with(user, |id| String::from_utf8_lossy(id).into_owned())
+    }
+
+    /// Reads the bytes of a user's id; `None` if it has none.
+    pub(super) fn with<T>(&self, user: u16, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
         let position = usize::from(user);
         let entry = self.entries.get(position)?;
-        let bytes = match self.kinds[position] {
-            0 => return None,
-            UUID => return Some(format_uuid(entry)),
+        match self.kinds[position] {
+            0 => None,
+            UUID => Some(read(&format_uuid(entry))),
             IN_ARENA => {
                 let (start, length) = arena_place(entry);
-                &self.arena[start..start + length]
+                Some(read(&self.arena[start..start + length]))
             }
-            length => &entry[..usize::from(length)],
-        };
-        Some(String::from_utf8_lossy(bytes).into_owned())
+            length => Some(read(&entry[..usize::from(length)])),
+        }
     }
 
     /// Whether a user has this id.
@@ -182,14 +186,14 @@ static HEX_DIGITS: [u8; 256] = {
     digits
 };
 
-fn format_uuid(bytes: &[u8; 16]) -> String {
+fn format_uuid(bytes: &[u8; 16]) -> [u8; 36] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = [b'-'; 36];
     for (byte, place) in bytes.iter().zip(DIGIT_PLACES) {
         text[place] = DIGITS[usize::from(byte >> 4)];
         text[place + 1] = DIGITS[usize::from(byte & 15)];
     }
-    std::str::from_utf8(&text).unwrap_or_default().to_owned()
+    text
 }
 
 /// How many tables share the ids, so that no insert waits for more than one 256th of them to move.

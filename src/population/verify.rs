@@ -8,9 +8,10 @@
 
 use std::sync::Arc;
 
+use super::lists::{LISTS, list_numbers, lists_of};
 use super::users::Ordinal;
 use super::{Population, Property, ShardCell, split};
-use crate::index::{Compared, Mismatches, PropertyIndex, SHARD_USERS};
+use crate::index::{Compared, Mismatches, PropertyIndex, SHARD_USERS, SetIndex};
 use crate::model::Revision;
 
 /// Shards whose users with a value are counted while writes wait, if they never stop by
@@ -24,6 +25,7 @@ const TEXTS: u32 = 65_536;
 const NO_ID: &str = "is a user without an id, or an id without a user";
 const NOT_FOUND: &str = "is not found by the id";
 const CODE_WITHOUT_TEXT: &str = "has a value without a text";
+const NO_LIST: &str = "is a member of a static list that does not exist";
 const WRONG_CODE: &str = "is a text that does not lead back to its value";
 const NO_NAME: &str = "is a number of events without a name";
 const WRONG_EVENTS: &str = "is missing in the count of events, or counted though there is none";
@@ -62,6 +64,38 @@ impl Population {
             compared
         });
         compared.unwrap_or_default()
+    }
+
+    /// Compares the two directions of the static lists in one shard, and the lists with those that
+    /// there are. `values` is how many users are in any.
+    #[must_use]
+    pub fn compare_lists(&self, shard: u32) -> Compared {
+        let strangers = || {
+            let known = list_numbers(&self.catalog());
+            let strangers = self.with_shard(shard, |reader| {
+                let postings = lists_of(reader.shard()).map(SetIndex::sorted_postings);
+                let strangers = postings.unwrap_or_default().into_iter();
+                let strangers = strangers.filter(|(list, _)| !known.contains(list));
+                strangers.map(|(_, users)| u64::from(users.count())).sum()
+            });
+            strangers.unwrap_or_default()
+        };
+        let compared = self.with_shard(shard, |reader| reader.shard().compare(LISTS));
+        let mut compared = compared.unwrap_or_default();
+        let mut wrong = strangers();
+        if wrong > 0 {
+            // A list gets its members before its name, and loses them after it.
+            let _no_command = self.writer();
+            wrong = strangers();
+        }
+        note(&mut compared.mismatches, NO_LIST, wrong);
+        compared
+    }
+
+    /// Compares the kept counts of the static lists with a recount of all shards.
+    #[must_use]
+    pub fn compare_list_counts(&self) -> CountsCompared {
+        self.compare_counts_of(LISTS)
     }
 
     /// Compares the events of a name, by its number, with the users of one shard, and with what is
@@ -181,7 +215,10 @@ impl Population {
     /// Compares the kept counts of a property with a recount of all shards.
     #[must_use]
     pub fn compare_property_counts(&self, property: &Property) -> CountsCompared {
-        let number = property.number;
+        self.compare_counts_of(property.number)
+    }
+
+    fn compare_counts_of(&self, number: u32) -> CountsCompared {
         self.compare_counts(|shards| {
             let mut having = 0;
             let mut by_code: Vec<u64> = Vec::new();

@@ -8,14 +8,16 @@ use std::sync::{Arc, Weak};
 
 use smallvec::{SmallVec, smallvec};
 
+use super::bind_bucket::BucketLeaf;
 use super::bind_error::BindError;
 use super::bind_event::{EventLeaf, Relied, bind_event, oldest};
+use super::valid_until::Timed;
 use crate::index::{Dictionary, DictionaryChanges, DictionaryStamp, IndexKind};
 use crate::model::{
     CoercionError, Comparison, Expression, Operand, Predicate, Quantifier, SegmentName, Test, Text,
     Timestamp, Value, ValueType, Version, limit,
 };
-use crate::population::{Catalog, Population, Property, number_of};
+use crate::population::{Catalog, Definition, LISTS, Population, Property, number_of};
 
 /// An expression with all names and types resolved against one population.
 #[derive(Clone, Debug)]
@@ -25,6 +27,10 @@ pub struct Bound {
     as_of: Timestamp,
     /// Whether `now()` is in it, or a test of events.
     depends_on_time: bool,
+    /// What the clock moves, of each predicate that depends on time.
+    timed: Vec<Timed>,
+    /// How many predicates and combinations there are, with those of segments.
+    nodes: u64,
     /// Not kept alive: what is deleted is to go, whoever remembers this expression.
     catalog: Weak<Catalog>,
     /// What tells of the dictionaries that were asked how far they changed, and how far they had.
@@ -44,6 +50,7 @@ pub(super) enum Node {
     AtLeast(usize, Vec<Node>),
     Leaf(Leaf),
     Event(EventLeaf),
+    Bucket(BucketLeaf),
 }
 
 /// One test of one property, in terms of the index.
@@ -76,6 +83,31 @@ impl Bound {
         &self.source
     }
 
+    /// The instant that `now()` stands for.
+    pub(super) const fn as_of(&self) -> Timestamp {
+        self.as_of
+    }
+
+    /// The expression that was bound, shared.
+    pub(super) const fn source(&self) -> &Arc<Expression> {
+        &self.source
+    }
+
+    /// The catalog it was bound to, if that is still known.
+    pub(super) fn catalog(&self) -> Option<Arc<Catalog>> {
+        self.catalog.upgrade()
+    }
+
+    /// What the clock moves, of each predicate that depends on time.
+    pub(super) fn timed(&self) -> &[Timed] {
+        &self.timed
+    }
+
+    /// How many predicates and combinations there are, with those of segments.
+    pub(super) const fn nodes(&self) -> u64 {
+        self.nodes
+    }
+
     /// Whether the answer depends on the instant that it is asked for: `now()` is in it, or a test
     /// of events.
     #[must_use]
@@ -97,7 +129,9 @@ impl Bound {
                 }
                 Expression::Predicate(predicate) => texts.push(positive(predicate).to_string()),
                 Expression::Event(predicate) => texts.push(predicate.to_string()),
-                Expression::Segment(_) => texts.push(expression.to_string()),
+                Expression::Segment(_) | Expression::Bucket(_) => {
+                    texts.push(expression.to_string());
+                }
             }
         }
         let mut texts = Vec::new();
@@ -207,12 +241,14 @@ pub fn bind_shared(
     expression: &Arc<Expression>,
     as_of: Timestamp,
 ) -> Result<Bound, BindError> {
-    bind_in(population, population.catalog(), expression, as_of)
+    bind_to(population, population.catalog(), expression, as_of)
 }
 
-/// Resolves an expression as [`bind_shared`] does, against properties and segments as they were read
-/// before, so that several expressions are of the same.
-pub(super) fn bind_in(
+/// Resolves an expression against a catalog of a population, maybe no longer the one of now.
+///
+/// # Errors
+/// As for [`bind`].
+pub(super) fn bind_to(
     population: &Population,
     catalog: Arc<Catalog>,
     expression: &Arc<Expression>,
@@ -222,6 +258,8 @@ pub(super) fn bind_in(
         catalog,
         as_of,
         depends_on_time: false,
+        timed: Vec::new(),
+        nodes: 0,
         dictionaries: Vec::new(),
         events: Vec::new(),
         population,
@@ -235,6 +273,8 @@ pub(super) fn bind_in(
         source: Arc::clone(expression),
         as_of,
         depends_on_time: binder.depends_on_time,
+        timed: binder.timed,
+        nodes: binder.nodes,
         catalog: Arc::downgrade(&binder.catalog),
         dictionaries: binder.dictionaries,
         events: binder.events,
@@ -247,6 +287,8 @@ struct Binder<'a> {
     catalog: Arc<Catalog>,
     as_of: Timestamp,
     depends_on_time: bool,
+    timed: Vec<Timed>,
+    nodes: u64,
     dictionaries: Vec<(Arc<DictionaryChanges>, DictionaryStamp)>,
     events: Vec<Relied>,
     /// How many days, weeks and months of zones may still be counted.
@@ -259,6 +301,7 @@ struct Binder<'a> {
 
 impl Binder<'_> {
     fn node(&mut self, expression: &Expression) -> Result<Node, BindError> {
+        self.nodes += 1;
         Ok(match expression {
             Expression::Everyone => Node::Everyone,
             Expression::Not(operand) => Node::Not(Box::new(self.node(operand)?)),
@@ -280,10 +323,14 @@ impl Binder<'_> {
                     position,
                     &mut self.units_left,
                 )?;
+                self.timed.push(Timed::of_events(relied.0, predicate));
                 self.events.push(relied);
                 node
             }
             Expression::Segment(name) => self.segment(name)?,
+            Expression::Bucket(predicate) => {
+                Node::Bucket(BucketLeaf::new(predicate, self.position()))
+            }
         })
     }
 
@@ -305,8 +352,12 @@ impl Binder<'_> {
         };
         let outer = self.within;
         let position = self.position();
+        let definition = match segment.definition() {
+            Definition::Filter(definition) => definition,
+            Definition::List(number) => return Ok(in_list(*number, position)),
+        };
         self.within = Some(position);
-        let node = self.node(segment.definition());
+        let node = self.node(definition);
         self.within = outer;
         node
     }
@@ -341,6 +392,8 @@ impl Binder<'_> {
                     Operand::Value(value) => value.clone(),
                     Operand::AsOfPlus(span) => {
                         self.depends_on_time = true;
+                        let timed = Timed::of_values(property.number(), predicate);
+                        self.timed.push(timed);
                         Value::Timestamp(self.as_of.saturating_add(*span))
                     }
                 };
@@ -522,6 +575,16 @@ impl Binder<'_> {
         });
         found.unwrap_or_default().into_iter().collect()
     }
+}
+
+/// Whether a user is in a static list.
+fn in_list(list: u32, predicate: usize) -> Node {
+    Node::Leaf(Leaf {
+        property: LISTS,
+        kind: IndexKind::Sets,
+        test: LeafTest::AnyCode(vec![list]),
+        predicates: smallvec![predicate],
+    })
 }
 
 fn leaf(property: &Property, test: LeafTest, predicate: usize) -> Node {

@@ -243,7 +243,7 @@ fn count(
     };
     let visit = |task: &mut Task, reader: &ShardReader<'_>| {
         let shard = reader.shard();
-        task.evaluator.fill(plan, shard, &mut task.selected);
+        task.evaluator.fill(plan, reader, &mut task.selected);
         let users = task.selected.count();
         if users == 0 {
             return;

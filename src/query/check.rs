@@ -9,7 +9,7 @@ use super::bind_event::{EventLeaf, EventLeafTest};
 use super::stop::{Stop, Stopped};
 use crate::index::{Extreme, PropertyIndex, Shard};
 use crate::model::UserId;
-use crate::population::Population;
+use crate::population::{Population, ShardReader};
 
 /// Users who are looked up together: as many as hide the time that memory takes to answer, and so
 /// few that a check that is to stop does so soon.
@@ -25,9 +25,7 @@ pub fn check(
 ) -> Option<Vec<bool>> {
     answer_all(population, bounds, |bounds| {
         population.with_user(user, |reader, place| {
-            let answers = bounds
-                .iter()
-                .map(|bound| holds(&bound.root, reader.shard(), place));
+            let answers = bounds.iter().map(|bound| holds(&bound.root, reader, place));
             answers.collect()
         })
     })
@@ -78,7 +76,7 @@ fn check_together(
         for some in found.chunks(64) {
             let places: SmallVec<[u16; 64]> = some.iter().map(|(_, place)| *place).collect();
             for bound in bounds {
-                let holding = holding(&bound.root, shard, &places);
+                let holding = holding(&bound.root, reader, &places);
                 for (bit, (position, _)) in some.iter().enumerate() {
                     let answers = answers[*position].get_or_insert_default();
                     answers.push(holding >> bit & 1 == 1);
@@ -91,18 +89,18 @@ fn check_together(
 
 /// For which of at most 64 users an expression is true: bit `n` tells of user `n`. Test by test
 /// for all of them, so that what a test needs is looked up once.
-fn holding(node: &Node, shard: &Shard, users: &[u16]) -> u64 {
+fn holding(node: &Node, reader: &ShardReader<'_>, users: &[u16]) -> u64 {
     let everyone = bits(users, |_| true);
     match node {
         Node::Everyone => everyone,
-        Node::Not(operand) => everyone & !holding(operand, shard, users),
+        Node::Not(operand) => everyone & !holding(operand, reader, users),
         Node::And(operands) => {
             let mut left = everyone;
             for operand in operands {
                 if left == 0 {
                     break;
                 }
-                left &= holding(operand, shard, users);
+                left &= holding(operand, reader, users);
             }
             left
         }
@@ -112,13 +110,14 @@ fn holding(node: &Node, shard: &Shard, users: &[u16]) -> u64 {
                 if found == everyone {
                     break;
                 }
-                found |= holding(operand, shard, users);
+                found |= holding(operand, reader, users);
             }
             found
         }
-        Node::AtLeast(..) => bits(users, |user| holds(node, shard, user)),
-        Node::Leaf(leaf) => leaf_holding(leaf, shard, users),
-        Node::Event(leaf) => bits(users, |user| event_holds(leaf, shard, user)),
+        Node::AtLeast(..) => bits(users, |user| holds(node, reader, user)),
+        Node::Leaf(leaf) => leaf_holding(leaf, reader.shard(), users),
+        Node::Event(leaf) => bits(users, |user| event_holds(leaf, reader.shard(), user)),
+        Node::Bucket(leaf) => bits(users, |user| leaf.holds(reader, user)),
     }
 }
 
@@ -156,7 +155,7 @@ fn leaf_holding(leaf: &Leaf, shard: &Shard, users: &[u16]) -> u64 {
 /// The numbers of the properties that an expression tests.
 fn collect_properties(node: &Node, properties: &mut Vec<u32>) {
     match node {
-        Node::Everyone | Node::Event(_) => {}
+        Node::Everyone | Node::Event(_) | Node::Bucket(_) => {}
         Node::Not(operand) => collect_properties(operand, properties),
         Node::And(operands) | Node::Or(operands) | Node::AtLeast(_, operands) => {
             for operand in operands {
@@ -168,21 +167,22 @@ fn collect_properties(node: &Node, properties: &mut Vec<u32>) {
 }
 
 /// Whether an expression is true for a user.
-pub(super) fn holds(node: &Node, shard: &Shard, user: u16) -> bool {
+pub(super) fn holds(node: &Node, reader: &ShardReader<'_>, user: u16) -> bool {
     match node {
         Node::Everyone => true,
-        Node::Not(operand) => !holds(operand, shard, user),
-        Node::And(operands) => operands.iter().all(|operand| holds(operand, shard, user)),
-        Node::Or(operands) => operands.iter().any(|operand| holds(operand, shard, user)),
+        Node::Not(operand) => !holds(operand, reader, user),
+        Node::And(operands) => operands.iter().all(|operand| holds(operand, reader, user)),
+        Node::Or(operands) => operands.iter().any(|operand| holds(operand, reader, user)),
         Node::AtLeast(count, operands) => {
             let mut needed = *count;
             operands.iter().any(|operand| {
-                needed -= usize::from(holds(operand, shard, user));
+                needed -= usize::from(holds(operand, reader, user));
                 needed == 0
             })
         }
-        Node::Leaf(leaf) => leaf_holds(leaf, shard, user),
-        Node::Event(leaf) => event_holds(leaf, shard, user),
+        Node::Leaf(leaf) => leaf_holds(leaf, reader.shard(), user),
+        Node::Event(leaf) => event_holds(leaf, reader.shard(), user),
+        Node::Bucket(leaf) => leaf.holds(reader, user),
     }
 }
 

@@ -201,7 +201,7 @@ fn chosen(
 /// The numbers of the properties that an expression tests.
 fn collect_tested(node: &Node, tested: &mut Vec<u32>) {
     match node {
-        Node::Everyone | Node::Event(_) => {}
+        Node::Everyone | Node::Event(_) | Node::Bucket(_) => {}
         Node::Leaf(leaf) => tested.push(leaf.property),
         Node::Not(operand) => collect_tested(operand, tested),
         Node::And(operands) | Node::Or(operands) | Node::AtLeast(_, operands) => {
@@ -235,10 +235,10 @@ fn hold(population: &Population, bounds: &[&Bound], stop: &Stop) -> Result<Sides
         let shard = reader.shard();
         selected.clear();
         if let Some(plan) = plans.first() {
-            evaluator.fill(plan, shard, selected);
+            evaluator.fill(plan, reader, selected);
         }
         if let Some(plan) = plans.get(1) {
-            evaluator.fill(plan, shard, others);
+            evaluator.fill(plan, reader, others);
         } else {
             shard.live().copy_into(others);
             others.and_not(selected);

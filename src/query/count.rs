@@ -27,7 +27,7 @@ pub fn count(population: &Population, bound: &Bound, stop: &Stop) -> Result<u64,
                 stop,
                 || (Evaluator::default(), 0),
                 |(evaluator, count), reader| {
-                    *count += u64::from(evaluator.count(&plan, reader.shard()));
+                    *count += u64::from(evaluator.count(&plan, reader));
                 },
                 |(evaluator, a), (_, b)| (evaluator, a + b),
             )
@@ -74,7 +74,7 @@ pub(super) fn count_by(
     for number in 0..population.shard_count() {
         stop.check()?;
         population.with_shard(number, |reader| {
-            count += u64::from(evaluator.count(plan, reader.shard()));
+            count += u64::from(evaluator.count(plan, reader));
         });
     }
     Ok(count)

@@ -7,13 +7,13 @@ use std::collections::HashMap;
 
 use super::prepared::Prepared;
 use crate::model::{Expression, SegmentName};
-use crate::population::Catalog;
+use crate::population::{Catalog, Definition};
 
 /// Definitions of segments.
 #[derive(Debug, Default)]
 pub(super) struct Definitions {
     pub(super) parts: Vec<Part>,
-    /// The different predicates.
+    /// The different predicates; that a user is in a static list is one, too.
     pub(super) predicates: Vec<Prepared>,
     /// Each segment with the part that is its definition, in the order that they were given in.
     pub(super) segments: Vec<(SegmentName, u32)>,
@@ -200,16 +200,24 @@ impl<'a> Builder<'a> {
             Expression::Or(operands) => Part::Or(self.all(operands)),
             Expression::AtLeast { count, of } => Part::AtLeast(count.get(), self.all(of)),
             Expression::Segment(name) => return self.segment(name),
-            Expression::Predicate(_) | Expression::Event(_) => {
+            Expression::Predicate(_) | Expression::Event(_) | Expression::Bucket(_) => {
                 let next = u32::try_from(self.predicates.len()).unwrap_or(u32::MAX);
                 let number = *self.known.entry(expression).or_insert(next);
                 if number == next {
-                    self.predicates.push(Prepared::new(expression.clone()));
+                    self.predicate(expression.clone())
+                } else {
+                    Part::Predicate(number)
                 }
-                Part::Predicate(number)
             }
         };
         self.place(part)
+    }
+
+    /// Another predicate.
+    fn predicate(&mut self, expression: Expression) -> Part {
+        let number = u32::try_from(self.predicates.len()).unwrap_or(u32::MAX);
+        self.predicates.push(Prepared::new(expression));
+        Part::Predicate(number)
     }
 
     fn segment(&mut self, name: &'a SegmentName) -> u32 {
@@ -217,7 +225,13 @@ impl<'a> Builder<'a> {
             return *place;
         }
         let place = if let Some(segment) = self.catalog.segment(name) {
-            self.part(segment.definition())
+            match segment.definition() {
+                Definition::Filter(definition) => self.part(definition),
+                Definition::List(_) => {
+                    let part = self.predicate(Expression::Segment(name.clone()));
+                    self.place(part)
+                }
+            }
         } else {
             // No definition mentions a segment that does not exist.
             let everyone = self.place(Part::Everyone);

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use super::bind::{Leaf, LeafTest};
+use super::bind_bucket::BucketLeaf;
 use super::bind_event::{EventLeaf, EventLeafTest};
 use super::check::{event_holds, leaf_holds};
 use super::plan::{PlanNode, Step};
@@ -11,6 +12,7 @@ use smallvec::SmallVec;
 
 use crate::bits::{Block, Words, and_all_count};
 use crate::index::{Posting, PropertyIndex, Shard, Tally};
+use crate::population::ShardReader;
 
 /// So few users of a shard are better looked up one by one than found among all others.
 const FEW: u32 = 256;
@@ -51,12 +53,17 @@ impl Evaluator {
     }
 
     /// Makes a block hold the users of a shard whom a plan selects.
-    pub(super) fn fill(&mut self, node: &PlanNode<'_>, shard: &Shard, target: &mut Block) {
+    pub(super) fn fill(
+        &mut self,
+        node: &PlanNode<'_>,
+        reader: &ShardReader<'_>,
+        target: &mut Block,
+    ) {
         if self.trace.is_empty() {
-            return self.fill_step(node, shard, target);
+            return self.fill_step(node, reader, target);
         }
         let start = Instant::now();
-        self.fill_step(node, shard, target);
+        self.fill_step(node, reader, target);
         let elapsed = start.elapsed();
         if let Some(part) = self.trace.get_mut(node.id) {
             part.count += u64::from(target.count());
@@ -65,77 +72,84 @@ impl Evaluator {
         }
     }
 
-    fn fill_step(&mut self, node: &PlanNode<'_>, shard: &Shard, target: &mut Block) {
+    fn fill_step(&mut self, node: &PlanNode<'_>, reader: &ShardReader<'_>, target: &mut Block) {
         match &node.step {
-            Step::Everyone => shard.live().copy_into(target),
+            Step::Everyone => reader.shard().live().copy_into(target),
             Step::Nobody => target.clear(),
-            Step::Leaf(leaf) => fill_leaf(leaf, shard, target),
-            Step::Event(leaf) => fill_event(leaf, shard, &mut self.tally, target),
+            Step::Leaf(leaf) => fill_leaf(leaf, reader.shard(), target),
+            Step::Event(leaf) => fill_event(leaf, reader.shard(), &mut self.tally, target),
+            Step::Bucket(leaf) => fill_bucket(leaf, reader, target),
             Step::Not(operand) => {
                 let mut excluded = self.block();
-                self.fill(operand, shard, &mut excluded);
-                shard.live().copy_into(target);
+                self.fill(operand, reader, &mut excluded);
+                reader.shard().live().copy_into(target);
                 target.and_not(&excluded);
                 self.free.push(excluded);
             }
-            Step::And(operands) => self.fill_and(operands, shard, target),
+            Step::And(operands) => self.fill_and(operands, reader, target),
             Step::Or(operands) => {
                 target.clear();
                 let mut part = self.block();
                 for operand in operands {
-                    self.fill(operand, shard, &mut part);
+                    self.fill(operand, reader, &mut part);
                     target.or(&part);
                 }
                 self.free.push(part);
             }
-            Step::AtLeast(count, operands) => self.fill_at_least(*count, operands, shard, target),
+            Step::AtLeast(count, operands) => self.fill_at_least(*count, operands, reader, target),
         }
     }
 
     /// How many users of a shard a plan selects. The last operation only counts.
-    pub(super) fn count(&mut self, node: &PlanNode<'_>, shard: &Shard) -> u32 {
+    pub(super) fn count(&mut self, node: &PlanNode<'_>, reader: &ShardReader<'_>) -> u32 {
         if !self.trace.is_empty() {
-            return self.fill_and_count(node, shard);
+            return self.fill_and_count(node, reader);
         }
         match &node.step {
-            Step::Everyone => shard.live().count(),
+            Step::Everyone => reader.shard().live().count(),
             Step::Nobody => 0,
-            Step::Leaf(leaf) => {
-                count_leaf(leaf, shard).unwrap_or_else(|| self.fill_and_count(node, shard))
-            }
-            Step::Not(operand) => shard.live().count() - self.count(operand, shard),
+            Step::Leaf(leaf) => count_leaf(leaf, reader.shard())
+                .unwrap_or_else(|| self.fill_and_count(node, reader)),
+            Step::Not(operand) => reader.shard().live().count() - self.count(operand, reader),
             Step::And(operands) => {
-                let split = Operands::of(operands, shard);
+                let split = Operands::of(operands, reader.shard());
                 match split.count() {
                     Some(count) => count,
-                    None => self.fill_and_count(node, shard),
+                    None => self.fill_and_count(node, reader),
                 }
             }
-            Step::Event(_) | Step::Or(_) | Step::AtLeast(..) => self.fill_and_count(node, shard),
+            Step::Event(_) | Step::Bucket(_) | Step::Or(_) | Step::AtLeast(..) => {
+                self.fill_and_count(node, reader)
+            }
         }
     }
 
-    fn fill_and_count(&mut self, node: &PlanNode<'_>, shard: &Shard) -> u32 {
+    fn fill_and_count(&mut self, node: &PlanNode<'_>, reader: &ShardReader<'_>) -> u32 {
         let mut selected = self.block();
-        self.fill(node, shard, &mut selected);
+        self.fill(node, reader, &mut selected);
         let count = selected.count();
         self.free.push(selected);
         count
     }
 
-    fn fill_and(&mut self, operands: &[PlanNode<'_>], shard: &Shard, target: &mut Block) {
+    fn fill_and(
+        &mut self,
+        operands: &[PlanNode<'_>],
+        reader: &ShardReader<'_>,
+        target: &mut Block,
+    ) {
         if self.trace.is_empty() {
-            let split = Operands::of(operands, shard);
+            let split = Operands::of(operands, reader.shard());
             let mut part = self.block();
             let mut others = &split.others[..];
             if !split.fill(target, &mut part) {
-                // Those taken away come last.
+                // Those taken away come last, save that ids are hashed after all else.
                 match others.split_first() {
                     Some(((first, false), rest)) => {
-                        self.fill(first, shard, target);
+                        self.fill(first, reader, target);
                         others = rest;
                     }
-                    Some((_, _)) | None => shard.live().copy_into(target),
+                    Some((_, _)) | None => reader.shard().live().copy_into(target),
                 }
                 split.exclude(target);
             }
@@ -147,13 +161,13 @@ impl Evaluator {
                     }
                     part.copy_from(target);
                     for user in part.ones() {
-                        if holds(operand, shard, user) == *excluded {
+                        if holds(operand, reader, user) == *excluded {
                             target.remove(user);
                         }
                     }
                     continue;
                 }
-                self.fill(operand, shard, &mut part);
+                self.fill(operand, reader, &mut part);
                 if *excluded {
                     target.and_not(&part);
                 } else {
@@ -162,30 +176,36 @@ impl Evaluator {
             }
             self.free.push(part);
         } else {
-            self.fill_and_traced(operands, shard, target);
+            self.fill_and_traced(operands, reader, target);
         }
     }
 
     /// Part by part, so that it can be told what became of each.
-    fn fill_and_traced(&mut self, operands: &[PlanNode<'_>], shard: &Shard, target: &mut Block) {
+    fn fill_and_traced(
+        &mut self,
+        operands: &[PlanNode<'_>],
+        reader: &ShardReader<'_>,
+        target: &mut Block,
+    ) {
         let mut part = self.block();
         for (position, operand) in operands.iter().enumerate() {
             match &operand.step {
                 Step::Not(excluded) if position > 0 => {
-                    self.fill(excluded, shard, &mut part);
+                    self.fill(excluded, reader, &mut part);
                     self.trace_not(operand, &part, target);
                     target.and_not(&part);
                 }
-                _ if position == 0 => self.fill(operand, shard, target),
+                _ if position == 0 => self.fill(operand, reader, target),
                 Step::Everyone
                 | Step::Nobody
                 | Step::Leaf(_)
                 | Step::Event(_)
+                | Step::Bucket(_)
                 | Step::Not(_)
                 | Step::And(_)
                 | Step::Or(_)
                 | Step::AtLeast(..) => {
-                    self.fill(operand, shard, &mut part);
+                    self.fill(operand, reader, &mut part);
                     target.and(&part);
                 }
             }
@@ -210,7 +230,7 @@ impl Evaluator {
         &mut self,
         needed: usize,
         operands: &[PlanNode<'_>],
-        shard: &Shard,
+        reader: &ShardReader<'_>,
         target: &mut Block,
     ) {
         let mut reached: Vec<Block> = (0..needed).map(|_| self.block()).collect();
@@ -219,7 +239,7 @@ impl Evaluator {
         }
         let (mut part, mut more) = (self.block(), self.block());
         for operand in operands {
-            self.fill(operand, shard, &mut part);
+            self.fill(operand, reader, &mut part);
             for step in (0..needed).rev() {
                 more.copy_from(&part);
                 if let Some(below) = step.checked_sub(1) {
@@ -241,18 +261,38 @@ impl Evaluator {
     }
 }
 
-/// How few users are better looked up one by one.
+/// How few users are better looked up one by one. Where ids are hashed: any number of them.
 fn few_for(node: &PlanNode<'_>) -> u32 {
-    let of_operands = node.children().iter().map(few_for).min();
+    let of_operands = || {
+        let few = node.children().iter().map(few_for).min().unwrap_or(FEW);
+        if few == FEW && node.hashes() {
+            u32::MAX
+        } else {
+            few
+        }
+    };
     match node.step {
         Step::Event(_) => FEW_FOR_EVENTS,
+        Step::Bucket(_) => u32::MAX,
         Step::Everyone
         | Step::Nobody
         | Step::Leaf(_)
         | Step::Not(_)
         | Step::And(_)
         | Step::Or(_)
-        | Step::AtLeast(..) => of_operands.unwrap_or(FEW),
+        | Step::AtLeast(..) => of_operands(),
+    }
+}
+
+/// Hashes the ids of all users of a shard.
+fn fill_bucket(leaf: &BucketLeaf, reader: &ShardReader<'_>, target: &mut Block) {
+    let mut everyone = Block::new();
+    reader.shard().live().copy_into(&mut everyone);
+    target.clear();
+    for user in everyone.ones() {
+        if leaf.holds(reader, user) {
+            target.insert(user);
+        }
     }
 }
 
@@ -339,6 +379,7 @@ impl<'a> Operands<'a> {
                 | Step::Nobody
                 | Step::Leaf(_)
                 | Step::Event(_)
+                | Step::Bucket(_)
                 | Step::And(_)
                 | Step::Or(_)
                 | Step::AtLeast(..) => (operand, false),
@@ -348,6 +389,7 @@ impl<'a> Operands<'a> {
                 Step::Nobody => Source::Nobody,
                 Step::Everyone
                 | Step::Event(_)
+                | Step::Bucket(_)
                 | Step::Not(_)
                 | Step::And(_)
                 | Step::Or(_)
@@ -364,7 +406,9 @@ impl<'a> Operands<'a> {
             }
         }
         found.sparse.sort_unstable_by_key(|posting| posting.count());
-        found.others.sort_by_key(|(_, excluded)| *excluded);
+        found
+            .others
+            .sort_by_key(|(node, excluded)| (node.hashes(), *excluded));
         found
     }
 
@@ -490,19 +534,20 @@ impl<'a> Source<'a> {
 }
 
 /// Whether a plan is true for a user, by the columns alone.
-fn holds(node: &PlanNode<'_>, shard: &Shard, user: u16) -> bool {
+fn holds(node: &PlanNode<'_>, reader: &ShardReader<'_>, user: u16) -> bool {
     match &node.step {
         Step::Everyone => true,
         Step::Nobody => false,
-        Step::Leaf(leaf) => leaf_holds(leaf, shard, user),
-        Step::Event(leaf) => event_holds(leaf, shard, user),
-        Step::Not(operand) => !holds(operand, shard, user),
-        Step::And(operands) => operands.iter().all(|operand| holds(operand, shard, user)),
-        Step::Or(operands) => operands.iter().any(|operand| holds(operand, shard, user)),
+        Step::Leaf(leaf) => leaf_holds(leaf, reader.shard(), user),
+        Step::Event(leaf) => event_holds(leaf, reader.shard(), user),
+        Step::Bucket(leaf) => leaf.holds(reader, user),
+        Step::Not(operand) => !holds(operand, reader, user),
+        Step::And(operands) => operands.iter().all(|operand| holds(operand, reader, user)),
+        Step::Or(operands) => operands.iter().any(|operand| holds(operand, reader, user)),
         Step::AtLeast(count, operands) => {
             let holding = operands
                 .iter()
-                .filter(|operand| holds(operand, shard, user));
+                .filter(|operand| holds(operand, reader, user));
             holding.take(*count).count() == *count
         }
     }

@@ -89,6 +89,10 @@ fn explained(
             let text = texts.get(leaf.predicate).cloned().unwrap_or_default();
             (text, "events by day")
         }
+        Step::Bucket(leaf) => {
+            let text = texts.get(leaf.predicate()).cloned().unwrap_or_default();
+            (text, "hashed ids")
+        }
         Step::Not(_) => ("not".into(), "complement"),
         Step::And(_) => ("all of".into(), "intersection"),
         Step::Or(_) => ("any of".into(), "union"),

@@ -143,7 +143,7 @@ impl Task {
         erasures.forget(reader);
         self.any.clear();
         for (plan, selected) in plans.iter().zip(&mut self.selected) {
-            self.evaluator.fill(plan, reader.shard(), selected);
+            self.evaluator.fill(plan, reader, selected);
             self.any.or(selected);
         }
         let all = self.any.count();

@@ -31,10 +31,13 @@ impl KeptFor {
 fn keep_windows(population: &Population, catalog: &Catalog, as_of: Timestamp) {
     let mut windows = Vec::new();
     for segment in catalog.segments() {
+        let Some(definition) = segment.definition().filter() else {
+            continue;
+        };
         let mut asks_events = false;
-        collect(segment.definition(), &mut |_| asks_events = true);
+        collect(definition, &mut |_| asks_events = true);
         // A segment that can't be asked now has nothing to keep.
-        if asks_events && let Ok(bound) = bind(population, segment.definition(), as_of) {
+        if asks_events && let Ok(bound) = bind(population, definition, as_of) {
             windows_of(&bound.root, &mut windows);
         }
     }
@@ -46,7 +49,10 @@ fn keep_windows(population: &Population, catalog: &Catalog, as_of: Timestamp) {
 /// Visits the tests of events of a definition.
 fn collect(expression: &Expression, visit: &mut impl FnMut(&Expression)) {
     match expression {
-        Expression::Everyone | Expression::Predicate(_) | Expression::Segment(_) => {}
+        Expression::Everyone
+        | Expression::Predicate(_)
+        | Expression::Segment(_)
+        | Expression::Bucket(_) => {}
         Expression::Event(_) => visit(expression),
         Expression::Not(operand) => collect(operand, visit),
         Expression::And(operands)
@@ -59,7 +65,7 @@ fn collect(expression: &Expression, visit: &mut impl FnMut(&Expression)) {
 
 fn windows_of(node: &Node, windows: &mut Vec<(u32, KeptWindow)>) {
     match node {
-        Node::Everyone | Node::Leaf(_) => {}
+        Node::Everyone | Node::Leaf(_) | Node::Bucket(_) => {}
         Node::Event(leaf) => {
             windows.extend(leaf.kept_window().map(|window| (leaf.event, window)));
         }

@@ -57,7 +57,7 @@ pub fn members(
         for number in from / SHARD_USERS..population.shard_count() {
             stop.check()?;
             let next = population.with_shard(number, |reader| {
-                evaluator.fill(&plan, reader.shard(), &mut selected);
+                evaluator.fill(&plan, reader, &mut selected);
                 let first = number * SHARD_USERS;
                 let mut selected = selected
                     .ones()

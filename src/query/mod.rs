@@ -8,6 +8,7 @@
 //! while it was worked out; ordinals do not leave this room.
 
 mod bind;
+mod bind_bucket;
 mod bind_error;
 mod bind_event;
 mod breakdown;
@@ -19,7 +20,9 @@ mod definitions;
 mod distribution;
 mod evaluate;
 mod explain;
+mod explain_check;
 mod export;
+mod freeze;
 mod held;
 mod histogram;
 mod keep;
@@ -33,6 +36,7 @@ mod statistics;
 mod stop;
 mod summarize;
 mod user_segments;
+mod valid_until;
 mod watched;
 
 pub use bind::{Bound, bind, bind_shared};
@@ -43,7 +47,9 @@ pub use compare::{CompareError, Comparison, Finding, PropertyComparison, What, c
 pub use compare_numbers::{COMPARED_PERCENTILES, NumberComparison};
 pub use count::{count, kept};
 pub use explain::{ExplainedNode, Explanation, explain};
+pub use explain_check::{ExplainCheckError, ExplainedCheck, ExplainedClause, explain_check};
 pub use export::{Export, ExportError, export};
+pub use freeze::{FreezeError, freeze};
 pub use keep::KeptFor;
 pub use members::{MembersPage, Position, members};
 pub use overlap::{Overlap, OverlapError, Pair, Reach, Region, overlap};
@@ -56,6 +62,7 @@ pub use summarize::{
     summarize,
 };
 pub use user_segments::{SegmentChecker, UserSegments};
+pub use valid_until::{Checked, check_many_until, check_until};
 pub use watched::{
     Before, Cause, DefinedBefore, Difference, Due, MembershipChange, Passages, Place, Sources,
     TooMany, WatchedSegments, members_of_shard,

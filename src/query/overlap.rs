@@ -181,7 +181,7 @@ impl Task {
         any.clear();
         several.clear();
         for (plan, selected) in plans.iter().zip(selected.iter_mut()) {
-            evaluator.fill(plan, shard, selected);
+            evaluator.fill(plan, reader, selected);
             let mut again = selected.clone();
             again.and(any);
             several.or(&again);

@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 
 use super::bind::{Leaf, LeafTest, Node};
+use super::bind_bucket::BucketLeaf;
 use super::bind_event::EventLeaf;
 use crate::index::IndexKind;
 use crate::population::{KeptCounts, Population};
@@ -28,6 +29,7 @@ pub(super) enum Step<'a> {
     Nobody,
     Leaf(Cow<'a, Leaf>),
     Event(&'a EventLeaf),
+    Bucket(&'a BucketLeaf),
     Not(Box<PlanNode<'a>>),
     /// At least two.
     And(Vec<PlanNode<'a>>),
@@ -54,10 +56,15 @@ impl PlanNode<'_> {
 
     pub(super) fn children(&self) -> &[Self] {
         match &self.step {
-            Step::Everyone | Step::Nobody | Step::Leaf(_) | Step::Event(_) => &[],
+            Step::Everyone | Step::Nobody | Step::Leaf(_) | Step::Event(_) | Step::Bucket(_) => &[],
             Step::Not(operand) => std::slice::from_ref(operand),
             Step::And(operands) | Step::Or(operands) | Step::AtLeast(_, operands) => operands,
         }
+    }
+
+    /// Whether ids have to be hashed for it.
+    pub(super) fn hashes(&self) -> bool {
+        matches!(self.step, Step::Bucket(_)) || self.children().iter().any(Self::hashes)
     }
 
     /// The number of users, if it is kept.
@@ -77,7 +84,12 @@ fn kept_step(kept: &KeptCounts, step: &Step<'_>) -> Option<u64> {
         Step::Everyone => Some(kept.users()),
         Step::Nobody => Some(0),
         Step::Leaf(leaf) => kept_leaf(kept, leaf),
-        Step::Event(_) | Step::Not(_) | Step::And(_) | Step::Or(_) | Step::AtLeast(..) => None,
+        Step::Event(_)
+        | Step::Bucket(_)
+        | Step::Not(_)
+        | Step::And(_)
+        | Step::Or(_)
+        | Step::AtLeast(..) => None,
     }
 }
 
@@ -106,12 +118,13 @@ pub(super) fn kept_count(population: &Population, root: &Node) -> Option<u64> {
             }
             Node::Everyone
             | Node::Event(_)
+            | Node::Bucket(_)
             | Node::Not(_)
             | Node::And(_)
             | Node::Or(_)
             | Node::AtLeast(..) => None,
         },
-        Node::Event(_) | Node::And(_) | Node::Or(_) | Node::AtLeast(..) => None,
+        Node::Event(_) | Node::Bucket(_) | Node::And(_) | Node::Or(_) | Node::AtLeast(..) => None,
     }
 }
 
@@ -154,6 +167,9 @@ fn normalized(node: &Node, negated: bool) -> Step<'_> {
             | LeafTest::Present => not_if(negated, Step::Leaf(Cow::Borrowed(leaf))),
         },
         Node::Event(leaf) => not_if(negated, Step::Event(leaf)),
+        Node::Bucket(leaf) if leaf.is_empty() => not_if(negated, Step::Nobody),
+        Node::Bucket(leaf) if leaf.is_whole() => not_if(negated, Step::Everyone),
+        Node::Bucket(leaf) => not_if(negated, Step::Bucket(leaf)),
     }
 }
 
@@ -174,6 +190,7 @@ fn and<'a>(steps: impl Iterator<Item = Step<'a>>) -> Step<'a> {
             Step::And(inner) => operands.extend(inner),
             step @ (Step::Leaf(_)
             | Step::Event(_)
+            | Step::Bucket(_)
             | Step::Not(_)
             | Step::Or(_)
             | Step::AtLeast(..)) => {
@@ -233,6 +250,7 @@ fn or<'a>(steps: impl Iterator<Item = Step<'a>>) -> Step<'a> {
             Step::Or(inner) => operands.extend(inner),
             step @ (Step::Leaf(_)
             | Step::Event(_)
+            | Step::Bucket(_)
             | Step::Not(_)
             | Step::And(_)
             | Step::AtLeast(..)) => {
@@ -264,6 +282,7 @@ fn estimated<'a>(kept: &KeptCounts, step: Step<'a>) -> PlanNode<'a> {
             let events = kept.of_events(leaf.event).events;
             (events.min(users) / 3, Step::Event(leaf))
         }
+        Step::Bucket(leaf) => (leaf.estimate(users), Step::Bucket(leaf)),
         Step::Not(operand) => {
             let operand = estimated(kept, operand.step);
             (
@@ -273,11 +292,10 @@ fn estimated<'a>(kept: &KeptCounts, step: Step<'a>) -> PlanNode<'a> {
         }
         Step::And(operands) => {
             let mut operands = all(operands);
-            operands.sort_by_key(|operand| operand.estimate);
-            (
-                operands.first().map_or(users, |first| first.estimate),
-                Step::And(operands),
-            )
+            // Ids are hashed only of those who are left.
+            operands.sort_by_key(|operand| (operand.hashes(), operand.estimate));
+            let least = operands.iter().map(|operand| operand.estimate).min();
+            (least.unwrap_or(users), Step::And(operands))
         }
         Step::Or(operands) => {
             let mut operands = all(operands);
@@ -329,7 +347,7 @@ fn number(node: &mut PlanNode<'_>, next_id: &mut usize) {
     node.id = *next_id;
     *next_id += 1;
     match &mut node.step {
-        Step::Everyone | Step::Nobody | Step::Leaf(_) | Step::Event(_) => {}
+        Step::Everyone | Step::Nobody | Step::Leaf(_) | Step::Event(_) | Step::Bucket(_) => {}
         Step::Not(operand) => number(operand, next_id),
         Step::And(operands) | Step::Or(operands) | Step::AtLeast(_, operands) => {
             for operand in operands {

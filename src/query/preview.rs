@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::bind::{Bound, answer_all, bind_in};
+use super::bind::{Bound, answer_all, bind_to};
 use super::bind_error::BindError;
 use super::evaluate::Evaluator;
 use super::plan::{PlanNode, plan};
@@ -96,7 +96,7 @@ impl Previewed {
     ) -> Result<Self, PreviewError> {
         let bind = |expression: &Expression| {
             let catalog = Arc::clone(&judged.catalog);
-            bind_in(population, catalog, &Arc::new(expression.clone()), as_of)
+            bind_to(population, catalog, &Arc::new(expression.clone()), as_of)
         };
         // As a whole, so that what is wrong with it is said of it as it would be saved.
         let whole = bind(definition).map_err(PreviewError::Definition)?;
@@ -108,6 +108,7 @@ impl Previewed {
             | Expression::AtLeast { .. }
             | Expression::Predicate(_)
             | Expression::Event(_)
+            | Expression::Bucket(_)
             | Expression::Segment(_) => vec![definition],
         };
         let bound = clauses.iter().map(|clause| bind(clause));
@@ -172,10 +173,11 @@ impl Inlined<'_> {
         }
         let catalog = self.catalog;
         let is_dependent = self.dependents.binary_search(name).is_ok();
-        let Some(segment) = catalog.segment(name).filter(|_| is_dependent) else {
+        let segment = catalog.segment(name).filter(|_| is_dependent);
+        let Some(definition) = segment.and_then(|segment| segment.definition().filter()) else {
             return Expression::Segment(name.clone());
         };
-        let inlined = self.expression(segment.definition());
+        let inlined = self.expression(definition);
         self.known.insert(name.clone(), inlined.clone());
         inlined
     }
@@ -188,7 +190,10 @@ impl Inlined<'_> {
 
     fn put_into(&mut self, expression: &mut Expression) {
         match expression {
-            Expression::Everyone | Expression::Predicate(_) | Expression::Event(_) => {}
+            Expression::Everyone
+            | Expression::Predicate(_)
+            | Expression::Event(_)
+            | Expression::Bucket(_) => {}
             Expression::Not(operand) => self.put_into(operand),
             Expression::And(operands)
             | Expression::Or(operands)
@@ -314,17 +319,16 @@ impl Task {
             part,
             ..
         } = self;
-        let shard = reader.shard();
-        shard.live().copy_into(then);
+        reader.shard().live().copy_into(then);
         self.users += u64::from(then.count());
         for (clause, (alone, left)) in looked_at.clauses.iter().zip(&mut self.clauses) {
-            evaluator.fill(clause, shard, part);
+            evaluator.fill(clause, reader, part);
             *alone += u64::from(part.count());
             then.and(part);
             *left += u64::from(then.count());
         }
         match looked_at.before {
-            Some(before) => evaluator.fill(before, shard, now),
+            Some(before) => evaluator.fill(before, reader, now),
             None => now.clear(),
         }
         let passage = Passage::between(now, then);
@@ -344,11 +348,11 @@ impl Task {
         for (pair, passage) in looked_at.dependents.chunks(2).zip(&mut self.dependents) {
             if let [as_it_is, as_it_would_be] = pair {
                 if !changes {
-                    passage.stay += u64::from(evaluator.count(as_it_is, shard));
+                    passage.stay += u64::from(evaluator.count(as_it_is, reader));
                     continue;
                 }
-                evaluator.fill(as_it_is, shard, now);
-                evaluator.fill(as_it_would_be, shard, then);
+                evaluator.fill(as_it_is, reader, now);
+                evaluator.fill(as_it_would_be, reader, then);
                 passage.add(Passage::between(now, then));
             }
         }

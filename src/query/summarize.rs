@@ -299,7 +299,7 @@ fn gather(
     };
     let visit = |task: &mut Task, reader: &ShardReader<'_>| {
         let shard = reader.shard();
-        task.evaluator.fill(plan, shard, &mut task.selected);
+        task.evaluator.fill(plan, reader, &mut task.selected);
         task.users += u64::from(task.selected.count());
         match subject {
             BoundSubject::Property(property) => {

@@ -15,6 +15,7 @@ use super::bind_error::BindError;
 use super::check::holds;
 use super::definitions::{Definitions, Memo};
 use super::stop::{Stop, Stopped};
+use super::valid_until::Search;
 use crate::model::{SegmentName, Timestamp, UserId};
 use crate::population::{Catalog, Population};
 
@@ -29,6 +30,10 @@ pub struct UserSegments {
     /// Those of which it can't be told, and why: a window that reaches back to events that are not
     /// kept any more.
     pub unknown: Vec<(SegmentName, BindError)>,
+    /// If that was asked for, the first instant at which a predicate of the others says something else
+    /// by the clock alone, or an earlier one: none of their answers is another before. `None` if there
+    /// is none.
+    pub valid_until: Option<Timestamp>,
 }
 
 /// Checks users against all segments of one population, and remembers what it made of them.
@@ -58,6 +63,7 @@ impl AllSegments {
         population: &Population,
         user: &UserId,
         as_of: Timestamp,
+        until: bool,
         stop: &Stop,
     ) -> Result<Option<Found>, Stopped> {
         let definitions = &self.definitions;
@@ -85,22 +91,35 @@ impl AllSegments {
                 let mut truth = |number: u32| {
                     let bound = bounds.get(places[number as usize] as usize);
                     let bound = bound.ok_or(number)?;
-                    Ok(holds(&bound.root, reader.shard(), user))
+                    Ok(holds(&bound.root, reader, user))
                 };
                 let segments = definitions.segments.iter();
                 let members =
                     segments.map(|(_, part)| definitions.holds(*part, &mut memo, &mut truth));
-                members.collect::<Vec<_>>()
+                let members = members.collect::<Vec<_>>();
+                let mut search = Search::new(population, reader, user);
+                for bound in bounds
+                    .iter()
+                    .filter(|bound| until && bound.depends_on_time())
+                {
+                    search.look_at(bound, holds(&bound.root, reader, user));
+                }
+                (members, search.earliest)
             })
         });
         stop.check()?;
-        Ok(members.map(|members| Found { members, errors }))
+        Ok(members.map(|(members, valid_until)| Found {
+            members,
+            valid_until,
+            errors,
+        }))
     }
 }
 
 struct Found {
     /// Whether the user is in each segment; the predicate for which it can't be told.
     members: Vec<Result<bool, u32>>,
+    valid_until: Option<Timestamp>,
     errors: HashMap<u32, BindError>,
 }
 
@@ -116,7 +135,7 @@ impl SegmentChecker {
     }
 
     /// The segments that a user is in; `None` if there is no such user. All are answered by what is
-    /// known of the user at one moment.
+    /// known of the user at one moment. Until when that holds is told if it is asked for.
     ///
     /// # Errors
     /// [`Stopped`] if `stop` said so before all were checked.
@@ -125,13 +144,17 @@ impl SegmentChecker {
         population: &Population,
         user: &UserId,
         as_of: Timestamp,
+        until: bool,
         stop: &Stop,
     ) -> Result<Option<UserSegments>, Stopped> {
         let all = self.all(population);
-        let Some(found) = all.check(population, user, as_of, stop)? else {
+        let Some(found) = all.check(population, user, as_of, until, stop)? else {
             return Ok(None);
         };
-        let mut answer = UserSegments::default();
+        let mut answer = UserSegments {
+            valid_until: found.valid_until,
+            ..UserSegments::default()
+        };
         for ((name, _), member) in all.definitions.segments.iter().zip(found.members) {
             match member {
                 Ok(true) => answer.segments.push(name.clone()),
@@ -238,7 +261,7 @@ mod tests {
         for as_of in [at(1), at(5 * 86_400_000_000)] {
             for number in 0..100 {
                 let user = id(number);
-                let found = checker.check(&population, &user, as_of, &Stop::never());
+                let found = checker.check(&population, &user, as_of, false, &Stop::never());
                 let found = found.unwrap().unwrap();
                 assert!(found.unknown.is_empty());
                 let mut expected: Vec<SegmentName> = filters
@@ -266,12 +289,12 @@ mod tests {
         };
         assert_eq!(part("both"), part("same"));
         let nobody = UserId::new("nobody").unwrap();
-        let found = checker.check(&population, &nobody, at(1), &Stop::never());
+        let found = checker.check(&population, &nobody, at(1), false, &Stop::never());
         assert_eq!(found, Ok(None));
         let stop = Stop::never();
         stop.cancel();
         assert_eq!(
-            checker.check(&population, &id(1), at(1), &stop),
+            checker.check(&population, &id(1), at(1), false, &stop),
             Err(Stopped)
         );
 
@@ -284,7 +307,7 @@ mod tests {
         };
         let change = Action::UpdateSegment(Box::new(change), at(1));
         population.apply(Revision::new(99), &change).unwrap();
-        let found = checker.check(&population, &id(20), at(1), &Stop::never());
+        let found = checker.check(&population, &id(20), at(1), false, &Stop::never());
         let found = found.unwrap().unwrap();
         assert!(!found.segments.contains(&name("adult")));
         assert!(!found.segments.contains(&name("both")));

@@ -7,10 +7,11 @@ use std::time::Duration;
 pub struct ServerConfig {
     /// Bytes of one write, and of one batch on a stream of writes.
     pub write_bytes: usize,
-    /// Bytes of one question, and of a segment to save: a filter text or a list of values at its limit
-    /// fits.
+    /// Bytes of one question, and of a change of a segment: a filter text or a list of values at its
+    /// limit fits.
     pub query_bytes: usize,
-    /// Bytes of one `BatchCheck` or `BatchCount`: 10,000 users with ids at their limit fit.
+    /// Bytes of one `BatchCheck` or `BatchCount`, of a segment to save, and of members of one: 10,000
+    /// users with ids at their limit fit.
     pub batch_query_bytes: usize,
     /// Bytes of any other request.
     pub other_bytes: usize,

@@ -60,6 +60,7 @@ pub async fn run(
 
     let api = Api::new(engine, closing.clone(), config.queries);
     let query = QueryServiceServer::new(api.clone());
+    let segment = SegmentServiceServer::new(api.clone());
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -89,9 +90,12 @@ pub async fn run(
         .add_service(OurWords(
             SchemaServiceServer::new(api.clone()).max_decoding_message_size(config.other_bytes),
         ))
-        .add_service(OurWords(
-            SegmentServiceServer::new(api.clone()).max_decoding_message_size(config.query_bytes),
-        ))
+        .add_service(OurWords(BySize {
+            batch: segment
+                .clone()
+                .max_decoding_message_size(config.batch_query_bytes),
+            other: segment.max_decoding_message_size(config.query_bytes),
+        }))
         .add_service(OurWords(
             AdminServiceServer::new(api).max_decoding_message_size(config.other_bytes),
         ))

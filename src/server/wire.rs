@@ -12,9 +12,12 @@ use tonic::server::NamedService;
 use crate::api::{RpcStatus, of_transport};
 
 /// Paths of the methods that take many users or selections at once.
-const BATCH_METHODS: [&str; 2] = [
+const BATCH_METHODS: [&str; 5] = [
     "/headcount.v1.QueryService/BatchCheck",
     "/headcount.v1.QueryService/BatchCount",
+    "/headcount.v1.SegmentService/CreateSegment",
+    "/headcount.v1.SegmentService/AddSegmentMembers",
+    "/headcount.v1.SegmentService/RemoveSegmentMembers",
 ];
 
 /// Two servers of one service that differ in how large a message may be.

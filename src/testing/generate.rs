@@ -9,10 +9,10 @@ use std::num::NonZeroU32;
 
 use super::generate_events;
 use crate::model::{
-    Action, Change, Comparison, Event, EventName, Expression, Finite, NonEmpty, Number, Once,
-    Operand, Operation, Predicate, PropertyDeclaration, PropertyName, Quantifier, RequestId,
-    SegmentName, Span, StreamId, Test, Text, Timestamp, UserId, UserUpdate, Value, ValueType,
-    Version, limit,
+    Action, BucketPredicate, BucketTest, Buckets, Change, Comparison, Event, EventName, Expression,
+    Finite, FirstMembers, Labels, ListDeclaration, NonEmpty, Number, Once, Operand, Operation,
+    Predicate, PropertyDeclaration, PropertyName, Quantifier, RequestId, Salt, SegmentName, Span,
+    StreamId, Test, Text, Timestamp, UserId, UserUpdate, Value, ValueType, Version, limit,
 };
 
 /// Choices made by bytes, one after another. When they are used up, every choice is the first.
@@ -262,8 +262,29 @@ fn at_most(choices: &mut Choices<'_>, vocabulary: Vocabulary<'_>, below: usize) 
             let predicate = generate_events::event_predicate(choices, events, around);
             Expression::Event(Box::new(predicate))
         }
+        _ if choices.below(8) == 7 => Expression::Bucket(Box::new(bucket(choices))),
         _ => Expression::Predicate(predicate(choices, vocabulary)),
     }
+}
+
+/// A test of a bucket, with few and with many of them.
+pub fn bucket(choices: &mut Choices<'_>) -> BucketPredicate {
+    let salt = Salt::new(choices.pick(&["", "a", "it's", "Größe", "-- no comment"]));
+    let count = choices.pick(&[1_u64, 2, 7, 100, limit::BUCKETS.default]);
+    let buckets = Buckets::new(count).expect("within the limit");
+    let number = |choices: &mut Choices<'_>| {
+        let number = u64::from(choices.byte()) % count;
+        BucketTest::listed(number, buckets).expect("below their number")
+    };
+    let test = if choices.below(3) == 2 {
+        BucketTest::In {
+            negated: choices.yes(),
+            numbers: choices.several(1, number),
+        }
+    } else {
+        BucketTest::Compare(comparison(choices, ValueType::Int64), number(choices))
+    };
+    BucketPredicate::new(salt.expect("a short salt"), buckets, test)
 }
 
 /// A predicate.
@@ -394,7 +415,19 @@ pub fn user(choices: &mut Choices<'_>) -> UserId {
 pub fn action(choices: &mut Choices<'_>) -> Action {
     let properties = properties();
     let declaration = properties[choices.below(properties.len())].clone();
-    match choices.below(20) {
+    match choices.below(24) {
+        20 => Action::CreateList(
+            Box::new(ListDeclaration {
+                name: segment_name(choices),
+                description: text(choices),
+                labels: Labels::new(),
+                members: FirstMembers::Users(choices.several(1, user).into_vec()),
+            }),
+            timestamp(choices),
+        ),
+        21 => Action::AddMembers(segment_name(choices), choices.several(1, user)),
+        22 => Action::RemoveMembers(segment_name(choices), choices.several(1, user)),
+        23 => Action::DeleteSegment(segment_name(choices), None),
         13 => Action::Erase(user(choices)),
         14 => Action::CreateProperty(declaration),
         15 => Action::DeleteProperty(declaration.name),
@@ -464,7 +497,7 @@ fn operation(choices: &mut Choices<'_>, value_type: ValueType, timed: bool) -> O
 
 /// A text made of pieces of the filter language in any order: mostly wrong, but wrong late.
 pub fn filter_like(choices: &mut Choices<'_>) -> String {
-    const PIECES: [&str; 66] = [
+    const PIECES: [&str; 68] = [
         "age",
         "plan",
         " ",
@@ -531,6 +564,8 @@ pub fn filter_like(choices: &mut Choices<'_>) -> String {
         ") >= 3",
         " THEN ",
         "sequence(",
+        "bucket('s', 100)",
+        "bucket(",
     ];
     let length = choices.below(64);
     (0..length).map(|_| choices.pick(&PIECES)).collect()

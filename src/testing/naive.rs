@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::naive_events::{Asked, NaiveEvents, Unanswerable};
 use crate::model::{
-    Action, Comparison, EventFault, Expression, Finite, Number, Operand, Operation, Predicate,
-    PropertyName, Quantifier, Test, Text, Timestamp, UserId, UserUpdate, Value, ValueType,
+    Action, BucketPredicate, BucketTest, Comparison, EventFault, Expression, Finite, FirstMembers,
+    Number, Operand, Operation, Predicate, PropertyName, Quantifier, SegmentName, Test, Text,
+    Timestamp, UserId, UserUpdate, Value, ValueType,
 };
 
 /// A population as a map of users.
@@ -17,6 +18,7 @@ pub struct NaivePopulation {
     /// Type, and whether case is disregarded.
     properties: BTreeMap<PropertyName, (ValueType, bool)>,
     events: NaiveEvents,
+    lists: BTreeMap<SegmentName, BTreeSet<UserId>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -32,6 +34,10 @@ pub struct NaiveChanges {
     pub stale: Vec<(usize, PropertyName)>,
     /// The events that do not count: the position of the update, that within it, and why.
     pub refused_events: Vec<(usize, usize, EventFault)>,
+    /// How many users entered or left a static list.
+    pub members: u64,
+    /// The positions of users of a list's command who do not exist.
+    pub unknown: Vec<usize>,
 }
 
 /// The action was refused, and nothing changed.
@@ -64,6 +70,9 @@ impl NaivePopulation {
             Action::Erase(user) => {
                 next.users.remove(user);
                 next.events.erase(user);
+                for members in next.lists.values_mut() {
+                    members.remove(user);
+                }
             }
             Action::CreateProperty(declaration) => {
                 let kind = (declaration.value_type, declaration.case_insensitive);
@@ -78,8 +87,20 @@ impl NaivePopulation {
             Action::CreateEvent(declaration) => next.events.create(declaration)?,
             Action::UpdateEvent(declaration) => next.events.update(declaration)?,
             Action::DeleteEvent(name) => next.events.delete(name)?,
-            Action::CreateSegment(..) | Action::UpdateSegment(..) | Action::DeleteSegment(..) => {
-                unreachable!("segments are not generated")
+            Action::CreateList(declaration, _) => {
+                let FirstMembers::Users(users) = &declaration.members else {
+                    unreachable!("what is frozen is told by create_list");
+                };
+                next.create_list(&declaration.name, BTreeSet::new())?;
+                changes = next.change_list(&declaration.name, users, true)?;
+            }
+            Action::AddMembers(name, users) => changes = next.change_list(name, users, true)?,
+            Action::RemoveMembers(name, users) => changes = next.change_list(name, users, false)?,
+            Action::DeleteSegment(name, _) => {
+                next.lists.remove(name).ok_or(Refused)?;
+            }
+            Action::CreateSegment(..) | Action::UpdateSegment(..) => {
+                unreachable!("segments that are no lists are not generated")
             }
             Action::DeleteProperty(name) => {
                 next.properties.remove(name).ok_or(Refused)?;
@@ -181,6 +202,49 @@ impl NaivePopulation {
         Ok(())
     }
 
+    /// Makes a list of those of some users who exist.
+    ///
+    /// # Errors
+    /// [`Refused`] if there is a list of the name.
+    pub fn create_list(
+        &mut self,
+        name: &SegmentName,
+        mut users: BTreeSet<UserId>,
+    ) -> Result<(), Refused> {
+        if self.lists.contains_key(name) {
+            return Err(Refused);
+        }
+        users.retain(|user| self.users.contains_key(user));
+        self.lists.insert(name.clone(), users);
+        Ok(())
+    }
+
+    /// The users of a list; `None` if there is none of the name.
+    #[must_use]
+    pub fn list(&self, name: &SegmentName) -> Option<&BTreeSet<UserId>> {
+        self.lists.get(name)
+    }
+
+    fn change_list(
+        &mut self,
+        name: &SegmentName,
+        users: &[UserId],
+        add: bool,
+    ) -> Result<NaiveChanges, Refused> {
+        let members = self.lists.get_mut(name).ok_or(Refused)?;
+        let mut changes = NaiveChanges::default();
+        for (position, user) in users.iter().enumerate() {
+            if !self.users.contains_key(user) {
+                changes.unknown.push(position);
+            } else if add {
+                changes.members += u64::from(members.insert(user.clone()));
+            } else {
+                changes.members += u64::from(members.remove(user));
+            }
+        }
+        Ok(changes)
+    }
+
     /// The properties of a user.
     #[must_use]
     pub fn user(&self, id: &UserId) -> Option<&BTreeMap<PropertyName, Value>> {
@@ -222,6 +286,14 @@ impl NaivePopulation {
             .collect()
     }
 
+    /// Whether an expression selects a user, as for [`Self::select`].
+    #[must_use]
+    pub fn is_member(&self, user: &UserId, expression: &Expression, as_of: Timestamp) -> bool {
+        let found = self.users.get_key_value(user);
+        let asked = Asked::of(expression, as_of);
+        found.is_some_and(|user| self.holds(expression, &asked, user, as_of))
+    }
+
     fn holds(
         &self,
         expression: &Expression,
@@ -240,7 +312,8 @@ impl NaivePopulation {
             }
             Expression::Predicate(predicate) => self.passes(predicate, user.1, as_of),
             Expression::Event(test) => self.events.passes(test, asked, user.0, as_of),
-            Expression::Segment(_) => unreachable!("segments are not generated"),
+            Expression::Bucket(predicate) => in_bucket(predicate, user.0),
+            Expression::Segment(name) => self.lists[name].contains(user.0),
         }
     }
 
@@ -293,6 +366,26 @@ impl NaivePopulation {
                     Comparison::GreaterOrEqual => order.is_some_and(std::cmp::Ordering::is_ge),
                 }
             }
+        }
+    }
+}
+
+/// By the whole hash as a number, a digit at a time.
+fn in_bucket(predicate: &BucketPredicate, user: &UserId) -> bool {
+    use sha2::Digest as _;
+    let text = format!("{}\0{user}", predicate.salt().as_str());
+    let hash = sha2::Sha256::digest(text);
+    let buckets = u64::from(predicate.buckets().get());
+    let bucket = hash
+        .iter()
+        .take(8)
+        .fold(0, |rest, byte| (rest * 256 + u64::from(*byte)) % buckets);
+    match predicate.test() {
+        BucketTest::Compare(comparison, number) => {
+            comparison.holds(bucket.cmp(&u64::from(*number)))
+        }
+        BucketTest::In { numbers, negated } => {
+            numbers.iter().any(|number| u64::from(*number) == bucket) != *negated
         }
     }
 }

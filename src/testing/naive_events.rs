@@ -81,7 +81,10 @@ impl<'a> Asked<'a> {
 
 fn collect<'a>(expression: &'a Expression, tests: &mut Vec<&'a EventPredicate>) {
     match expression {
-        Expression::Everyone | Expression::Predicate(_) | Expression::Segment(_) => {}
+        Expression::Everyone
+        | Expression::Predicate(_)
+        | Expression::Segment(_)
+        | Expression::Bucket(_) => {}
         Expression::Event(test) => tests.push(test),
         Expression::Not(one) => collect(one, tests),
         Expression::And(all) | Expression::Or(all) | Expression::AtLeast { of: all, .. } => {

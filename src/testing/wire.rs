@@ -2,9 +2,9 @@
 
 use crate::api::convert::{timestamp_message, value_message};
 use crate::model::{
-    Amount, CalendarUnit, Comparison, Event, EventPredicate, EventTest, Expression, Instant,
-    Measure, Operand, Operation, Predicate, Quantifier, Span, Test, Text, UserUpdate, Value,
-    WhichEvent, Window,
+    Amount, BucketPredicate, BucketTest, CalendarUnit, Comparison, Event, EventPredicate,
+    EventTest, Expression, Instant, Measure, Operand, Operation, Predicate, Quantifier, Span, Test,
+    Text, UserUpdate, Value, WhichEvent, Window,
 };
 use crate::proto::event_predicate::Operand as EventOperand;
 use crate::proto::{self, Operator, expression::Kind};
@@ -32,9 +32,30 @@ pub fn expression(expression: &Expression) -> proto::Expression {
         }),
         Expression::Predicate(test) => Kind::Predicate(predicate(test)),
         Expression::Segment(name) => Kind::Segment(name.as_str().into()),
+        Expression::Bucket(test) => Kind::Bucket(bucket(test)),
         Expression::Event(test) => Kind::Event(event_predicate(test)),
     };
     proto::Expression { kind: Some(kind) }
+}
+
+fn bucket(predicate: &BucketPredicate) -> proto::BucketPredicate {
+    let (operator, numbers) = match predicate.test() {
+        BucketTest::Compare(comparison, number) => (operator(*comparison), vec![*number]),
+        BucketTest::In { numbers, negated } => {
+            let operator = if *negated {
+                Operator::NotIn
+            } else {
+                Operator::In
+            };
+            (operator, numbers.to_vec())
+        }
+    };
+    proto::BucketPredicate {
+        salt: predicate.salt().as_str().into(),
+        buckets: predicate.buckets().get(),
+        operator: operator.into(),
+        numbers,
+    }
 }
 
 fn predicate(predicate: &Predicate) -> proto::Predicate {

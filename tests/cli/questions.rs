@@ -182,3 +182,66 @@ fn a_folder_or_port_that_can_t_be_had_is_named() {
         "{nobody:?}"
     );
 }
+
+#[test]
+fn a_check_tells_why() {
+    let (folder, service) = with_customers();
+    let filters = [
+        "contract = 'Month-to-month' AND NOT tenure > 6",
+        "nick IS SET",
+    ];
+    assert_eq!(service.ask(&["schema", "create", "nick", "string"]).code, 0);
+    let ended = service.ask(&[
+        "check",
+        "customer-0001",
+        filters[0],
+        filters[1],
+        "--explain",
+    ]);
+    assert_eq!(
+        ended.out,
+        "true  clause                         saw\n\
+         yes   all of\n\
+         yes     contract = 'Month-to-month'  Month-to-month\n\
+         yes     not\n\
+         no        tenure > 6                 1\n\
+         \n\
+         no    nick IS SET                    missing\n"
+    );
+    let ended = service.ask(&[
+        "--output",
+        "json",
+        "check",
+        "customer-0001",
+        filters[1],
+        "--explain",
+    ]);
+    assert_eq!(
+        ended.json()["filters"][0]["clause"],
+        json!({ "text": "nick IS SET", "holds": false, "value": null, "clauses": [] })
+    );
+    assert_eq!(ended.json()["valid_until"], json!(null));
+    let rows = folder.path().join("seen.csv");
+    std::fs::write(&rows, "user_id,seen\ncustomer-0001,2026-01-01T00:00:00Z\n").unwrap();
+    assert_eq!(service.ask(&["import", rows.to_str().unwrap()]).code, 0);
+    let ended = service.ask(&[
+        "check",
+        "customer-0001",
+        "seen >= now() - 30d",
+        "--explain",
+        "--as-of",
+        "2026-01-02",
+    ]);
+    assert_eq!(
+        ended.out,
+        "true  clause               saw\n\
+         yes   seen >= now() - 30d  2026-01-01T00:00:00Z\n\
+         \n\
+         holds until 2026-01-31T00:00:00.000001Z unless something is written\n"
+    );
+    let nobody = service.ask(&["check", "nobody", "TRUE", "--explain"]);
+    assert_eq!(
+        (nobody.code, nobody.out.as_str()),
+        (1, "no: there is no user nobody\n")
+    );
+}

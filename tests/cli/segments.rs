@@ -46,10 +46,19 @@ fn segments_are_saved_listed_changed_and_deleted() {
 
     let listed = service.ask(&["segments"]).out;
     let lines: Vec<&str> = listed.lines().collect();
-    assert!(lines[0].starts_with("segment  users  updated"), "{listed}");
-    assert!(lines[1].starts_with("french       2  20"), "{listed}");
+    assert!(
+        lines[0].starts_with("segment  users  kind    updated"),
+        "{listed}"
+    );
+    assert!(
+        lines[1].starts_with("french       2  filter  20"),
+        "{listed}"
+    );
     assert!(lines[1].ends_with("  speak French"), "{listed}");
-    assert!(lines[2].starts_with("vip          1  20"), "{listed}");
+    assert!(
+        lines[2].starts_with("vip          1  filter  20"),
+        "{listed}"
+    );
     let listed = service
         .ask(&["--output", "json", "segments", "list"])
         .json();
@@ -118,5 +127,157 @@ fn segments_are_asked_for_by_name() {
     assert!(
         used.code == 2 && used.err.contains("segment \"pro\""),
         "{used:?}"
+    );
+}
+
+#[test]
+fn who_enters_and_leaves_is_shown_from_a_cursor_on() {
+    let (_folder, service) = started();
+    let saved = service.ask(&["segments", "create", "french", "country='FR'"]);
+    assert_eq!(saved.code, 0, "{saved:?}");
+    let begun = service.ask(&["watch", "french", "--members", "--once"]);
+    let lines: Vec<&str> = begun.out.lines().collect();
+    assert_eq!(lines.len(), 2, "{begun:?}");
+    assert!(lines[0].ends_with("Z  = french  u1"), "{begun:?}");
+    assert!(lines[1].ends_with("Z  = french  u3"), "{begun:?}");
+    let cursor = begun.err.trim().strip_prefix("go on with --cursor ");
+    let cursor = cursor.expect("a cursor").to_owned();
+
+    let moved = b"user_id,country\nu1,DE\nu4,FR\n";
+    let imported = service.ask_with(&["import", "-", "--format", "csv"], moved);
+    assert_eq!(imported.code, 0, "{imported:?}");
+    let on = service.ask(&["watch", "--once", "--cursor", &cursor, "french"]);
+    let lines: Vec<&str> = on.out.lines().collect();
+    assert_eq!(lines.len(), 2, "{on:?}");
+    assert!(lines[0].ends_with("Z  - french  u1  (update)"), "{on:?}");
+    assert!(lines[1].ends_with("Z  + french  u4  (update)"), "{on:?}");
+    let asked = [
+        "--output", "json", "watch", "--once", "--cursor", &cursor, "french",
+    ];
+    let json = service.ask(&asked).out;
+    let messages: Vec<serde_json::Value> = json
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(messages[0]["changes"][0]["user_id"], "u1");
+    assert_eq!(messages[0]["changes"][0]["entered"], false);
+    assert!(messages.last().unwrap()["watermark"]["revision"].is_string());
+
+    let wrong = service.ask(&["watch", "frensh"]);
+    assert!(
+        wrong.code == 2 && wrong.err.contains("did you mean \"french\"?"),
+        "{wrong:?}"
+    );
+}
+
+#[test]
+fn static_lists_are_saved_filled_and_emptied() {
+    let (folder, service) = started();
+    let file = folder.path().join("ids.txt");
+    let many: Vec<String> = (0..20_000).map(|n| format!("nobody-{n}\n")).collect();
+    let many = many.concat();
+    std::fs::write(&file, format!("u1\r\n\nu2\n{many}u3\n")).unwrap();
+    let file = file.to_str().unwrap();
+    let saved = service.ask(&["segments", "create", "asked", "--list", "--from-file", file]);
+    assert_eq!(saved.out, "saved asked: a static list of 3 users\n");
+    assert!(
+        saved
+            .err
+            .contains("20,000 of those given are no user: nobody-0, nobody-1"),
+        "{saved:?}"
+    );
+    let removed = service.ask(&["segments", "remove", "asked", "u2", "u9"]);
+    assert_eq!(removed.out, "removed 1 user from asked\n");
+    assert!(
+        removed.err.contains("1 of those given is no user: u9"),
+        "{removed:?}"
+    );
+    let added = service.ask_with(
+        &[
+            "--output",
+            "json",
+            "segments",
+            "add",
+            "asked",
+            "--from-file",
+            "-",
+        ],
+        b"u1\nu2\nx\n",
+    );
+    let added = added.json();
+    assert_eq!((&added["added"], &added["unknown"]), (&json!(1), &json!(1)));
+    assert_eq!(added["unknown_user_ids"], json!(["x"]));
+
+    let frozen = service.ask(&["segments", "create", "then", "--freeze", "plan = 'free'"]);
+    assert_eq!(frozen.out, "saved then: a static list of 2 users\n");
+    let one = service.ask(&[
+        "segments",
+        "create",
+        "one",
+        "--list",
+        "--user",
+        "u3",
+        "--description",
+        "only one",
+    ]);
+    assert_eq!(one.out, "saved one: a static list of 1 user\n");
+    let counted = service.ask(&["count", "segment('asked') AND NOT segment('one')"]);
+    assert!(counted.out.starts_with("2 users"), "{counted:?}");
+    assert_eq!(
+        service.ask(&["segments", "of", "u3"]).out,
+        "asked\none\nthen\n"
+    );
+
+    let listed = service.ask(&["segments"]).out;
+    assert!(listed.contains("asked        3  list  20"), "{listed}");
+    let shown = service.ask(&["segments", "get", "one"]).out;
+    assert!(
+        shown.contains("list         a static list of 1 user"),
+        "{shown}"
+    );
+    let listed = service.ask(&["--output", "json", "segments"]).json();
+    assert_eq!(listed["segments"][0]["kind"], "list");
+    assert_eq!(listed["segments"][0]["filter"], json!(null));
+    let updated = service.ask(&["segments", "update", "one", "--description", "not many"]);
+    assert_eq!(updated.out, "updated one: a static list of 1 user\n");
+}
+
+#[test]
+fn what_is_wrong_with_a_static_list_is_said() {
+    let (folder, service) = started();
+    let wrong = |args: &[&str], said: &str| {
+        let answer = service.ask(args);
+        assert!(answer.code == 2 && answer.err.contains(said), "{answer:?}");
+    };
+    wrong(
+        &["segments", "create", "x"],
+        "give a filter, or --list or --freeze",
+    );
+    wrong(
+        &["segments", "create", "x", "TRUE", "--list"],
+        "cannot be used with",
+    );
+    wrong(&["segments", "create", "x", "--user", "u1"], "--list");
+    wrong(
+        &["segments", "create", "x", "--freeze", "plan = pro"],
+        "texts need single quotes",
+    );
+    wrong(&["segments", "add", "x"], "<USER_IDS>");
+    wrong(&["segments", "add", "x", "u1"], "does not exist");
+    let saved = service.ask(&["segments", "create", "pro", "plan = 'pro'"]);
+    assert_eq!(saved.code, 0);
+    wrong(&["segments", "add", "pro", "u1"], "is no static list");
+    let list = service.ask(&["segments", "create", "asked", "--list"]);
+    assert_eq!(list.out, "saved asked: a static list of 0 users\n");
+    wrong(
+        &["segments", "update", "asked", "--filter", "TRUE"],
+        "is a static list, which has no filter",
+    );
+    let file = folder.path().join("ids.txt");
+    std::fs::write(&file, format!("u1\n{}\n", "x".repeat(257))).unwrap();
+    let file = file.to_str().unwrap();
+    wrong(
+        &["segments", "add", "asked", "--from-file", file],
+        "ids.txt: line 2",
     );
 }

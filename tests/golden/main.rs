@@ -32,7 +32,7 @@ use headcount::filter;
 use headcount::model::{
     Command, EventName, Once, PopulationName, StoreLimits, StreamId, Timestamp, UserId,
 };
-use headcount::population::{EventInfo, SavedSegment, UserEvents};
+use headcount::population::{Definition, EventInfo, MemberChanges, SavedSegment, UserEvents};
 use headcount::query::{Stop, bind, count};
 use headcount::storage::{Disk, RealDisk, checksum, survey};
 use headcount::testing::clock::ManualClock;
@@ -58,7 +58,7 @@ const V2: Golden = Golden {
     name: "v2",
     steps: events::steps,
     // Limits without those of events, which were kind 1, are not written any more.
-    kinds: &[2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13],
+    kinds: &[2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16],
     last_batch: 50,
 };
 
@@ -178,6 +178,8 @@ fn contents(engine: &Engine) -> String {
             "min(\"Order Placed\") < 0 OR count(signup) > 0",
             "segment('in Paris')",
             "segment('it''s bought')",
+            "segment('asked')",
+            "segment('everyone then') AND NOT segment('asked')",
         ]
     };
     let of_properties = [
@@ -208,7 +210,10 @@ fn saved(segment: &SavedSegment) -> String {
         segment.name(),
         segment.revision().number(),
         segment.description().as_str(),
-        segment.definition()
+        match segment.definition() {
+            Definition::Filter(definition) => definition.to_string(),
+            Definition::List(number) => format!("static list {number}"),
+        }
     );
     for (key, value) in segment.labels() {
         write!(text, "; {} {}", key.as_str(), value.as_str()).unwrap();
@@ -280,6 +285,11 @@ async fn sent_again(golden: &Golden, engine: &Engine) -> String {
                 }
                 for event in &committed.changes.refused_events {
                     write!(text, ", {:?} {}", event.fault, event.event).unwrap();
+                }
+                let members = &committed.changes.members;
+                if *members != MemberChanges::default() {
+                    let (changed, unknown) = (members.changed, &members.unknown);
+                    write!(text, ", {changed} members, no users: {unknown:?}").unwrap();
                 }
                 text += if committed.changes.erased {
                     ", erased\n"

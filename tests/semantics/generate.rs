@@ -3,11 +3,12 @@
 use std::num::NonZeroU32;
 
 use headcount::model::{
-    Action, Change, Comparison, EventDeclaration, Expression, Finite, NonEmpty, Number, Operand,
-    Operation, Predicate, PropertyDeclaration, PropertyName, Quantifier, Span, Test, Text,
-    Timestamp, UserId, UserUpdate, Value, ValueType,
+    Action, Change, Comparison, EventDeclaration, Expression, Finite, FirstMembers, Labels,
+    ListDeclaration, NonEmpty, Number, Operand, Operation, Predicate, PropertyDeclaration,
+    PropertyName, Quantifier, SegmentName, Span, Test, Text, Timestamp, UserId, UserUpdate, Value,
+    ValueType,
 };
-use headcount::testing::generate::{Choices, events};
+use headcount::testing::generate::{Choices, bucket, events};
 use headcount::testing::generate_events::{declaration, edge, event_names, event_predicate};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -224,6 +225,41 @@ pub(crate) fn command() -> BoxedStrategy<Action> {
         4 => user().prop_map(Action::Erase),
         1 => redeclare,
         1 => select(vec!["new", "other"]).prop_map(|property| Action::DeleteProperty(name(property))),
+        6 => change_list(),
+    ]
+    .boxed()
+}
+
+/// The names of all static lists there can be.
+pub(crate) fn list_names() -> Vec<SegmentName> {
+    let names = ["asked", "vip", "it's"];
+    names.map(|name| SegmentName::new(name).unwrap()).into()
+}
+
+pub(crate) fn list_name() -> impl Strategy<Value = SegmentName> {
+    select(list_names())
+}
+
+/// The creation of a static list.
+pub(crate) fn create_list(name: SegmentName, members: FirstMembers) -> Action {
+    let declaration = ListDeclaration {
+        name,
+        description: text("who was asked"),
+        labels: Labels::new(),
+        members,
+    };
+    Action::CreateList(Box::new(declaration), now())
+}
+
+fn change_list() -> BoxedStrategy<Action> {
+    let users = || prop::collection::vec(user(), 0..12);
+    let some = || prop::collection::vec(user(), 1..12).prop_map(|u| NonEmpty::new(u).unwrap());
+    prop_oneof![
+        3 => (list_name(), users())
+            .prop_map(|(name, users)| create_list(name, FirstMembers::Users(users))),
+        6 => (list_name(), some()).prop_map(|(name, users)| Action::AddMembers(name, users)),
+        4 => (list_name(), some()).prop_map(|(name, users)| Action::RemoveMembers(name, users)),
+        1 => list_name().prop_map(|name| Action::DeleteSegment(name, None)),
     ]
     .boxed()
 }
@@ -301,7 +337,10 @@ pub(crate) fn history(steps: std::ops::Range<usize>) -> BoxedStrategy<History> {
                     | Action::DeleteEvent(_)
                     | Action::CreateSegment(..)
                     | Action::UpdateSegment(..)
-                    | Action::DeleteSegment(..) => action,
+                    | Action::DeleteSegment(..)
+                    | Action::CreateList(..)
+                    | Action::AddMembers(..)
+                    | Action::RemoveMembers(..) => action,
                 });
             }
             History { actions, end }
@@ -410,14 +449,31 @@ fn test(value_type: ValueType) -> BoxedStrategy<Test> {
     prop_oneof![5 => compare, 3 => is_in, 1 => is_set].boxed()
 }
 
+fn bucket_test() -> impl Strategy<Value = Expression> {
+    prop::collection::vec(any::<u8>(), 0..16)
+        .prop_map(|bytes| Expression::Bucket(Box::new(bucket(&mut Choices::new(&bytes)))))
+}
+
 /// An expression whose properties exist, with literals of their types.
 pub(crate) fn expression() -> BoxedStrategy<Expression> {
-    combined(prop_oneof![20 => predicate(), 1 => Just(Expression::Everyone)].boxed())
+    let leaf = prop_oneof![20 => predicate(), 2 => bucket_test(), 1 => Just(Expression::Everyone)];
+    combined(leaf.boxed())
+}
+
+/// An expression in which static lists are named.
+pub(crate) fn with_lists() -> BoxedStrategy<Expression> {
+    let named = list_name().prop_map(Expression::Segment);
+    combined(prop_oneof![8 => predicate(), 12 => named].boxed())
 }
 
 /// An expression of properties that exist and of events that may exist.
 pub(crate) fn mixed() -> BoxedStrategy<Expression> {
-    let leaf = prop_oneof![8 => predicate(), 16 => event_test(), 1 => Just(Expression::Everyone)];
+    let leaf = prop_oneof![
+        8 => predicate(),
+        16 => event_test(),
+        2 => bucket_test(),
+        1 => Just(Expression::Everyone),
+    ];
     combined(leaf.boxed())
 }
 

@@ -10,11 +10,13 @@ mod events;
 mod filters;
 mod generate;
 mod laws;
+mod lists;
 mod many_users;
 mod measures;
 mod preview;
 mod retries;
 mod seed_example;
+mod valid_until;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,7 +24,9 @@ use std::sync::Arc;
 use generate::{cases, expression, history, now, users};
 use headcount::model::{Action, Expression, Revision, StoreLimits, Timestamp, UserId};
 use headcount::population::{Changes, Population, Refusal};
-use headcount::query::{Bound, Stop, bind, check, check_many, count, explain, members};
+use headcount::query::{
+    Bound, Stop, bind, check, check_many, count, explain, explain_check, members,
+};
 use headcount::testing::naive::{NaiveChanges, NaivePopulation, Refused};
 use proptest::prelude::*;
 
@@ -42,6 +46,8 @@ fn same_outcome(ours: &Result<Changes, Refusal>, twins: &Result<NaiveChanges, Re
             let refused = ours.refused_events.iter();
             let refused: Vec<_> = refused.map(|e| (e.update, e.event, e.fault)).collect();
             assert_eq!(refused, twins.refused_events);
+            assert_eq!(ours.members.changed, twins.members);
+            assert_eq!(ours.members.unknown, twins.unknown);
         }
         (Err(_), Err(_)) => {}
         (ours, twins) => panic!("{ours:?} but {twins:?}"),
@@ -126,6 +132,11 @@ fn agree(
                 .collect()
         });
         assert_eq!(checked, expected, "{user}");
+    }
+    for user in users().step_by(5) {
+        let explained = explain_check(population, &user, &bounds).unwrap();
+        let explained = explained.map(|all| all.iter().map(|one| one.clause.holds).collect());
+        assert_eq!(explained, check(population, &user, &bounds), "{user}");
     }
 }
 

@@ -264,6 +264,7 @@ async fn a_segment_that_is_missing_is_named() {
     let request = CreateSegmentRequest {
         population: "nowhere".into(),
         segment: Some(named("vip", "TRUE")),
+        ..CreateSegmentRequest::default()
     };
     let refused = service.segments().create_segment(request).await;
     expect_error(refused, Code::NotFound, "POPULATION_NOT_FOUND", None);

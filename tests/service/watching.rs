@@ -341,7 +341,8 @@ async fn all_who_watch_agree_with_queries_while_many_write() {
         }
         all_watching
     };
-    let (_, _, _, (), mut all_watching) = tokio::join!(write(0), write(1), write(2), edit, watch);
+    let ((), (), (), (), mut all_watching) =
+        tokio::join!(write(0), write(1), write(2), edit, watch);
     let revision = service
         .write(vec![set("last", &[("score", int(50))])])
         .await;

@@ -7,8 +7,8 @@ use std::num::NonZeroU32;
 
 use crate::api::error::ApiError;
 use crate::model::{
-    Comparison, Expression, ExpressionBudget, NonEmpty, Operand, Predicate, Quantifier, Test, Text,
-    Value, ValueType, limit,
+    BucketError, BucketPredicate, BucketTest, Buckets, Comparison, Expression, ExpressionBudget,
+    NonEmpty, Operand, Predicate, Quantifier, Salt, Test, Text, Value, ValueType, limit,
 };
 use crate::proto::{self, Operator, expression::Kind};
 
@@ -36,7 +36,7 @@ fn node(
     match message.kind {
         None => Err(ApiError::field(
             path,
-            "is empty; set one of predicate, event, segment, all_of, any_of, negation, at_least and everyone",
+            "is empty; set one of predicate, event, segment, bucket, all_of, any_of, negation, at_least and everyone",
         )),
         Some(Kind::Everyone(proto::Everyone {})) => Ok(Expression::Everyone),
         Some(Kind::Predicate(message)) => {
@@ -47,6 +47,8 @@ fn node(
         Some(Kind::Segment(name)) => {
             segment_name(name, &path.field("segment")).map(Expression::Segment)
         }
+        Some(Kind::Bucket(message)) => bucket(&message, &path.field("bucket"))
+            .map(|predicate| Expression::Bucket(Box::new(predicate))),
         Some(Kind::Negation(operand)) => {
             let operand = node(*operand, level + 1, budget, &path.field("negation"))?;
             Ok(Expression::Not(Box::new(operand)))
@@ -176,6 +178,56 @@ fn predicate(message: proto::Predicate, path: &Path<'_>) -> Result<Predicate, Ap
         }
     };
     Ok(Predicate { property, test })
+}
+
+fn bucket(message: &proto::BucketPredicate, path: &Path<'_>) -> Result<BucketPredicate, ApiError> {
+    let wrong = |path: &Path<'_>, error: BucketError| match error {
+        BucketError::Limit(exceeded) => ApiError::limit(path, &exceeded),
+        error @ (BucketError::Nul { .. } | BucketError::None | BucketError::Number { .. }) => {
+            ApiError::field(path, error)
+        }
+    };
+    let salt = Salt::new(message.salt.as_str());
+    let salt = salt.map_err(|error| wrong(&path.field("salt"), error))?;
+    let buckets = Buckets::new(message.buckets.into());
+    let buckets = buckets.map_err(|error| wrong(&path.field("buckets"), error))?;
+    let operator_path = path.field("operator");
+    let asks = operator(message.operator, &operator_path)?;
+    let path = path.field("numbers");
+    let given = &message.numbers;
+    limit::LIST_VALUES
+        .check(given.len() as u64)
+        .map_err(|exceeded| ApiError::limit(&path, &exceeded))?;
+    let test = match asks {
+        Asks::Compare(comparison) => {
+            let [number] = given[..] else {
+                return Err(ApiError::field(
+                    &path,
+                    format!("expected one number to compare with, found {}", given.len()),
+                ));
+            };
+            BucketTest::compare(comparison, number.into(), buckets)
+                .map_err(|error| wrong(&path.index(0), error))?
+        }
+        Asks::In { negated } => {
+            let numbers = given.iter().enumerate().map(|(position, number)| {
+                BucketTest::listed((*number).into(), buckets)
+                    .map_err(|error| wrong(&path.index(position), error))
+            });
+            let numbers = NonEmpty::new(numbers.collect::<Result<_, _>>()?);
+            let numbers = numbers.ok_or_else(|| {
+                ApiError::field(&path, "must not be empty; give at least one number")
+            })?;
+            BucketTest::In { numbers, negated }
+        }
+        Asks::Has(_) | Asks::IsSet { .. } => {
+            return Err(ApiError::field(
+                &operator_path,
+                "expected a comparison, OPERATOR_IN or OPERATOR_NOT_IN",
+            ));
+        }
+    };
+    Ok(BucketPredicate::new(salt, buckets, test))
 }
 
 fn operand(
@@ -357,6 +409,15 @@ mod tests {
                 ..test_of(Operator::Less, vec![])
             }))
         };
+        let long = "x".repeat(257);
+        let bucket = |salt: &str, buckets, operator: Operator, numbers: &[u32]| {
+            of(Kind::Bucket(proto::BucketPredicate {
+                salt: salt.into(),
+                buckets,
+                operator: operator.into(),
+                numbers: numbers.to_vec(),
+            }))
+        };
         let of_predicate = |operator, values| of(Kind::Predicate(test_of(operator, values)));
         for (message, expected) in [
             (proto::Expression { kind: None }, ""),
@@ -397,6 +458,21 @@ mod tests {
                 of_predicate(Operator::IsSet, vec![text("a")]),
                 ".predicate.values",
             ),
+            (bucket("a\0", 10, Operator::Less, &[1]), ".bucket.salt"),
+            (bucket(&long, 10, Operator::Less, &[1]), ".bucket.salt"),
+            (bucket("a", 0, Operator::Less, &[1]), ".bucket.buckets"),
+            (
+                bucket("a", 1_000_001, Operator::Less, &[1]),
+                ".bucket.buckets",
+            ),
+            (bucket("a", 10, Operator::Less, &[]), ".bucket.numbers"),
+            (bucket("a", 10, Operator::Less, &[11]), ".bucket.numbers[0]"),
+            (
+                bucket("a", 10, Operator::In, &[9, 10]),
+                ".bucket.numbers[1]",
+            ),
+            (bucket("a", 10, Operator::NotIn, &[]), ".bucket.numbers"),
+            (bucket("a", 10, Operator::HasAny, &[1]), ".bucket.operator"),
             (offset(1, -1), ".predicate.as_of_offset"),
             (offset(i64::MAX, 0), ".predicate.as_of_offset"),
         ] {

@@ -6,6 +6,7 @@
 
 mod event;
 mod event_predicate;
+mod explanation;
 mod expression;
 mod mutation;
 mod page;
@@ -18,11 +19,13 @@ pub(super) use event::{
     event_declaration, event_info_message, refused_events_message, user_events_message,
 };
 pub(super) use event_predicate::event_measure;
+pub(super) use explanation::explanation_message;
 pub(super) use mutation::{Origins, updates};
 pub(super) use page::{CATALOG_PAGE, MEMBERS_PAGE, SAMPLE, VALUES_PAGE};
 pub(super) use path::Path;
 pub(super) use segment::{
-    past_message, previewed_definition, segment_change, segment_declaration, segment_message,
+    NewSegment, members, new_segment, past_message, previewed_definition, segment_change,
+    segment_message,
 };
 pub(super) use selection::{Selected, selection, selections};
 pub(super) use value::{

@@ -1,18 +1,19 @@
 //! Saved segments: what is to be saved of them, and what is told of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::api::error::ApiError;
 use crate::filter;
 use crate::model::{
-    Expression, Labels, PastDefinition, Reason, Revision, SegmentChange, SegmentDeclaration, limit,
+    Expression, FirstMembers, Labels, ListDeclaration, PastDefinition, Reason, Revision,
+    SegmentChange, SegmentDeclaration, UserId, limit,
 };
-use crate::population::SavedSegment;
+use crate::population::{Definition, SavedSegment};
 use crate::proto::{self, preview_segment_request, segment};
 
 use super::Path;
 use super::expression::expression;
-use super::value::{segment_name, text, timestamp_message};
+use super::value::{segment_name, text, timestamp_message, user_id};
 
 const ROOT: Path<'static> = Path::Root;
 /// Where the segment is in a request that saves one.
@@ -26,10 +27,16 @@ const LABELS: &str = "labels";
 /// Stands for all fields in a mask.
 const ALL: &str = "*";
 
-/// A segment to create, and the path of the field that its definition came from.
-pub(in crate::api) fn segment_declaration(
-    given: Option<proto::Segment>,
-) -> Result<(SegmentDeclaration, String), ApiError> {
+/// A segment to create.
+pub(in crate::api) enum NewSegment {
+    /// One that is defined by an expression, and the path of the field that this came from.
+    Filter(SegmentDeclaration, String),
+    /// A static list, without members so far.
+    List(ListDeclaration),
+}
+
+/// A segment to create.
+pub(in crate::api) fn new_segment(given: Option<proto::Segment>) -> Result<NewSegment, ApiError> {
     let given = given.ok_or_else(|| {
         ApiError::field(
             &SEGMENT,
@@ -39,15 +46,40 @@ pub(in crate::api) fn segment_declaration(
     let name = segment_name(given.name, &SEGMENT.field("name"))?;
     let description = text(given.description, &SEGMENT.field(DESCRIPTION))?;
     let labels = labels(given.labels)?;
+    if let Some(segment::Definition::StaticList(_)) = given.definition {
+        return Ok(NewSegment::List(ListDeclaration {
+            name,
+            description,
+            labels,
+            members: FirstMembers::Users(Vec::new()),
+        }));
+    }
     let (definition, from) =
-        definition(given.definition, &SEGMENT)?.ok_or_else(|| missing_definition(&SEGMENT))?;
+        definition(given.definition, &SEGMENT)?.ok_or_else(missing_definition)?;
     let declaration = SegmentDeclaration {
         name,
         definition,
         description,
         labels,
     };
-    Ok((declaration, from))
+    Ok(NewSegment::Filter(declaration, from))
+}
+
+/// Users to add to a static list or to remove from one, each once, in the order given.
+pub(in crate::api) fn members(user_ids: Vec<String>) -> Result<Vec<UserId>, ApiError> {
+    let path = ROOT.field("user_ids");
+    limit::MEMBERS_PER_REQUEST
+        .check(user_ids.len() as u64)
+        .map_err(|exceeded| ApiError::limit(&path, &exceeded))?;
+    let mut known = HashSet::with_capacity(user_ids.len());
+    let mut members = Vec::with_capacity(user_ids.len());
+    for (position, id) in user_ids.into_iter().enumerate() {
+        let member = user_id(id, &path.index(position))?;
+        if known.insert(member.clone()) {
+            members.push(member);
+        }
+    }
+    Ok(members)
 }
 
 /// What is to be changed of a segment: what the mask names, or all that is set without one. If that
@@ -66,9 +98,10 @@ pub(in crate::api) fn segment_change(
     let name = segment_name(given.name.as_str(), &SEGMENT.field("name"))?;
     let unchanged_since = unchanged_since(&given.etag)?;
     let masked = Masked::new(&given, mask)?;
-    let definition = if masked.definition {
+    let is_list = matches!(given.definition, Some(segment::Definition::StaticList(_)));
+    let definition = if masked.definition && !is_list {
         let definition = definition(given.definition, &SEGMENT)?;
-        Some(definition.ok_or_else(|| missing_definition(&SEGMENT))?)
+        Some(definition.ok_or_else(missing_definition)?)
     } else {
         None
     };
@@ -100,7 +133,10 @@ impl Masked {
     ) -> Result<Self, ApiError> {
         let Some(mask) = mask.filter(|mask| !mask.paths.is_empty()) else {
             let masked = Self {
-                definition: given.definition.is_some(),
+                definition: matches!(
+                    given.definition,
+                    Some(segment::Definition::Filter(_) | segment::Definition::Expression(_))
+                ),
                 description: !given.description.is_empty(),
                 labels: !given.labels.is_empty(),
             };
@@ -154,10 +190,10 @@ impl Masked {
     }
 }
 
-fn missing_definition(parent: &Path<'_>) -> ApiError {
+fn missing_definition() -> ApiError {
     ApiError::field(
-        &parent.field(FILTER),
-        "the segment has no definition; set filter or expression, the filter \"TRUE\" for every user",
+        &SEGMENT.field(FILTER),
+        "the segment has no definition; set filter or expression, the filter \"TRUE\" for every user, or static_list",
     )
 }
 
@@ -196,7 +232,12 @@ pub(in crate::api) fn previewed_definition(
         Given::Filter(text) => segment::Definition::Filter(text),
         Given::Expression(tree) => segment::Definition::Expression(tree),
     });
-    definition(given, &ROOT)?.ok_or_else(|| missing_definition(&ROOT))
+    definition(given, &ROOT)?.ok_or_else(|| {
+        ApiError::field(
+            &ROOT.field(FILTER),
+            "there is no definition to preview; set filter or expression, the filter \"TRUE\" for every user",
+        )
+    })
 }
 
 /// A definition that can be saved: its filter text is within the limit, and reads back the same.
@@ -205,7 +246,7 @@ fn definition(
     parent: &Path<'_>,
 ) -> Result<Option<(Expression, String)>, ApiError> {
     let (definition, path) = match given {
-        None => return Ok(None),
+        None | Some(segment::Definition::StaticList(_)) => return Ok(None),
         Some(segment::Definition::Filter(text)) => {
             let path = parent.field(FILTER);
             let parsed = filter::parse(&text);
@@ -237,9 +278,11 @@ fn definition(
     Ok(Some((definition, path.to_string())))
 }
 
-/// A segment as it is, without its history. `revision` makes the text of a revision.
+/// A segment as it is, without its history. `members` says how many users a static list has,
+/// `revision` makes the text of a revision.
 pub(in crate::api) fn segment_message(
     segment: &SavedSegment,
+    members: impl Fn(u32) -> u64,
     revision: impl Fn(Revision) -> String,
 ) -> proto::Segment {
     let labels = segment.labels().iter();
@@ -247,9 +290,12 @@ pub(in crate::api) fn segment_message(
     let revision = revision(segment.revision());
     proto::Segment {
         name: segment.name().as_str().to_owned(),
-        definition: Some(segment::Definition::Filter(
-            segment.definition().to_string(),
-        )),
+        definition: Some(match segment.definition() {
+            Definition::Filter(definition) => segment::Definition::Filter(definition.to_string()),
+            Definition::List(number) => segment::Definition::StaticList(proto::StaticList {
+                member_count: members(*number),
+            }),
+        }),
         description: segment.description().as_str().to_owned(),
         labels: labels.collect(),
         create_time: Some(timestamp_message(segment.created())),
@@ -344,7 +390,9 @@ mod tests {
         // As given it fits; as printed, with a space after each comma, it does not.
         let text = format!("n IN ({})", list.join(","));
         assert!(text.len() <= 65_536);
-        let error = segment_declaration(Some(given(Some(filter(&text))))).unwrap_err();
+        let error = new_segment(Some(given(Some(filter(&text)))))
+            .map(|_| ())
+            .unwrap_err();
         assert_eq!(error.reason, Reason::RequestLimitExceeded);
         assert_eq!(error.field.as_deref(), Some("segment.filter"));
         assert!(error.facts.contains(&("limit", "filter_bytes".into())));
@@ -357,7 +405,8 @@ mod tests {
                 labels,
                 ..given(Some(filter("TRUE")))
             };
-            segment_declaration(Some(segment)).map_err(|error| error.field.unwrap_or_default())
+            let made = new_segment(Some(segment)).map(|_| ());
+            made.map_err(|error| error.field.unwrap_or_default())
         };
         let many = |count| {
             (0..count)

@@ -7,8 +7,8 @@ use crate::api::error::ApiError;
 use crate::api::filters::Filters;
 use crate::model::limit;
 use crate::proto::{
-    self, breakdown_request, compare_request, count_request, explain_request, list_members_request,
-    stream_members_request, summarize_request,
+    self, breakdown_request, compare_request, count_request, explain_request, freeze_source,
+    list_members_request, stream_members_request, summarize_request,
 };
 use crate::query::Prepared;
 
@@ -49,6 +49,7 @@ selecting!(
     list_members_request::Selection,
     stream_members_request::Selection,
     explain_request::Selection,
+    freeze_source::Selection,
     breakdown_request::Selection,
     summarize_request::Selection,
     compare_request::Selection

@@ -9,7 +9,7 @@ use crate::model::{EventName, LimitExceeded, PropertyName, SegmentName, Timestam
 use crate::population::{Refusal, ValuesError};
 use crate::query::{BindError, Stopped};
 
-const REASONS: [Reason; 33] = [
+const REASONS: [Reason; 35] = [
     Reason::InvalidField,
     Reason::FilterSyntax,
     Reason::UnknownProperty,
@@ -41,6 +41,8 @@ const REASONS: [Reason; 33] = [
     Reason::SegmentChanged,
     Reason::SegmentInUse,
     Reason::SegmentCycle,
+    Reason::SegmentKind,
+    Reason::FreezeConflict,
     Reason::StorageFull,
     Reason::Internal,
 ];
@@ -111,6 +113,10 @@ fn refusals() -> Vec<Refusal> {
             segment: segment(),
             exceeded: exceeded.clone(),
         },
+        Refusal::TooManyLists {
+            segment: segment(),
+            exceeded: exceeded.clone(),
+        },
         Refusal::SegmentTooLarge {
             segment: segment(),
             exceeded,
@@ -121,6 +127,9 @@ fn refusals() -> Vec<Refusal> {
         Refusal::SegmentChanged { segment: segment() },
         Refusal::SegmentInUse { segment: segment() },
         Refusal::SegmentCycle { segment: segment() },
+        Refusal::SegmentIsList { segment: segment() },
+        Refusal::SegmentIsNoList { segment: segment() },
+        Refusal::FreezeConflict { segment: segment() },
         Refusal::EventExists { event: event() },
         Refusal::EventNotFound { event: event() },
         Refusal::PropertyExists {
@@ -278,7 +287,9 @@ fn facts_are_where_the_protocol_says() {
             | Reason::SegmentExists
             | Reason::SegmentChanged
             | Reason::SegmentInUse
-            | Reason::SegmentCycle => &["segment"],
+            | Reason::SegmentCycle
+            | Reason::SegmentKind
+            | Reason::FreezeConflict => &["segment"],
             Reason::BeyondRetention => &["event", "kept_from"],
             Reason::PropertyNotFound | Reason::PropertyExists => &["property"],
             Reason::SequenceConflict => &["last_sequence"],

@@ -223,7 +223,7 @@ fn source_name(file: &Path) -> Option<String> {
     clippy::disallowed_methods,
     reason = "a file of the user's, not of the data folder"
 )]
-fn open(file: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>), CliError> {
+pub(super) fn open(file: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>), CliError> {
     if file == Path::new("-") {
         return Ok((Box::new(std::io::stdin()), None));
     }

@@ -288,7 +288,8 @@ impl Asker {
             | Expression::AtLeast { .. }
             | Expression::Predicate(_)
             | Expression::Event(_)
-            | Expression::Segment(_) => Some(parsed.to_string()),
+            | Expression::Segment(_)
+            | Expression::Bucket(_) => Some(parsed.to_string()),
         };
         let has_event = format!("{} >= 1", self.measure(Measured::Number(Measure::Count)));
         Ok(Someone { given, has_event })

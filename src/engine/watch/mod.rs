@@ -94,8 +94,8 @@ pub(super) struct PopulationWatch {
     population: Arc<Population>,
     state: Mutex<State>,
     ring: Ring,
-    /// Tells that there is more to read.
-    more: watch::Sender<()>,
+    /// Tells that there is more to read: the number of the change that will come next.
+    more: watch::Sender<u64>,
     run: u64,
 }
 
@@ -108,6 +108,16 @@ impl fmt::Debug for Watches {
 impl PopulationWatch {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes who waits for more, if there is more.
+    fn wake(&self) {
+        let end = self.ring.end();
+        self.more.send_if_modified(|known| {
+            let is_more = *known != end;
+            *known = end;
+            is_more
+        });
     }
 }
 
@@ -157,7 +167,7 @@ impl Watches {
                     population: Arc::clone(population),
                     state: Mutex::new(State::new(population, mark, self.bounds.redefined)),
                     ring: Ring::new(mark, self.bounds.kept),
-                    more: watch::Sender::new(()),
+                    more: watch::Sender::new(0),
                     run: self.run,
                 })
             });
@@ -216,7 +226,7 @@ impl Watches {
     pub(super) fn applied(&self, revision: Revision) {
         for watch in self.all() {
             watch.state().reach(revision, &watch.ring);
-            watch.more.send_replace(());
+            watch.wake();
         }
     }
 
@@ -242,7 +252,6 @@ impl Watches {
     fn move_on(&self, watch: &PopulationWatch, look_for_idle: bool) {
         let (population, ring) = (&*watch.population, &watch.ring);
         let now = self.now();
-        let end = ring.end();
         loop {
             let mut state = watch.state();
             if look_for_idle {
@@ -254,9 +263,7 @@ impl Watches {
             let has_more = state.advance(population, ring, now);
             let scan = state.scan(now);
             drop(state);
-            if ring.end() != end {
-                watch.more.send_replace(());
-            }
+            watch.wake();
             let Some(scan) = scan else {
                 if has_more {
                     continue;

@@ -74,7 +74,7 @@ pub(super) struct Entry {
 
 #[derive(Debug)]
 struct Entries {
-    entries: VecDeque<Entry>,
+    kept: VecDeque<Entry>,
     /// The number of the first entry.
     first: u64,
     /// How many are kept.
@@ -100,7 +100,7 @@ pub(super) struct Read {
 impl Ring {
     pub(super) fn new(mark: Mark, most: usize) -> Self {
         Self(RwLock::new(Entries {
-            entries: VecDeque::new(),
+            kept: VecDeque::new(),
             first: 0,
             most,
             mark,
@@ -116,9 +116,9 @@ impl Ring {
         is_settled: bool,
     ) {
         let mut ring = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        ring.entries.extend(entries);
-        let over = ring.entries.len().saturating_sub(ring.most);
-        ring.entries.drain(..over);
+        ring.kept.extend(entries);
+        let over = ring.kept.len().saturating_sub(ring.most);
+        ring.kept.drain(..over);
         ring.first += over as u64;
         ring.mark = mark;
         ring.is_settled = is_settled;
@@ -127,13 +127,13 @@ impl Ring {
     /// The number that the next entry will have.
     pub(super) fn end(&self) -> u64 {
         let ring = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        ring.first + ring.entries.len() as u64
+        ring.first + ring.kept.len() as u64
     }
 
     /// Whether the entry of a number is here, or will be the next one.
     pub(super) fn reaches(&self, number: u64) -> bool {
         let ring = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        (ring.first..=ring.first + ring.entries.len() as u64).contains(&number)
+        (ring.first..=ring.first + ring.kept.len() as u64).contains(&number)
     }
 
     /// The entries from a number on, at most `limit`; `None` if the first of them is gone.
@@ -141,14 +141,14 @@ impl Ring {
         let ring = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let skipped = usize::try_from(from.checked_sub(ring.first)?).ok()?;
         let entries: Vec<Entry> = ring
-            .entries
+            .kept
             .iter()
             .skip(skipped)
             .take(limit)
             .cloned()
             .collect();
         let next = from + entries.len() as u64;
-        let is_end = next >= ring.first + ring.entries.len() as u64;
+        let is_end = next >= ring.first + ring.kept.len() as u64;
         Some(Read {
             entries,
             next,

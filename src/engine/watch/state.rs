@@ -267,12 +267,11 @@ impl State {
         if scan.generation != self.generation {
             return;
         }
-        match found {
-            Ok(found) => self.due.extend(found.into_iter().map(Reverse)),
-            Err(TooMany) => {
-                let all: Vec<u32> = (0..).take(self.names.len()).collect();
-                self.lose(&all, ResyncCause::TooManyChanges, ring);
-            }
+        if let Ok(found) = found {
+            self.due.extend(found.into_iter().map(Reverse));
+        } else {
+            let all: Vec<u32> = (0..).take(self.names.len()).collect();
+            self.lose(&all, ResyncCause::TooManyChanges, ring);
         }
         self.scanned = scan.to;
     }
@@ -381,7 +380,10 @@ impl State {
             return apply();
         }
         match action {
-            Action::CreateSegment(..) | Action::UpdateSegment(..) | Action::DeleteSegment(..) => {
+            Action::CreateSegment(..)
+            | Action::UpdateSegment(..)
+            | Action::DeleteSegment(..)
+            | Action::CreateList(..) => {
                 return self.redefine(population, ring, (revision, action), apply);
             }
             Action::Write(updates) => {
@@ -391,6 +393,10 @@ impl State {
                 }
             }
             Action::Erase(user) => self.pass_users(population, ring, &[user]),
+            Action::AddMembers(_, users) | Action::RemoveMembers(_, users) => {
+                let users: Vec<&UserId> = users.iter().collect();
+                self.pass_users(population, ring, &users);
+            }
             Action::CreateProperty(_)
             | Action::DeleteProperty(_)
             | Action::CreateEvent(_)
@@ -401,7 +407,7 @@ impl State {
         let before = self.segments.before(population, action, as_of, horizon);
         let judged = apply();
         self.mark.revision = revision;
-        let passages = before.map(|before| self.segments.after(population, before));
+        let passages = before.map(|before| self.segments.after(population, &before));
         let passages = passages.unwrap_or_default();
         self.due.extend(passages.due.into_iter().map(Reverse));
         self.tell(passages.changes, ring);
@@ -504,9 +510,19 @@ impl State {
     fn affected(&self, catalog: &Catalog, action: &Action) -> Vec<SegmentName> {
         let name = match action {
             Action::CreateSegment(declaration, _) => &declaration.name,
+            Action::CreateList(declaration, _) => &declaration.name,
             Action::UpdateSegment(change, _) if change.definition.is_some() => &change.name,
             Action::DeleteSegment(name, _) => name,
-            _ => return Vec::new(),
+            Action::UpdateSegment(..)
+            | Action::AddMembers(..)
+            | Action::RemoveMembers(..)
+            | Action::Write(_)
+            | Action::Erase(_)
+            | Action::CreateProperty(_)
+            | Action::DeleteProperty(_)
+            | Action::CreateEvent(_)
+            | Action::UpdateEvent(_)
+            | Action::DeleteEvent(_) => return Vec::new(),
         };
         let mut affected = BTreeSet::from([name.clone()]);
         // Segments are few levels deep: each round finds those of the next one.
@@ -514,7 +530,10 @@ impl State {
             let before = affected.len();
             for segment in catalog.segments() {
                 let mut is_made_of = false;
-                segment.definition().mentioned(&mut |mentioned| {
+                let Some(definition) = segment.definition().filter() else {
+                    continue;
+                };
+                definition.mentioned(&mut |mentioned| {
                     if let Mentioned::Segment(name) = mentioned {
                         is_made_of |= affected.contains(name);
                     }
@@ -564,6 +583,9 @@ fn may_drop_events(action: &Action) -> bool {
         | Action::DeleteProperty(_)
         | Action::CreateSegment(..)
         | Action::UpdateSegment(..)
-        | Action::DeleteSegment(..) => false,
+        | Action::DeleteSegment(..)
+        | Action::CreateList(..)
+        | Action::AddMembers(..)
+        | Action::RemoveMembers(..) => false,
     }
 }

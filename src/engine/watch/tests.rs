@@ -210,7 +210,7 @@ impl Replay {
     /// Reads all there is, and compares it with what queries say.
     fn catch_up(&mut self, world: &World) {
         let mark = loop {
-            match self.watcher.next() {
+            match self.watcher.read() {
                 Next::Part(part) => self.take(world, part),
                 Next::LookUp => self.watcher.look_up(),
                 Next::Wait(mark) => break mark,
@@ -228,7 +228,7 @@ impl Replay {
                 let catalog = world.population().catalog();
                 catalog
                     .segment(&segment)
-                    .map(|segment| segment.definition().to_string())
+                    .map(|segment| segment.definition().filter().unwrap().to_string())
             };
             assert_eq!(
                 told,
@@ -441,7 +441,7 @@ fn parsed(filter: &str) -> Expression {
 fn told(watcher: &mut Watcher) -> Vec<String> {
     let mut told = Vec::new();
     loop {
-        match watcher.next() {
+        match watcher.read() {
             Next::Part(Part::Changes(changes)) => told.extend(changes.iter().map(|change| {
                 let sign = if change.enters { '+' } else { '-' };
                 let (segment, user, cause) = (&change.segment, &change.user, change.cause);

@@ -130,7 +130,7 @@ pub struct Watcher {
     pending: VecDeque<Arc<SegmentName>>,
     /// Parts that are ready.
     ready: VecDeque<Part>,
-    more: watch::Receiver<()>,
+    more: watch::Receiver<u64>,
     _seat: Seat,
 }
 
@@ -244,7 +244,7 @@ impl Watcher {
     }
 
     /// What comes next.
-    pub fn next(&mut self) -> Next {
+    pub fn read(&mut self) -> Next {
         loop {
             if let Some(part) = self.ready.pop_front() {
                 return Next::Part(part);
@@ -254,12 +254,10 @@ impl Watcher {
                 continue;
             };
             let is_end = read.entries.is_empty();
-            let mut number = self.next;
-            self.next = read.next;
+            let first = std::mem::replace(&mut self.next, read.next);
             let mut changes = Vec::new();
-            for entry in read.entries {
+            for (number, entry) in (first..).zip(read.entries) {
                 self.take(number, entry, &mut changes);
-                number += 1;
             }
             self.flush(&mut changes);
             if !self.ready.is_empty() || !is_end {

@@ -10,6 +10,7 @@
 
 mod day;
 mod encode;
+mod find;
 mod kept;
 mod packed;
 mod page;

@@ -8,7 +8,7 @@ use crate::model::{
     Action, EventFault, EventName, LimitExceeded, PropertyName, SegmentName, ValueType, limit,
 };
 use crate::population::capture::type_code;
-use crate::population::{Changes, Refusal, RefusedEvent};
+use crate::population::{Changes, MemberChanges, Refusal, RefusedEvent};
 
 const ACCEPTED: u8 = 1;
 const TYPE_CONFLICT: u8 = 2;
@@ -38,6 +38,12 @@ const UNKNOWN_SEGMENT: u8 = 23;
 const SEGMENT_CHANGED: u8 = 24;
 const SEGMENT_IN_USE: u8 = 25;
 const SEGMENT_CYCLE: u8 = 26;
+/// Accepted: so many members of a static list changed, and some users do not exist.
+const ACCEPTED_MEMBERS: u8 = 27;
+const TOO_MANY_LISTS: u8 = 28;
+const SEGMENT_IS_LIST: u8 = 29;
+const SEGMENT_IS_NO_LIST: u8 = 30;
+const FREEZE_CONFLICT: u8 = 31;
 
 const DUPLICATE: u8 = 1;
 const TOO_OLD: u8 = 2;
@@ -48,6 +54,14 @@ pub(super) fn encode(action: &Action, outcome: &Result<Changes, Refusal>) -> Vec
     let mut encoder = Encoder::new();
     match outcome {
         Ok(changes) if *changes == Changes::default() => {}
+        Ok(changes) if changes.members != MemberChanges::default() => {
+            encoder.u8(ACCEPTED_MEMBERS);
+            encoder.count(changes.members.changed);
+            encoder.count(changes.members.unknown.len() as u64);
+            for position in &changes.members.unknown {
+                encoder.count(*position as u64);
+            }
+        }
         Ok(changes) => {
             let all_events = changes.refused_events.is_empty();
             encoder.u8(if all_events {
@@ -79,6 +93,11 @@ pub(super) fn decode(bytes: &[u8], action: &Action) -> Result<Changes, Refusal> 
             stale: stale_of(&stale, action),
             erased,
             refused_events,
+            members: MemberChanges::default(),
+        }),
+        Ok(Detail::Members(members)) => Ok(Changes {
+            members,
+            ..Changes::default()
         }),
         Err(_) => Ok(Changes::default()),
     }
@@ -96,6 +115,7 @@ enum Detail {
         stale: Vec<Run>,
         refused_events: Vec<RefusedEvent>,
     },
+    Members(MemberChanges),
     Refused(Refusal),
 }
 
@@ -117,7 +137,10 @@ fn changes_of(action: &Action) -> impl Iterator<Item = (usize, &PropertyName)> {
         | Action::DeleteEvent(_)
         | Action::CreateSegment(..)
         | Action::UpdateSegment(..)
-        | Action::DeleteSegment(..) => &[],
+        | Action::DeleteSegment(..)
+        | Action::CreateList(..)
+        | Action::AddMembers(..)
+        | Action::RemoveMembers(..) => &[],
     };
     updates.iter().enumerate().flat_map(|(position, update)| {
         let changes = update.changes.iter();
@@ -303,6 +326,15 @@ fn encode_refusal(encoder: &mut Encoder, refusal: &Refusal) {
         Refusal::SegmentChanged { segment } => encode_segment(encoder, SEGMENT_CHANGED, segment),
         Refusal::SegmentInUse { segment } => encode_segment(encoder, SEGMENT_IN_USE, segment),
         Refusal::SegmentCycle { segment } => encode_segment(encoder, SEGMENT_CYCLE, segment),
+        Refusal::TooManyLists { segment, exceeded } => {
+            encode_segment(encoder, TOO_MANY_LISTS, segment);
+            encode_exceeded(encoder, exceeded);
+        }
+        Refusal::SegmentIsList { segment } => encode_segment(encoder, SEGMENT_IS_LIST, segment),
+        Refusal::SegmentIsNoList { segment } => {
+            encode_segment(encoder, SEGMENT_IS_NO_LIST, segment);
+        }
+        Refusal::FreezeConflict { segment } => encode_segment(encoder, FREEZE_CONFLICT, segment),
         Refusal::RequestIdReused => encoder.u8(REQUEST_ID_REUSED),
         Refusal::SequenceConflict { previous, last } => {
             encoder.u8(SEQUENCE_CONFLICT);
@@ -345,6 +377,13 @@ fn read(bytes: &[u8]) -> Result<Detail, DecodeError> {
             stale,
             refused_events,
         }
+    } else if kind == ACCEPTED_MEMBERS {
+        let changed = decoder.count()?;
+        let mut unknown = Vec::new();
+        for _ in 0..decoder.length(1)? {
+            unknown.push(read_position(&mut decoder)?);
+        }
+        Detail::Members(MemberChanges { changed, unknown })
     } else {
         Detail::Refused(read_refusal(&mut decoder, kind)?)
     };
@@ -352,6 +391,7 @@ fn read(bytes: &[u8]) -> Result<Detail, DecodeError> {
     Ok(detail)
 }
 
+#[expect(clippy::too_many_lines, reason = "a few lines for each refusal")]
 fn read_refusal(decoder: &mut Decoder<'_>, kind: u8) -> Result<Refusal, DecodeError> {
     Ok(match kind {
         TYPE_CONFLICT => Refusal::TypeConflict {
@@ -440,6 +480,19 @@ fn read_refusal(decoder: &mut Decoder<'_>, kind: u8) -> Result<Refusal, DecodeEr
             segment: read_segment(decoder)?,
         },
         SEGMENT_CYCLE => Refusal::SegmentCycle {
+            segment: read_segment(decoder)?,
+        },
+        TOO_MANY_LISTS => Refusal::TooManyLists {
+            segment: read_segment(decoder)?,
+            exceeded: read_exceeded(decoder, limit::STATIC_LISTS)?,
+        },
+        SEGMENT_IS_LIST => Refusal::SegmentIsList {
+            segment: read_segment(decoder)?,
+        },
+        SEGMENT_IS_NO_LIST => Refusal::SegmentIsNoList {
+            segment: read_segment(decoder)?,
+        },
+        FREEZE_CONFLICT => Refusal::FreezeConflict {
             segment: read_segment(decoder)?,
         },
         REQUEST_ID_REUSED => Refusal::RequestIdReused,

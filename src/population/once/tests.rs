@@ -8,7 +8,7 @@ use crate::model::{
     Change, LimitExceeded, NonEmpty, Number, Operation, PropertyName, StoreLimits, Text, Timestamp,
     UserId, UserUpdate, Value, ValueType, limit,
 };
-use crate::population::RestoreError;
+use crate::population::{MemberChanges, RestoreError};
 
 fn name(text: &str) -> PropertyName {
     PropertyName::new(text).unwrap()
@@ -307,6 +307,13 @@ fn every_outcome_comes_back_as_it_was() {
         erased: true,
         ..Changes::default()
     }));
+    outcomes.push(Ok(Changes {
+        members: MemberChanges {
+            changed: 300,
+            unknown: vec![0, 9_999],
+        },
+        ..Changes::default()
+    }));
     for outcome in outcomes {
         let bytes = outcome::encode(&action, &outcome);
         assert_eq!(outcome::check(&bytes), Ok(()));
@@ -340,8 +347,7 @@ fn stale_changes_come_back_by_their_places() {
         let stale = stale.filter(|(place, _)| mask >> place & 1 == 1);
         let outcome = Ok(Changes {
             stale: stale.map(|(_, change)| change.clone()).collect(),
-            erased: false,
-            refused_events: Vec::new(),
+            ..Changes::default()
         });
         let bytes = outcome::encode(&action, &outcome);
         assert_eq!(outcome::check(&bytes), Ok(()));

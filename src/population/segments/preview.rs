@@ -35,7 +35,13 @@ impl Population {
         definition: &Expression,
     ) -> Result<Redefinition, Refusal> {
         let catalog = self.catalog();
-        let exists = name.is_some_and(|name| catalog.segment(name).is_some());
+        let segment = name.and_then(|name| catalog.segment(name));
+        let exists = segment.is_some();
+        if let Some(list) = segment.filter(|segment| segment.definition().list().is_some()) {
+            return Err(Refusal::SegmentIsList {
+                segment: list.name().clone(),
+            });
+        }
         let mut next = Catalog::clone(&catalog);
         if let Some(name) = name.cloned().or_else(|| unused_name(&catalog)) {
             let declaration = SegmentDeclaration {

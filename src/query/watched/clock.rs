@@ -143,7 +143,8 @@ impl Sources {
                 | Expression::And(_)
                 | Expression::Or(_)
                 | Expression::AtLeast { .. }
-                | Expression::Segment(_) => continue,
+                | Expression::Segment(_)
+                | Expression::Bucket(_) => continue,
             };
             for edge in edges {
                 let key = (passed.clone(), edge);
@@ -353,9 +354,9 @@ impl WatchedSegments {
         for (bit, number) in touched.iter().enumerate() {
             let predicates = &self.definitions.predicates;
             let earlier = self.earlier.bound(population, predicates, *number);
-            let was = earlier.is_some_and(|bound| holds(&bound.root, reader.shard(), place));
+            let was = earlier.is_some_and(|bound| holds(&bound.root, reader, place));
             let bound = self.sight.bound(population, predicates, *number);
-            let is = bound.is_some_and(|bound| holds(&bound.root, reader.shard(), place));
+            let is = bound.is_some_and(|bound| holds(&bound.root, reader, place));
             bounds.push(bound.cloned());
             then[bit / 64] |= u64::from(was) << (bit % 64);
             now[bit / 64] |= u64::from(is) << (bit % 64);

@@ -33,16 +33,14 @@ pub enum Difference {
 }
 
 impl DefinedBefore {
-    /// What a segment means at the moment.
-    ///
-    /// # Errors
-    /// It can't be told who is in it.
+    /// What a segment means at the moment; `None` if it can't be told who is in it.
     #[must_use]
     pub fn of(population: &Population, name: &SegmentName, as_of: Timestamp) -> Option<Self> {
         let exists = population.catalog().segment(name).is_some();
-        let bound = match exists {
-            true => Some(bound(population, name, as_of)?),
-            false => None,
+        let bound = if exists {
+            Some(bound(population, name, as_of)?)
+        } else {
+            None
         };
         Some(Self {
             name: name.clone(),
@@ -79,10 +77,10 @@ impl DefinedBefore {
         for shard in 0..population.shard_count() {
             population.with_shard(shard, |reader| {
                 match &then_plan {
-                    Some(plan) => evaluator.fill(plan, reader.shard(), &mut then),
+                    Some(plan) => evaluator.fill(plan, reader, &mut then),
                     None => then.clear(),
                 }
-                evaluator.fill(&now_plan, reader.shard(), &mut entering);
+                evaluator.fill(&now_plan, reader, &mut entering);
                 let mut leaving = then.clone();
                 leaving.and_not(&entering);
                 entering.and_not(&then);
@@ -122,7 +120,7 @@ pub fn members_of_shard(
     let plan = plan(population, &bound.root);
     let mut members = Block::new();
     let users = population.with_shard(shard, |reader| {
-        Evaluator::default().fill(&plan, reader.shard(), &mut members);
+        Evaluator::default().fill(&plan, reader, &mut members);
         let members: Vec<u16> = members.ones().collect();
         reader.user_ids(&members).collect()
     });

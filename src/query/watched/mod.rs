@@ -13,17 +13,17 @@ mod difference;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 pub use clock::{Due, Sources, TooMany};
 pub use difference::{DefinedBefore, Difference, members_of_shard};
 
-use super::bind::Bound;
+use super::bind::{Bound, Node};
 use super::check::holds;
 use super::definitions::{Definitions, Memo};
 use super::prepared::Prepared;
-use crate::index::{SHARD_USERS, Shard};
+use crate::index::SHARD_USERS;
 use crate::model::{
     Action, EventName, Expression, PropertyName, SegmentName, Timestamp, UserId, UserUpdate,
 };
@@ -102,6 +102,9 @@ pub struct WatchedSegments {
     /// The predicates that mention something, by their numbers.
     by_property: HashMap<PropertyName, Vec<u32>>,
     by_event: HashMap<EventName, Vec<u32>>,
+    /// The predicates that the id of a user decides, for good.
+    by_id: Vec<u32>,
+    by_list: HashMap<SegmentName, u32>,
     /// For each predicate the segments that have it.
     dependents: Vec<Vec<u32>>,
     /// What is true of a user of whom nothing is known: predicates, and the segments with such users.
@@ -190,6 +193,8 @@ impl WatchedSegments {
         let definitions = Definitions::of(catalog, names);
         let mut by_property: HashMap<_, Vec<u32>> = HashMap::new();
         let mut by_event: HashMap<_, Vec<u32>> = HashMap::new();
+        let mut by_id = Vec::new();
+        let mut by_list = HashMap::new();
         for (number, predicate) in (0..).zip(&definitions.predicates) {
             match &**predicate.expression() {
                 Expression::Predicate(predicate) => {
@@ -200,12 +205,15 @@ impl WatchedSegments {
                     let of_event = by_event.entry(predicate.event.clone());
                     of_event.or_default().push(number);
                 }
+                Expression::Bucket(_) => by_id.push(number),
+                Expression::Segment(list) => {
+                    by_list.insert(list.clone(), number);
+                }
                 Expression::Everyone
                 | Expression::Not(_)
                 | Expression::And(_)
                 | Expression::Or(_)
-                | Expression::AtLeast { .. }
-                | Expression::Segment(_) => {}
+                | Expression::AtLeast { .. } => {}
             }
         }
         let mut segments = Self {
@@ -215,6 +223,8 @@ impl WatchedSegments {
             memo_before: Memo::new(definitions.parts.len()),
             by_property,
             by_event,
+            by_id,
+            by_list,
             blank: Vec::new(),
             blank_members: Vec::new(),
             sight: Sight::default(),
@@ -227,11 +237,10 @@ impl WatchedSegments {
 
     fn look_at_blank(&mut self, population: &Population, as_of: Timestamp) {
         self.sight.look(as_of);
-        let nothing = Shard::default();
         for number in (0..).take(self.definitions.predicates.len()) {
             let predicates = &self.definitions.predicates;
             let bound = self.sight.bound(population, predicates, number);
-            let is_true = bound.is_some_and(|bound| holds(&bound.root, &nothing, 0));
+            let is_true = bound.is_some_and(|bound| holds_for_blank(&bound.root));
             self.blank.push(is_true);
         }
         self.memo.next_user();
@@ -245,6 +254,7 @@ impl WatchedSegments {
     }
 
     /// The names of the segments, in their order.
+    #[must_use]
     pub fn names(&self) -> impl ExactSizeIterator<Item = &SegmentName> {
         self.definitions.segments.iter().map(|(name, _)| name)
     }
@@ -306,6 +316,10 @@ impl WatchedSegments {
         let updates: &[UserUpdate] = match action {
             Action::Write(updates) => updates,
             Action::Erase(user) => return Some(self.before_erasure(population, user, as_of)),
+            Action::AddMembers(list, users) | Action::RemoveMembers(list, users) => {
+                let touched = vec![*self.by_list.get(list)?];
+                return Some(self.before_listing(population, touched, users, as_of));
+            }
             Action::CreateProperty(_)
             | Action::DeleteProperty(_)
             | Action::CreateEvent(_)
@@ -313,7 +327,8 @@ impl WatchedSegments {
             | Action::DeleteEvent(_)
             | Action::CreateSegment(..)
             | Action::UpdateSegment(..)
-            | Action::DeleteSegment(..) => return None,
+            | Action::DeleteSegment(..)
+            | Action::CreateList(..) => return None,
         };
         let mut positions: HashMap<&UserId, u32> = HashMap::new();
         let mut users = Vec::new();
@@ -343,7 +358,7 @@ impl WatchedSegments {
         }
         touched.sort_unstable();
         touched.dedup();
-        let mut before = Before {
+        let before = Before {
             as_of,
             existed: vec![false; users.len()],
             held: vec![0; users.len() * touched.len().div_ceil(64)],
@@ -353,16 +368,44 @@ impl WatchedSegments {
             cause,
             moved,
         };
+        Some(self.looked_at(population, before))
+    }
+
+    /// Looks at users who are to enter or leave a static list, by the predicate that stands for it.
+    fn before_listing<'a>(
+        &mut self,
+        population: &Population,
+        touched: Vec<u32>,
+        users: &'a [UserId],
+        as_of: Timestamp,
+    ) -> Before<'a> {
+        let mut known = HashSet::new();
+        let users: Vec<&UserId> = users.iter().filter(|user| known.insert(*user)).collect();
+        let before = Before {
+            as_of,
+            existed: vec![false; users.len()],
+            held: vec![0; users.len()],
+            users,
+            touched,
+            left: None,
+            cause: Cause::Update,
+            moved: Moved::within(as_of, as_of),
+        };
+        self.looked_at(population, before)
+    }
+
+    /// Notes which of the users exist, and which predicates hold for them.
+    fn looked_at<'a>(&mut self, population: &Population, mut before: Before<'a>) -> Before<'a> {
         let bounds = self.bound_touched(population, &before);
         let words = before.touched.len().div_ceil(64);
         population.with_users(&before.users, |reader, found| {
             for &(position, user) in found {
                 before.existed[position] = true;
                 let held = &mut before.held[position * words..][..words];
-                fill_held(&bounds, reader.shard(), user, held);
+                fill_held(&bounds, reader, user, held);
             }
         });
-        Some(before)
+        before
     }
 
     fn before_erasure<'a>(
@@ -384,16 +427,7 @@ impl WatchedSegments {
             let Some(&(_, place)) = found.first() else {
                 return;
             };
-            let mut truth = |number| {
-                held(
-                    sight,
-                    population,
-                    definitions,
-                    number,
-                    reader.shard(),
-                    place,
-                )
-            };
+            let mut truth = |number| held(sight, population, definitions, number, reader, place);
             let segments = (0..).zip(&definitions.segments);
             let members = segments
                 .filter(|(_, (_, root))| definitions.holds(*root, memo, &mut truth) == Ok(true));
@@ -427,7 +461,7 @@ impl WatchedSegments {
     }
 
     /// Looks at the same users after the command was carried out.
-    pub fn after(&mut self, population: &Population, before: Before<'_>) -> Passages {
+    pub fn after(&mut self, population: &Population, before: &Before<'_>) -> Passages {
         let mut passages = Passages::default();
         if let Some((shard, segments)) = &before.left {
             let mut exists = false;
@@ -445,18 +479,18 @@ impl WatchedSegments {
             }
             return passages;
         }
-        let bounds = self.bound_touched(population, &before);
+        let bounds = self.bound_touched(population, before);
         let words = before.touched.len().div_ceil(64);
         let mut now = vec![0; words];
         let mut candidates = Vec::new();
         let catalog = population.catalog();
         population.with_users(&before.users, |reader, found| {
             for &(position, place) in found {
-                fill_held(&bounds, reader.shard(), place, &mut now);
+                fill_held(&bounds, reader, place, &mut now);
                 let then = &before.held[position * words..][..words];
                 candidates.clear();
                 let existed = before.existed[position];
-                self.note_candidates(&before, existed, then, &now, &mut candidates);
+                self.note_candidates(before, existed, then, &now, &mut candidates);
                 let user = User {
                     reader,
                     place,
@@ -494,6 +528,11 @@ impl WatchedSegments {
         if !existed {
             let blank = self.blank_members.iter();
             candidates.extend(blank.map(|segment| (*segment, before.cause)));
+            let by_id = self
+                .by_id
+                .iter()
+                .flat_map(|number| &self.dependents[*number as usize]);
+            candidates.extend(by_id.map(|segment| (*segment, before.cause)));
         }
         for (bit, number) in before.touched.iter().enumerate() {
             let held = |words: &[u64]| words[bit / 64] >> (bit % 64) & 1 == 1;
@@ -514,7 +553,8 @@ impl WatchedSegments {
                 | Expression::Or(_)
                 | Expression::AtLeast { .. }
                 | Expression::Predicate(_)
-                | Expression::Segment(_) => Cause::Update,
+                | Expression::Segment(_)
+                | Expression::Bucket(_) => Cause::Update,
             };
             let segments = self.dependents[*number as usize].iter();
             candidates.extend(segments.map(|segment| (*segment, cause)));
@@ -542,6 +582,7 @@ impl WatchedSegments {
             memo,
             memo_before,
             blank,
+            by_id,
             ..
         } = self;
         memo.next_user();
@@ -550,13 +591,13 @@ impl WatchedSegments {
         for &(segment, cause) in &*candidates {
             let (_, root) = definitions.segments[segment as usize];
             let mut other = |number: u32| {
-                if user.existed {
+                if user.existed || by_id.contains(&number) {
                     held(
                         sight,
                         population,
                         definitions,
                         number,
-                        user.reader.shard(),
+                        user.reader,
                         user.place,
                     )
                 } else {
@@ -634,20 +675,42 @@ fn held(
     population: &Population,
     definitions: &Definitions,
     number: u32,
-    shard: &Shard,
+    reader: &ShardReader<'_>,
     user: u16,
 ) -> Result<bool, ()> {
     let bound = sight.bound(population, &definitions.predicates, number);
-    bound.map(|bound| holds(&bound.root, shard, user)).ok_or(())
+    bound
+        .map(|bound| holds(&bound.root, reader, user))
+        .ok_or(())
+}
+
+/// Whether a predicate holds for a user of whom nothing is known, not even the id.
+fn holds_for_blank(node: &Node) -> bool {
+    match node {
+        Node::Everyone => true,
+        Node::Not(operand) => !holds_for_blank(operand),
+        Node::And(operands) => operands.iter().all(holds_for_blank),
+        Node::Or(operands) => operands.iter().any(holds_for_blank),
+        Node::AtLeast(count, operands) => {
+            let holding = operands.iter().filter(|operand| holds_for_blank(operand));
+            holding.count() >= *count
+        }
+        Node::Leaf(_) | Node::Event(_) | Node::Bucket(_) => false,
+    }
 }
 
 /// Which of some predicates hold for a user.
-fn fill_held(bounds: &[Option<Arc<Bound>>], shard: &Shard, user: u16, words: &mut [u64]) {
+fn fill_held(
+    bounds: &[Option<Arc<Bound>>],
+    reader: &ShardReader<'_>,
+    user: u16,
+    words: &mut [u64],
+) {
     words.fill(0);
     for (bit, bound) in bounds.iter().enumerate() {
         if bound
             .as_ref()
-            .is_some_and(|bound| holds(&bound.root, shard, user))
+            .is_some_and(|bound| holds(&bound.root, reader, user))
         {
             words[bit / 64] |= 1 << (bit % 64);
         }
