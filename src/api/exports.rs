@@ -16,9 +16,9 @@ use crate::population::Population;
 use crate::query::Export;
 
 /// How long an export is kept after it was read last.
-const KEPT_FOR: Duration = Duration::from_secs(600);
+const KEPT_FOR: Duration = Duration::from_mins(10);
 /// After so long without being read an export gives way to a new one.
-const GIVES_WAY_AFTER: Duration = Duration::from_secs(60);
+const GIVES_WAY_AFTER: Duration = Duration::from_mins(1);
 
 /// An export with what its header says.
 #[derive(Debug)]
@@ -302,7 +302,7 @@ mod tests {
     async fn an_export_is_kept_until_it_was_not_read_for_ten_minutes() {
         let exports = Arc::new(Exports::default());
         let id = kept(&exports);
-        let soon = Instant::now() + KEPT_FOR - Duration::from_secs(1);
+        let soon = Instant::now() + Duration::from_mins(9);
         let later = Instant::now() + KEPT_FOR + Duration::from_secs(1);
         assert!(exports.go_on(id, soon).is_ok());
         // While it is read, it is not dropped.

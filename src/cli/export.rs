@@ -221,7 +221,7 @@ struct Growing {
 }
 
 impl Growing {
-    fn create(disk: &RealDisk, path: &Path) -> Result<Self, DiskError> {
+    fn create(disk: RealDisk, path: &Path) -> Result<Self, DiskError> {
         let file = disk.create(path, 0)?;
         Ok(Self { file, written: 0 })
     }
@@ -263,7 +263,7 @@ impl Files {
             disk.create_folder(&temporary)?;
             temporary.join(IDS_FILE)
         };
-        let ids = Growing::create(&disk, &file)?;
+        let ids = Growing::create(disk, &file)?;
         Ok(Self {
             disk,
             out: out.to_path_buf(),
@@ -294,7 +294,7 @@ impl Files {
                     file.file.sync()?;
                 }
                 let path = self.temporary.join(format!("{name}.roaring"));
-                let file = Growing::create(&self.disk, &path)?;
+                let file = Growing::create(self.disk, &path)?;
                 self.folder.get_or_insert_default().push(path);
                 &mut other.insert((name.to_owned(), file)).1
             }

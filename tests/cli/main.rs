@@ -12,6 +12,7 @@ mod comparisons;
 mod demo;
 mod endings;
 mod events;
+mod export;
 mod hostile;
 mod import;
 mod kept_events;

@@ -1,5 +1,11 @@
 //! Exports: what they hold, how they go on, and what they never hand out.
 
+#![expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "what is sent is read by others"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
