@@ -301,10 +301,10 @@ async fn malformed_requests_name_their_field() {
 }
 
 /// Users with ids so long that no stream of all of them is on its way at once.
-async fn long_ids() -> Service {
+async fn long_ids(count: i64) -> Service {
     let service = Service::start().await;
     let long = "x".repeat(240);
-    let users: Vec<_> = (0..20_000)
+    let users: Vec<_> = (0..count)
         .map(|n| set(&format!("{long}-{n}"), &[("n", int(n))]))
         .collect();
     for part in users.chunks(2_500) {
@@ -315,15 +315,16 @@ async fn long_ids() -> Service {
 
 #[tokio::test]
 async fn no_more_than_sixteen_are_kept_for_those_who_read_on() {
-    let service = long_ids().await;
+    let service = long_ids(20_000).await;
     let request = export(&["TRUE"], ExportFormat::Ids);
     // Those that were read to their end give way.
     for _ in 0..20 {
         all(&service, request.clone()).await;
     }
-    let mut open_ones = Vec::new();
+    let mut tokens = Vec::new();
     for _ in 0..16 {
-        open_ones.push(open(&service, request.clone()).await.unwrap());
+        let mut stream = open(&service, request.clone()).await.unwrap();
+        tokens.push(stream.message().await.unwrap().unwrap().resume_token);
     }
     let error = expect_error(
         open(&service, request.clone()).await,
@@ -333,14 +334,18 @@ async fn no_more_than_sixteen_are_kept_for_those_who_read_on() {
     );
     assert_eq!(fact(&error, "limit"), "exports");
     // One is read to its end, and makes room.
-    let mut last = open_ones.pop().unwrap();
-    while last.message().await.unwrap().is_some() {}
-    all(&service, request).await;
+    let rest = all(&service, from(&request, &tokens[7])).await;
+    assert_eq!(together(&rest).ids.len(), 20_000);
+    all(&service, request.clone()).await;
+    let result = open(&service, from(&request, &tokens[7])).await;
+    let field = Some("resume_token");
+    expect_error(result, Code::NotFound, "EXPORT_NOT_FOUND", field);
+    assert!(open(&service, from(&request, &tokens[0])).await.is_ok());
 }
 
 #[tokio::test]
 async fn an_export_ends_at_its_deadline_and_goes_on_in_another_call() {
-    let service = long_ids().await;
+    let service = long_ids(60_000).await;
     let asked = export(&["TRUE"], ExportFormat::Ids);
     let mut request = tonic::Request::new(asked.clone());
     request.set_timeout(Duration::from_secs(2));
