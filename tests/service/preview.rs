@@ -254,3 +254,37 @@ async fn malformed_requests_name_their_field() {
     let result = ask(&service, population).await;
     expect_error(result, Code::NotFound, "POPULATION_NOT_FOUND", None);
 }
+
+#[tokio::test]
+async fn a_static_list_has_no_definition_to_preview() {
+    let service = service().await;
+    let list = Segment {
+        definition: Some(segment::Definition::StaticList(proto::StaticList::default())),
+        ..named("list", "")
+    };
+    let request = CreateSegmentRequest {
+        segment: Some(list),
+        user_ids: vec!["u01".into(), "u02".into()],
+        ..CreateSegmentRequest::default()
+    };
+    service.segments().create_segment(request).await.unwrap();
+    // Refused as the change would be, whatever else is wrong with it.
+    for definition in ["n < 5", "nothing = 1"] {
+        expect_error(
+            ask(&service, of("list", definition)).await,
+            Code::FailedPrecondition,
+            "SEGMENT_KIND",
+            Some("filter"),
+        );
+        expect_error(
+            update(&service, "list", definition).await,
+            Code::FailedPrecondition,
+            "SEGMENT_KIND",
+            Some("segment.filter"),
+        );
+    }
+    let found = ask(&service, of("new", "segment('list') AND n < 2")).await;
+    let found = found.unwrap();
+    assert_eq!(found.entering_user_ids, ["u01"]);
+    assert_eq!(found.clauses[0].count, 2);
+}
