@@ -69,9 +69,10 @@ fn previewed(population: &Population, segment: Option<&str>, definition: &Expres
 
 /// The clauses of a definition beside the users whom each is true of.
 fn clauses_agree(found: &Preview, definition: &Expression, naive: &NaivePopulation) {
-    let operands = match definition {
-        Expression::And(operands) => operands.to_vec(),
-        _ => vec![definition.clone()],
+    let operands = if let Expression::And(operands) = definition {
+        operands.to_vec()
+    } else {
+        vec![definition.clone()]
     };
     assert_eq!(found.clauses.len(), operands.len());
     let mut left = naive.select(&Expression::Everyone, now());
