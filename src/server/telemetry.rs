@@ -35,15 +35,27 @@ pub enum TelemetryError {
     Twice(#[from] TryInitError),
 }
 
+/// Checks a filter before logs are set up.
+///
+/// # Errors
+/// [`TelemetryError::Filter`] if it can't be read.
+pub fn check(filter: &str) -> Result<(), TelemetryError> {
+    levels(filter).map(drop)
+}
+
+fn levels(filter: &str) -> Result<EnvFilter, TelemetryError> {
+    EnvFilter::try_new(filter).map_err(|source| TelemetryError::Filter {
+        filter: filter.into(),
+        source,
+    })
+}
+
 /// Writes the logs of this process to standard error from now on.
 ///
 /// # Errors
 /// [`TelemetryError`] if the filter can't be read, or logs are set up already.
 pub fn start(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
-    let levels = EnvFilter::try_new(filter).map_err(|source| TelemetryError::Filter {
-        filter: filter.into(),
-        source,
-    })?;
+    let levels = levels(filter)?;
     // Colours are for people: not in files, and not for those who said so (no-color.org).
     let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let lines = tracing_subscriber::fmt::layer()
