@@ -61,9 +61,11 @@ impl FromArgMatches for ServeArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let given = SETTINGS.iter().filter_map(|setting| {
             let text = matches.get_one::<OsString>(setting.flag)?;
-            let source = match matches.value_source(setting.flag)? {
-                ValueSource::EnvVariable => Source::Variable,
-                _ => Source::Flag,
+            let of_variable = matches.value_source(setting.flag) == Some(ValueSource::EnvVariable);
+            let source = if of_variable {
+                Source::Variable
+            } else {
+                Source::Flag
             };
             Some(Given {
                 setting,
@@ -85,20 +87,23 @@ impl FromArgMatches for ServeArgs {
 
 fn flag(setting: &'static Setting) -> Arg {
     let about = setting.help.trim_end_matches('.');
-    let default = setting.kind.default().text();
-    let help = match &setting.kind {
+    let mut notes = Vec::new();
+    match &setting.kind {
         Kind::Number { .. } | Kind::Span { .. } => {
-            let allowed = setting.kind.allowed();
-            format!("{about} [allowed: {allowed}] [default: {default}]")
+            notes.push(format!("[allowed: {}]", setting.kind.allowed()));
         }
         // What it has to be is in the sentence.
-        Kind::Text { .. } => format!("{about} [default: {default}]"),
-    };
+        Kind::Text { .. } => {}
+    }
+    notes.push(format!("[env: {}]", setting.variable));
+    notes.push(format!("[default: {}]", setting.kind.default().text()));
+    // The default is none to the parser of the command line: the file goes before it.
     Arg::new(setting.flag)
         .long(setting.flag)
         .env(setting.variable)
-        .hide_env_values(true)
+        .hide_env(true)
         .value_name(setting.kind.word())
         .value_parser(value_parser!(OsString))
-        .help(help)
+        .help(format!("{about} {}", notes.join(" ")))
+        .long_help(format!("{about}\n\n{}", notes.join("\n")))
 }

@@ -96,7 +96,12 @@ pub(super) fn entries(text: &str) -> (Vec<Entry<'_>>, Vec<Mistake>) {
                     name.get_ref()
                 ),
             ),
-            _ => wrong(at, unknown_key(None, name.get_ref())),
+            DeValue::String(_)
+            | DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Array(_) => wrong(at, unknown_key(None, name.get_ref())),
         }
     }
     (entries, mistakes)
@@ -120,20 +125,17 @@ pub(super) fn written(text: &str, value: &Spanned<DeValue<'_>>) -> String {
 /// The line of a place, from 1.
 fn line_at(text: &[u8], place: usize) -> usize {
     let before = text.get(..place).unwrap_or(text);
-    1 + before.iter().filter(|byte| **byte == b'\n').count()
+    before.split(|byte| *byte == b'\n').count()
 }
 
 fn unknown_section(given: &str) -> String {
     let mut text = format!("there is no section {}", shown(given));
     let names = SECTIONS.iter().map(|section| (section.name, section.name));
-    match nearest(given, names) {
-        Some(name) => {
-            let _ = write!(text, "; did you mean [{name}]?");
-        }
-        None => {
-            let names: Vec<_> = SECTIONS.iter().map(|s| format!("[{}]", s.name)).collect();
-            let _ = write!(text, "; there are {}", names.join(", "));
-        }
+    if let Some(name) = nearest(given, names) {
+        let _ = write!(text, "; did you mean [{name}]?");
+    } else {
+        let names: Vec<_> = SECTIONS.iter().map(|s| format!("[{}]", s.name)).collect();
+        let _ = write!(text, "; there are {}", names.join(", "));
     }
     text
 }

@@ -1,10 +1,12 @@
 //! Which of the values of a setting is in force, and where it comes from.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::super::error::CliError;
+use super::super::output::printable;
 use super::file::{self, Mistake};
 use super::setting::{Place, Setting, Settings, Value, shown};
 use super::table::SETTINGS;
@@ -75,12 +77,10 @@ impl InForce {
             });
         }
         if let Some((path, text)) = file {
-            let found = in_force.take_file(text);
-            mistakes.extend(
-                found
-                    .into_iter()
-                    .map(|Mistake { line, text }| format!("{}:{line}: {text}", path.display())),
-            );
+            let path = printable(&path.display().to_string());
+            for Mistake { line, text } in in_force.take_file(text) {
+                mistakes.push(format!("{path}:{line}: {text}"));
+            }
         }
         for variables in [true, false] {
             let of_kind = |given: &&Given| (given.source == Source::Variable) == variables;
@@ -141,9 +141,9 @@ impl InForce {
     }
 
     fn note(&mut self, setting: &'static Setting, value: Value, source: Source) {
-        let lines = self.lines.iter_mut();
-        for line in lines.filter(|line| std::ptr::eq(line.setting, setting)) {
-            line.value = value.clone();
+        let mut lines = self.lines.iter_mut();
+        if let Some(line) = lines.find(|line| std::ptr::eq(line.setting, setting)) {
+            line.value = value;
             line.source = source;
         }
     }
@@ -171,7 +171,7 @@ fn listed(mistakes: &[String]) -> String {
         .checked_sub(MISTAKES)
         .filter(|more| *more > 0)
     {
-        text.push_str(&format!("\n  and {more} more"));
+        let _ = write!(text, "\n  and {more} more");
     }
     text
 }

@@ -12,6 +12,8 @@ mod in_force;
 mod setting;
 mod show;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use clap::Args;
 

@@ -102,12 +102,12 @@ pub(super) fn example() -> String {
     text
 }
 
-/// What a setting is, with its unit and the name that errors know it by.
-fn about(setting: &Setting) -> String {
+/// What a setting is, with the name that errors know it by if that is another.
+pub(super) fn about(setting: &Setting) -> String {
     match &setting.kind {
         Kind::Number {
             limit: Some(limit), ..
-        } => format!("{} Errors call it {limit}.", setting.help),
+        } if *limit != setting.key => format!("{} Errors call it {limit}.", setting.help),
         Kind::Number { .. } | Kind::Span { .. } | Kind::Text { .. } => setting.help.into(),
     }
 }
