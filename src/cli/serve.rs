@@ -14,15 +14,20 @@ use crate::engine::{Engine, EngineOptions};
 use crate::server::{self, telemetry};
 
 pub(super) async fn serve(args: ServeArgs, output: Output) -> Result<u8, CliError> {
+    let in_force = args.in_force()?;
+    let changed = config::changed(&in_force);
     let Settings {
         listen,
         engine: options,
         server: bounds,
         log_levels,
         log_format,
-    } = args.in_force()?.settings;
+    } = in_force.settings;
     telemetry::start(log_format, &log_levels)
         .map_err(|error| CliError::Input(error.to_string()))?;
+    for setting in changed {
+        tracing::info!("{setting}");
+    }
     for variable in config::unknown(std::env::vars_os().map(|(name, _)| name)) {
         tracing::warn!("{variable}");
     }

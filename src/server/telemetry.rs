@@ -4,7 +4,7 @@
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{LevelFilter, ParseError};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
@@ -35,12 +35,15 @@ pub enum TelemetryError {
     Twice(#[from] TryInitError),
 }
 
-/// Checks a filter before logs are set up.
-///
-/// # Errors
-/// [`TelemetryError::Filter`] if it can't be read.
-pub fn check(filter: &str) -> Result<(), TelemetryError> {
-    levels(filter).map(drop)
+/// Whether a filter can be read, and each part of it has a level: a word that is none, such as
+/// `warning`, would be a target, so that nothing else is logged.
+#[must_use]
+pub fn is_filter(filter: &str) -> bool {
+    let has_level = |part: &str| {
+        let is_level = !part.is_empty() && part.parse::<LevelFilter>().is_ok();
+        is_level || part.contains(['=', '['])
+    };
+    filter.split(',').all(has_level) && levels(filter).is_ok()
 }
 
 fn levels(filter: &str) -> Result<EnvFilter, TelemetryError> {

@@ -133,6 +133,13 @@ fn what_is_not_understood_is_refused_before_anything_starts() {
         let missing = refused(&[], &[("HEADCOUNT_CONFIG", "none.toml")]);
         assert!(missing.starts_with("error: none.toml: "), "{missing}");
         assert_eq!(
+            refused(&[], &[("HEADCOUNT_LOG", "")]),
+            "error: HEADCOUNT_LOG is \"\": expected a level such as info, or targets with levels \
+             such as headcount=debug,h2=warn\n"
+        );
+        let unnamed = refused(&[], &[("HEADCOUNT_CONFIG", "")]);
+        assert!(unnamed.contains("--config"), "{unnamed}");
+        assert_eq!(
             refused(&[], &[("HEADCOUNT_DRAIN_TIMEOUT", "2d")]),
             "error: HEADCOUNT_DRAIN_TIMEOUT is \"2d\": expected a span of time such as 90s, from \
              1s to 1h, or 0 for not at all\n"
@@ -213,6 +220,10 @@ fn a_variable_that_is_none_is_told_of_without_its_value() {
          HEADCOUNT_MAX_USERS?"
     );
     assert!(!text.contains("nobody-may-know"));
+    assert!(
+        text.contains("log.format is json, from --log-format"),
+        "{text}"
+    );
 
     let asked = |arguments: &[&str]| {
         let mut command = command();

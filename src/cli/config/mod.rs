@@ -23,6 +23,7 @@ use super::output::{self, Output};
 pub(super) use args::ServeArgs;
 pub(super) use environment::unknown;
 pub(super) use setting::Settings;
+pub(super) use show::changed;
 
 #[derive(Debug, Args)]
 pub(super) struct ConfigArgs {

@@ -15,28 +15,41 @@ const WIDTH: usize = 100;
 
 /// The settings in force as a table.
 pub(super) fn table(in_force: &InForce) -> String {
-    let file = in_force.file.as_ref();
-    let file = file.map(|file| printable(&file.display().to_string()));
     let mut table = Table::new(&["setting", "value", "from"]);
-    for Line {
-        setting,
-        value,
-        source,
-    } in &in_force.lines
-    {
-        let from = match source {
-            Source::Default => "default".into(),
-            Source::File(line) => format!("{}:{line}", file.as_deref().unwrap_or_default()),
-            Source::Variable => setting.variable.into(),
-            Source::Flag => format!("--{}", setting.flag),
-        };
-        table.row([setting.name(), value.text(), from]);
+    for line in &in_force.lines {
+        let from = from(in_force, line);
+        table.row([line.setting.name(), line.value.text(), from]);
     }
-    let read = match &file {
-        Some(file) => format!("read {file}"),
+    let read = match &in_force.file {
+        Some(file) => format!("read {}", printable(&file.display().to_string())),
         None => "no file was read: none was named".into(),
     };
     format!("{read}\n\n{}", table.render())
+}
+
+/// A sentence for each setting of which something was said.
+pub(in crate::cli) fn changed(in_force: &InForce) -> Vec<String> {
+    let lines = in_force.lines.iter();
+    lines
+        .filter(|line| line.source != Source::Default)
+        .map(|line| {
+            let value = printable(&line.value.text());
+            let from = from(in_force, line);
+            format!("{} is {value}, from {from}", line.setting.name())
+        })
+        .collect()
+}
+
+/// Where a value comes from, in a word.
+fn from(in_force: &InForce, line: &Line) -> String {
+    match (line.source, &in_force.file) {
+        (Source::File(number), Some(file)) => {
+            format!("{}:{number}", printable(&file.display().to_string()))
+        }
+        (Source::File(_) | Source::Default, _) => "default".into(),
+        (Source::Variable, _) => line.setting.variable.into(),
+        (Source::Flag, _) => format!("--{}", line.setting.flag),
+    }
 }
 
 /// The same for programs.

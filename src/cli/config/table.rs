@@ -387,9 +387,7 @@ pub(super) static SETTINGS: &[Setting] = &[
             expected: "a level such as info, or targets with levels such as headcount=debug,h2=warn",
             put: |settings, text| {
                 let levels = text.to_str()?;
-                telemetry::check(levels).ok()?;
-                settings.log_levels = levels.into();
-                Some(())
+                telemetry::is_filter(levels).then(|| settings.log_levels = levels.into())
             },
         },
     },

@@ -70,7 +70,7 @@ fn others(setting: &Setting) -> [Value; 3] {
         }
         (Kind::Text { .. }, "data") => texts(["a", "b/c", "/d"]),
         (Kind::Text { .. }, "listen") => texts(["0.0.0.0:1", "[::1]:0", "127.0.0.1:7172"]),
-        (Kind::Text { .. }, "levels") => texts(["debug", "off", "headcount=debug,h2=warn"]),
+        (Kind::Text { .. }, "levels") => texts(["DEBUG", "off", "headcount=debug,h2=warn"]),
         (Kind::Text { .. }, "format") => texts(["json", "json", "json"]),
         (Kind::Text { .. }, key) => panic!("no values are known for {key}"),
     }
@@ -249,7 +249,18 @@ fn texts_that_are_no_values_are_refused() {
         }
     }
     assert!(said(setting("store.data"), "", Source::Flag).is_err());
-    assert!(said(setting("log.levels"), "a=b=c", Source::Flag).is_err());
+    for text in [
+        "",
+        "warning",
+        "inof",
+        "headcount",
+        "info,",
+        "a=b=c",
+        "h2=loud",
+    ] {
+        let found = said(setting("log.levels"), text, Source::Flag);
+        assert!(found.is_err(), "{text}");
+    }
     let digits = "9".repeat(200);
     let error = said(setting("limits.max_users"), &digits, Source::Flag).unwrap_err();
     assert!(error.starts_with("--max-users is \"999"), "{error}");
@@ -524,6 +535,15 @@ fn what_is_in_force_is_shown_with_where_it_comes_from() {
     ] {
         assert!(rows.contains(&row), "{row:?} in {table}");
     }
+    assert_eq!(
+        show::changed(&found),
+        [
+            "store.data is a, from headcount.toml:2",
+            "server.max_queries is 7, from headcount.toml:4",
+            "limits.max_users is 5, from HEADCOUNT_MAX_USERS",
+            "log.levels is warn, from --log",
+        ]
+    );
     let json = show::json(&found, &unknown(["HEADCOUNT_X".into()].into_iter()));
     assert_eq!(json["file"], FILE);
     assert_eq!(
