@@ -64,9 +64,19 @@ pub(super) fn entries(text: &str) -> (Vec<Entry<'_>>, Vec<Mistake>) {
     let sections = match DeTable::parse(text) {
         Ok(sections) => sections.into_inner(),
         Err(error) => {
-            let line = line(error.span().unwrap_or_default());
-            let text = printable(&error.message().replace('\n', "; "));
-            return (entries, vec![Mistake { line, text }]);
+            let span = error.span().unwrap_or_default();
+            let mut message = printable(&error.message().replace('\n', "; "));
+            if is_bare_text(text, span.start) {
+                message.push_str(": a text stands in quotes");
+            }
+            let line = line(span);
+            return (
+                entries,
+                vec![Mistake {
+                    line,
+                    text: message,
+                }],
+            );
         }
     };
     for (name, section) in sections {
@@ -120,6 +130,17 @@ pub(super) fn written(text: &str, value: &Spanned<DeValue<'_>>) -> String {
         DeValue::Table(_) => return "a section".into(),
     };
     format!("{what} {}", printable(source))
+}
+
+/// Whether a place is in a value that may be a text without its quotes.
+fn is_bare_text(text: &str, place: usize) -> bool {
+    let before = text.get(..place).unwrap_or(text);
+    let start = before.rfind('\n').map_or(0, |end| end + 1);
+    let line = text.get(start..).and_then(|rest| rest.lines().next());
+    let value = line.and_then(|line| line.split_once('='));
+    value.is_some_and(|(key, value)| {
+        start + key.len() < place && !value.trim_start().starts_with(['"', '\'', '[', '{'])
+    })
 }
 
 /// The line of a place, from 1.

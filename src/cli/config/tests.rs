@@ -378,8 +378,21 @@ fn mistakes_in_a_file_name_the_line_and_the_way_out() {
         let error = in_force(text, &[]).unwrap_err();
         assert_eq!(error, format!("{FILE}:{wanted}"), "{text}");
     }
-    let error = in_force("[log]\nlevels = info", &[]).unwrap_err();
-    assert!(error.starts_with("headcount.toml:2: "), "{error}");
+    for (text, quotes) in [
+        ("[log]\nlevels = info", true),
+        ("[log]\nlevels = warn\n", true),
+        ("[server]\nlisten = 127.0.0.1:7171", true),
+        ("[server]\ndrain_timeout = 5s", true),
+        ("[store]\ndata = /var/lib/headcount", true),
+        ("[store]\ndata = \"/var/lib/headcount", false),
+        ("[store]\n[log", false),
+        ("[limits]\nmax_users", false),
+    ] {
+        let error = in_force(text, &[]).unwrap_err();
+        assert!(error.starts_with("headcount.toml:2: "), "{error}");
+        let told = error.ends_with(": a text stands in quotes");
+        assert_eq!(told, quotes, "{error}");
+    }
     let error = in_force("[log]\nlevels = \"\u{1b}[2J", &[]).unwrap_err();
     assert!(!error.contains('\u{1b}'), "{error}");
 }
