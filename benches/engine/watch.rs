@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use headcount::model::{
-    Action, Change, NonEmpty, Operation, PropertyName, Revision, Text, Timestamp, UserId,
+    Action, Change, NonEmpty, Number, Operation, PropertyName, Revision, Text, Timestamp, UserId,
     UserUpdate, Value,
 };
 use headcount::population::Population;
@@ -21,8 +21,8 @@ const RATE: f64 = 20_000.0;
 fn update(kind: &str, number: u64, users: u64) -> Action {
     let at = |micros: i64| Timestamp::from_micros(micros).expect("an instant");
     let (property, value) = match kind {
-        "age" => ("age", Value::Int64((18 + number % 60) as i64)),
-        "plan" => {
+        "age, any other" | "age, a year more" => ("age", Value::Int64((18 + number % 60) as i64)),
+        "plan" | "plan, of a new user" => {
             let plan = PLANS[number as usize % PLANS.len()].0;
             (
                 "plan",
@@ -35,12 +35,21 @@ fn update(kind: &str, number: u64, users: u64) -> Action {
         }
         _ => ("not_mentioned", Value::Int64(number as i64)),
     };
+    let operation = match kind {
+        // As on a birthday.
+        "age, a year more" => Operation::Increment(Number::Int64(1)),
+        _ => Operation::Set(value),
+    };
+    let user = match kind {
+        "plan, of a new user" => users + number,
+        _ => number * 7_919 % users,
+    };
     Action::Write(NonEmpty::one(UserUpdate {
-        user: UserId::new(user_id(number * 7_919 % users)).expect("a short id"),
+        user: UserId::new(user_id(user)).expect("a short id"),
         value_time: None,
         changes: vec![Change {
             property: PropertyName::new(property).expect("a good name"),
-            operation: Operation::Set(value),
+            operation,
         }],
         events: Vec::new(),
     }))
@@ -72,7 +81,14 @@ pub fn run(population: &Population, users: u64, mut revision: Revision) {
         "an update of one user, average                unwatched     watched    told  of a core at 20,000/s"
     );
     let mut number = 0;
-    for kind in ["age", "plan", "last_seen", "not mentioned"] {
+    for kind in [
+        "age, a year more",
+        "age, any other",
+        "plan",
+        "plan, of a new user",
+        "last_seen",
+        "not mentioned",
+    ] {
         let (mut plain, mut with, mut told) = (Duration::ZERO, Duration::ZERO, 0);
         for _ in 0..UPDATES {
             number += 1;

@@ -30,7 +30,7 @@ const WATERMARKS: Duration = Duration::from_secs(1);
 /// Changes that come so soon after another are told together.
 const TOGETHER: Duration = Duration::from_millis(1);
 /// How many messages wait for a client that reads slowly.
-const MESSAGES: usize = 4;
+const MESSAGES: usize = 2;
 
 /// The messages of one call.
 pub(super) type ResponseStream = ReceiverStream<Result<WatchSegmentsResponse, RpcStatus>>;

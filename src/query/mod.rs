@@ -60,6 +60,6 @@ pub use summarize::{
 pub use user_segments::{SegmentChecker, UserSegments};
 pub use valid_until::{Checked, check_many_until, check_until};
 pub use watched::{
-    Before, Cause, DefinedBefore, Difference, Due, MembershipChange, Passages, Place, Sources,
-    TooMany, WatchedSegments, members_of_shard,
+    Before, Cause, DefinedBefore, Difference, Due, MembersSlice, MembershipChange, Passages, Place,
+    Sources, TooMany, WatchedSegments, members_from,
 };

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::model::{Revision, SegmentName, Timestamp, UserId};
-use crate::query::Cause;
+use crate::query::{Cause, Place};
 
 /// Up to where something is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub(super) enum Happened {
     /// A user entered or left.
     Moved {
         user: Arc<UserId>,
-        shard: u32,
+        place: Place,
         enters: bool,
         cause: Cause,
     },

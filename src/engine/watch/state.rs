@@ -350,7 +350,7 @@ impl State {
             mark: self.mark,
             happened: Happened::Moved {
                 user: change.user,
-                shard: change.shard,
+                place: change.place,
                 enters: change.enters,
                 cause: change.cause,
             },

@@ -13,13 +13,13 @@ use tokio::sync::watch;
 use super::PopulationWatch;
 use super::ring::{Entry, Happened, Mark, ResyncCause};
 use crate::model::{LimitExceeded, SegmentName, Timestamp, UserId, limit};
-use crate::query::{Cause, members_of_shard};
+use crate::query::{Cause, MembersSlice, Place, members_from};
 
-/// Changes that are returned at once.
-const CHANGES_AT_ONCE: usize = 1_024;
+/// Changes that are returned at once: less than 200 KiB where all names and ids are as long as can be.
+const CHANGES_AT_ONCE: usize = 256;
 
-/// Members that are returned at once: 1 MiB where all ids are as long as can be.
-const MEMBERS_AT_ONCE: usize = 4_096;
+/// Members that are returned at once: 256 KiB where all ids are as long as can be.
+const MEMBERS_AT_ONCE: usize = 1_024;
 
 /// A place in the changes of one population, in one run of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,15 +102,19 @@ impl Drop for Seat {
 enum Told {
     /// Not before its members are looked up.
     Never,
-    /// Of each shard from a change of this number on; of those beyond from the last one on.
-    Shards(Vec<u64>, u64),
+    /// Of users before each place, and behind the one before it, from a change of this number on.
+    Slices(Vec<(Place, u64)>),
 }
 
 impl Told {
-    fn tells(&self, shard: u32, number: u64) -> bool {
+    fn tells(&self, place: Place, number: u64) -> bool {
         match self {
             Self::Never => false,
-            Self::Shards(starts, others) => number >= *starts.get(shard as usize).unwrap_or(others),
+            Self::Slices(slices) => {
+                let slice = slices.partition_point(|(end, _)| *end <= place);
+                let start = slices.get(slice).map(|(_, start)| *start);
+                start.is_some_and(|start| number >= start)
+            }
         }
     }
 }
@@ -279,11 +283,11 @@ impl Watcher {
         match entry.happened {
             Happened::Moved {
                 user,
-                shard,
+                place,
                 enters,
                 cause,
             } => {
-                if told.is_none_or(|told| told.tells(shard, number)) {
+                if told.is_none_or(|told| told.tells(place, number)) {
                     changes.push(WatchedChange {
                         segment: entry.segment,
                         user,
@@ -298,7 +302,7 @@ impl Watcher {
                     None => true,
                     // Its members are looked up later, if they can be.
                     Some(Told::Never) => !cause.can_be_read(),
-                    Some(told) => told.tells(0, number),
+                    Some(told) => told.tells(Place::FIRST, number),
                 };
                 if is_told {
                     self.flush(changes);
@@ -319,13 +323,11 @@ impl Watcher {
         let next = self.next;
         self.told.retain(|_, told| match told {
             Told::Never => true,
-            Told::Shards(starts, others) => {
-                next < *others || starts.iter().any(|start| next < *start)
-            }
+            Told::Slices(slices) => slices.iter().any(|(_, start)| next < *start),
         });
     }
 
-    /// Looks members up: those of one segment in one shard. May take milliseconds.
+    /// Looks up some members of a segment. May take milliseconds.
     pub fn look_up(&mut self) {
         let Some(segment) = self.pending.front().map(Arc::clone) else {
             return;
@@ -334,36 +336,45 @@ impl Watcher {
         let mut state = watch.state();
         state.settle(&watch.population, &watch.ring);
         let mark = state.mark();
-        let end = watch.ring.end();
+        let start = watch.ring.end();
         let told = self.told.entry((*segment).clone()).or_insert(Told::Never);
-        if let Told::Never = told {
-            *told = Told::Shards(Vec::new(), u64::MAX);
-        }
-        let Told::Shards(starts, others) = told else {
-            return;
+        let from = match told {
+            Told::Never => Place::FIRST,
+            Told::Slices(slices) => slices.last().map_or(Place::FIRST, |(end, _)| *end),
         };
-        let shard = u32::try_from(starts.len()).unwrap_or(u32::MAX);
-        if !state.is_known(&segment) {
+        let found = if state.is_known(&segment) {
+            let (population, most) = (&watch.population, MEMBERS_AT_ONCE);
+            members_from(population, &segment, from, most, mark.time)
+        } else {
+            None
+        };
+        drop(state);
+        let Some(MembersSlice {
+            users,
+            next,
+            is_last,
+        }) = found
+        else {
             // That it can't be told has been told, or will be.
             self.told.remove(&*segment);
             self.pending.pop_front();
             return;
+        };
+        let end = if is_last { Place::LAST } else { next };
+        match told {
+            Told::Never => *told = Told::Slices(vec![(end, start)]),
+            Told::Slices(slices) => slices.push((end, start)),
         }
-        if shard >= watch.population.shard_count() {
-            *others = end;
+        if is_last {
             self.pending.pop_front();
-            return;
         }
-        let users = members_of_shard(&watch.population, &segment, shard, mark.time);
-        starts.push(end);
-        drop(state);
-        let users = users.unwrap_or_default();
-        let parts = users.chunks(MEMBERS_AT_ONCE).map(|users| Part::Members {
-            segment: Arc::clone(&segment),
-            users: users.to_vec(),
-            mark,
-        });
-        self.ready.extend(parts);
+        if !users.is_empty() {
+            self.ready.push_back(Part::Members {
+                segment,
+                users,
+                mark,
+            });
+        }
     }
 
     /// Where to go on later, if all members have been returned and all changes before it.

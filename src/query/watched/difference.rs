@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use super::{Cause, MembershipChange};
+use super::{Cause, MembershipChange, Place};
 use crate::bits::Block;
 use crate::model::{Expression, SegmentName, Timestamp, UserId};
 use crate::population::Population;
 use crate::query::bind::{Bound, bind};
 use crate::query::evaluate::Evaluator;
 use crate::query::plan::plan;
+
+/// Shards that are looked at at once: less than a millisecond.
+const SHARDS_AT_ONCE: usize = 8;
 
 /// A segment as it was before a command.
 #[derive(Debug)]
@@ -87,10 +90,11 @@ impl DefinedBefore {
                 for (users, enters) in [(&leaving, false), (&entering, true)] {
                     let room = (limit + 1).saturating_sub(changes.len());
                     let users: Vec<u16> = users.ones().take(room).collect();
-                    changes.extend(reader.user_ids(&users).map(|user| MembershipChange {
+                    let ids = users.iter().zip(reader.user_ids(&users));
+                    changes.extend(ids.map(|(user, id)| MembershipChange {
                         segment,
-                        user: Arc::new(user),
-                        shard,
+                        user: Arc::new(id),
+                        place: Place::new(shard, *user),
                         enters,
                         cause: Cause::Definition,
                     }));
@@ -108,21 +112,56 @@ fn bound(population: &Population, name: &SegmentName, as_of: Timestamp) -> Optio
     bind(population, &Expression::Segment(name.clone()), as_of).ok()
 }
 
-/// The users of one shard who are in a segment, while nothing is written; `None` if it can't be told.
+/// Some of the users who are in a segment.
+#[derive(Debug)]
+pub struct MembersSlice {
+    /// The users.
+    pub users: Vec<UserId>,
+    /// Where to go on: all before are among them, or were before.
+    pub next: Place,
+    /// Whether there are no users behind.
+    pub is_last: bool,
+}
+
+/// Users who are in a segment, from a place on, while nothing is written: at most `limit`, of a few
+/// shards. `None` if it can't be told.
 #[must_use]
-pub fn members_of_shard(
+pub fn members_from(
     population: &Population,
     name: &SegmentName,
-    shard: u32,
+    from: Place,
+    limit: usize,
     as_of: Timestamp,
-) -> Option<Vec<UserId>> {
+) -> Option<MembersSlice> {
     let bound = bound(population, name, as_of)?;
     let plan = plan(population, &bound.root);
+    let mut evaluator = Evaluator::default();
     let mut members = Block::new();
-    let users = population.with_shard(shard, |reader| {
-        Evaluator::default().fill(&plan, reader, &mut members);
-        let members: Vec<u16> = members.ones().collect();
-        reader.user_ids(&members).collect()
-    });
-    Some(users.unwrap_or_default())
+    let mut slice = MembersSlice {
+        users: Vec::new(),
+        next: from,
+        is_last: false,
+    };
+    for _ in 0..SHARDS_AT_ONCE {
+        let (shard, first) = (slice.next.shard(), slice.next.user());
+        if shard >= population.shard_count() {
+            slice.is_last = true;
+            break;
+        }
+        let room = limit - slice.users.len();
+        slice.next = Place::new(shard + 1, 0);
+        population.with_shard(shard, |reader| {
+            evaluator.fill(&plan, reader, &mut members);
+            let mut behind = members.ones().skip_while(|user| *user < first);
+            let users: Vec<u16> = behind.by_ref().take(room).collect();
+            slice.users.extend(reader.user_ids(&users));
+            if let Some(user) = behind.next() {
+                slice.next = Place::new(shard, user);
+            }
+        });
+        if slice.users.len() >= limit {
+            break;
+        }
+    }
+    Some(slice)
 }

@@ -17,7 +17,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 pub use clock::{Due, Sources, TooMany};
-pub use difference::{DefinedBefore, Difference, members_of_shard};
+pub use difference::{DefinedBefore, Difference, MembersSlice, members_from};
 
 use super::bind::{Bound, Node};
 use super::check::holds;
@@ -52,8 +52,8 @@ pub struct MembershipChange {
     pub segment: u32,
     /// The user.
     pub user: Arc<UserId>,
-    /// The shard that the user is in.
-    pub shard: u32,
+    /// Where the user is.
+    pub place: Place,
     /// Whether the user enters.
     pub enters: bool,
     /// Why.
@@ -65,6 +65,11 @@ pub struct MembershipChange {
 pub struct Place(u32);
 
 impl Place {
+    /// No user is before this.
+    pub const FIRST: Self = Self(0);
+    /// All users are before this.
+    pub const LAST: Self = Self(u32::MAX);
+
     fn new(shard: u32, user: u16) -> Self {
         Self(shard * SHARD_USERS + u32::from(user))
     }
@@ -165,8 +170,8 @@ pub struct Before<'a> {
     touched: Vec<u32>,
     /// For each user, which of them held: as many words as there are 64 of them.
     held: Vec<u64>,
-    /// The segments of a user who is to be erased, and the shard.
-    left: Option<(u32, Vec<u32>)>,
+    /// The segments of a user who is to be erased, and where the user is.
+    left: Option<(Place, Vec<u32>)>,
     /// Why users enter who did not exist.
     cause: Cause,
     moved: Moved,
@@ -432,7 +437,7 @@ impl WatchedSegments {
             let members = segments
                 .filter(|(_, (_, root))| definitions.holds(*root, memo, &mut truth) == Ok(true));
             let members = members.map(|(position, _)| position).collect();
-            left = Some((reader.number(), members));
+            left = Some((Place::new(reader.number(), place), members));
         });
         Before {
             as_of,
@@ -463,7 +468,7 @@ impl WatchedSegments {
     /// Looks at the same users after the command was carried out.
     pub fn after(&mut self, population: &Population, before: &Before<'_>) -> Passages {
         let mut passages = Passages::default();
-        if let Some((shard, segments)) = &before.left {
+        if let Some((place, segments)) = &before.left {
             let mut exists = false;
             population.with_users(&before.users, |_, _| exists = true);
             if !exists {
@@ -471,7 +476,7 @@ impl WatchedSegments {
                 let leave = |segment: &u32| MembershipChange {
                     segment: *segment,
                     user: Arc::clone(&user),
-                    shard: *shard,
+                    place: *place,
                     enters: false,
                     cause: before.cause,
                 };
@@ -625,7 +630,7 @@ impl WatchedSegments {
             changes.extend(id.as_ref().map(|id| MembershipChange {
                 segment,
                 user: Arc::clone(id),
-                shard: user.reader.number(),
+                place: Place::new(user.reader.number(), user.place),
                 enters,
                 cause,
             }));
