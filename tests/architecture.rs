@@ -88,6 +88,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("csv", &["src/cli/"]),
     ("indicatif", &["src/cli/"]),
     ("serde_json", &["src/cli/"]),
+    ("toml", &["src/cli/config/"]),
 ];
 
 /// The most lines a file may have.

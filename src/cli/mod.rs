@@ -9,6 +9,7 @@ mod analysis;
 mod backup;
 mod client;
 mod compare;
+mod config;
 mod demo;
 mod error;
 mod events;
@@ -85,7 +86,11 @@ struct Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the service.
-    Serve(serve::ServeArgs),
+    Serve(config::ServeArgs),
+    /// Show the settings of `serve` that are in force, and where each comes from.
+    ///
+    /// Takes what `serve` takes, and starts nothing.
+    Config(config::ConfigArgs),
     /// Run the service over sample customers, show some answers, and go on serving.
     Demo(demo::DemoArgs),
     /// Read users, or what they did, from a CSV or NDJSON file.
@@ -185,6 +190,7 @@ async fn run(cli: Cli, output: Output) -> Result<u8, CliError> {
     // A command that talks to the service is given a connection.
     match cli.command {
         Command::Serve(args) => serve::serve(args, output).await,
+        Command::Config(args) => config::config(&args, output),
         Command::Demo(args) => demo::demo(args, output).await,
         Command::Import(args) => import::import(&global, args, output).await,
         Command::Count(args) => query::count(Client::connect(&global).await?, args, output).await,

@@ -4,7 +4,7 @@
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{LevelFilter, ParseError};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
@@ -35,15 +35,30 @@ pub enum TelemetryError {
     Twice(#[from] TryInitError),
 }
 
+/// Whether a filter can be read, and each part of it has a level: a word that is none, such as
+/// `warning`, would be a target, so that nothing else is logged.
+#[must_use]
+pub fn is_filter(filter: &str) -> bool {
+    let has_level = |part: &str| {
+        let is_level = !part.is_empty() && part.parse::<LevelFilter>().is_ok();
+        is_level || part.contains(['=', '['])
+    };
+    filter.split(',').all(has_level) && levels(filter).is_ok()
+}
+
+fn levels(filter: &str) -> Result<EnvFilter, TelemetryError> {
+    EnvFilter::try_new(filter).map_err(|source| TelemetryError::Filter {
+        filter: filter.into(),
+        source,
+    })
+}
+
 /// Writes the logs of this process to standard error from now on.
 ///
 /// # Errors
 /// [`TelemetryError`] if the filter can't be read, or logs are set up already.
 pub fn start(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
-    let levels = EnvFilter::try_new(filter).map_err(|source| TelemetryError::Filter {
-        filter: filter.into(),
-        source,
-    })?;
+    let levels = levels(filter)?;
     // Colours are for people: not in files, and not for those who said so (no-color.org).
     let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let lines = tracing_subscriber::fmt::layer()

@@ -9,6 +9,7 @@ mod analysis;
 mod backup;
 mod cdnow;
 mod comparisons;
+mod config;
 mod demo;
 mod endings;
 mod events;

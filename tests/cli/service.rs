@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -52,16 +52,13 @@ pub(crate) fn run(arguments: &[&str]) -> Ended {
         .into()
 }
 
-fn command() -> Command {
+/// The program, told nothing by the environment of the test.
+pub(crate) fn command() -> Command {
     let mut command = Command::new(PROGRAM);
-    for variable in [
-        "HEADCOUNT_SERVER",
-        "HEADCOUNT_POPULATION",
-        "HEADCOUNT_DATA",
-        "HEADCOUNT_LISTEN",
-        "HEADCOUNT_LOG",
-    ] {
-        command.env_remove(variable);
+    for (variable, _) in std::env::vars_os() {
+        if variable.to_string_lossy().starts_with("HEADCOUNT_") {
+            command.env_remove(variable);
+        }
     }
     command.stdin(Stdio::null());
     command
@@ -73,7 +70,8 @@ impl Service {
     }
 
     pub(crate) fn start_with(data: &Path, arguments: &[&str]) -> Self {
-        let mut child = command()
+        let mut command = command();
+        command
             .args([
                 "serve",
                 "--listen",
@@ -83,7 +81,13 @@ impl Service {
                 "--data",
             ])
             .arg(data)
-            .args(arguments)
+            .args(arguments);
+        Self::started_by(&mut command)
+    }
+
+    /// The service that a command starts.
+    pub(crate) fn started_by(command: &mut Command) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .spawn()
             .expect("the program starts");
@@ -132,6 +136,11 @@ impl Service {
     pub(crate) fn count(&self, filter: &str) -> u64 {
         let ended = self.ask(&["--output", "json", "count", filter]);
         ended.json()["count"].as_u64().expect("a count")
+    }
+
+    /// What it writes to standard error, if that was piped.
+    pub(crate) fn log(&mut self) -> ChildStderr {
+        self.child.stderr.take().expect("it is piped")
     }
 
     /// Kills the service without warning.
