@@ -12,6 +12,8 @@ from headcount.v1 import (
     query_service_pb2_grpc,
     schema_service_pb2,
     schema_service_pb2_grpc,
+    segment_service_pb2,
+    segment_service_pb2_grpc,
     user_service_pb2,
     user_service_pb2_grpc,
     value_pb2,
@@ -130,6 +132,59 @@ def what_is_sent_again_is_applied_once(address):
         assert visits == {"a": 1, "b": 1, "c": 1, "d": 2}, visits
 
 
+def segments_are_saved_watched_and_exported(address):
+    with grpc.insecure_channel(address) as channel:
+        write_ages(channel)
+        segments = segment_service_pb2_grpc.SegmentServiceStub(channel)
+        query = query_service_pb2_grpc.QueryServiceStub(channel)
+        for name, text in [("young", "age < 18"), ("tested", "bucket('spring', 100) < 100")]:
+            segment = segment_service_pb2.Segment(name=name, filter=text)
+            segments.CreateSegment(segment_service_pb2.CreateSegmentRequest(segment=segment))
+        request = segment_service_pb2.CreateSegmentRequest(
+            segment=segment_service_pb2.Segment(name="then"),
+            freeze=segment_service_pb2.FreezeSource(segment="young"),
+        )
+        request.segment.static_list.SetInParent()
+        segments.CreateSegment(request)
+
+        request = segment_service_pb2.WatchSegmentsRequest(segments=["young"], include_members=True)
+        messages = segments.WatchSegments(request, timeout=20)
+        members, told = set(), []
+        for message in messages:
+            part = message.WhichOneof("part")
+            if part == "members":
+                members.update(message.members.user_ids)
+            elif part == "changes":
+                told += [(change.user_id, change.entered, change.cause) for change in message.changes.changes]
+            elif told:
+                break
+            elif part == "watermark":
+                # Once all members are there.
+                younger = ingest_service_pb2.UserUpdate(user_id="user-9", set={"age": value_pb2.Value(int64_value=9)})
+                ingest = ingest_service_pb2_grpc.IngestServiceStub(channel)
+                revision = ingest.Write(ingest_service_pb2.WriteRequest(updates=[younger])).revision
+        messages.cancel()
+        assert members == {f"user-{number}" for number in range(7)}, members
+        assert told == [("user-9", True, segment_service_pb2.MEMBERSHIP_CAUSE_UPDATE)], told
+
+        request = segment_service_pb2.ListUserSegmentsRequest(user_id="user-9", min_revision=revision)
+        assert list(segments.ListUserSegments(request).segments) == ["tested", "young"]
+        request = query_service_pb2.CheckRequest(user_id="user-9", segments=["young", "then"], explain=True)
+        answer = query.Check(request)
+        assert list(answer.members) == [True, False]
+        saw = answer.explanations[0].clause.clauses[0]
+        assert (saw.text, saw.holds, saw.value.int64_value) == ("age < 18", True, 9), saw
+
+        request = query_service_pb2.ExportMembersRequest(
+            selections=[query_service_pb2.Selection(segment="young"), query_service_pb2.Selection(segment="then")],
+            format=query_service_pb2.EXPORT_FORMAT_BITMAPS,
+        )
+        parts = list(query.ExportMembers(request))
+        assert list(parts[0].header.counts) == [8, 7], parts[0]
+        ids = [user for part in parts for user in part.ids.user_ids]
+        assert sorted(ids) == sorted([*members, "user-9"]), ids
+
+
 def users_and_properties_are_described(address):
     with grpc.insecure_channel(address) as channel:
         write_ages(channel)
@@ -230,6 +285,7 @@ if __name__ == "__main__":
             streams_are_acknowledged_in_order,
             what_is_sent_again_is_applied_once,
             users_and_properties_are_described,
+            segments_are_saved_watched_and_exported,
             events_are_written_told_and_counted,
             errors_carry_their_details,
         ]
