@@ -3,7 +3,8 @@
 use super::*;
 use crate::filter;
 use crate::model::{
-    Change, Labels, NonEmpty, Operation, Revision, SegmentDeclaration, StoreLimits, Text, Value,
+    Action, Change, Labels, NonEmpty, Operation, Revision, SegmentDeclaration, StoreLimits, Text,
+    UserUpdate, Value,
 };
 
 fn at(micros: i64) -> Timestamp {
