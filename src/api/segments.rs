@@ -403,8 +403,9 @@ impl Api {
         let as_of = self.engine.as_of();
         let bound = self.evaluate(deadline, move |_| {
             match query::bind(&population, &definition, as_of) {
-                Ok(_) => Ok(()),
-                // That a segment would be defined by itself is for the population to say.
+                // How large it may be, which is no more than can be asked, is for the population to say.
+                Ok(_) | Err(BindError::TooLarge { .. }) => Ok(()),
+                // So is that a segment would be defined by itself.
                 Err(BindError::UnknownSegment { segment: named, .. }) if named == segment => Ok(()),
                 Err(error) => Err(error.into()),
             }

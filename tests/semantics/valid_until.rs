@@ -10,7 +10,9 @@ use headcount::model::{
     Timestamp, UserId, UserUpdate, Value, Window,
 };
 use headcount::population::Population;
-use headcount::query::{Checked, Stop, bind, check_many_until, check_until, explain_check};
+use headcount::query::{
+    Checked, ExplainCheckError, Stop, Stopped, bind, check_many_until, check_until, explain_check,
+};
 use headcount::testing::naive::NaivePopulation;
 use proptest::prelude::*;
 
@@ -158,7 +160,8 @@ fn holds_until_then(
         let then = naive.is_member(user, expression, until);
         assert_ne!(then, now, "{}", context());
     }
-    let explained = explain_check(population, user, &[bound]).unwrap().unwrap();
+    let explained = explain_check(population, user, &[bound], &Stop::never());
+    let explained = explained.unwrap().unwrap();
     assert_eq!(explained[0].valid_until, valid_until, "{}", context());
     valid_until
 }
@@ -292,7 +295,9 @@ fn a_user_who_does_not_exist_has_no_answer() {
     assert_eq!(check_until(&population, &nobody, &[&bound]), None);
     let stop = Stop::never();
     stop.cancel();
-    assert!(check_many_until(&population, &[&nobody], &[bound], &stop).is_err());
+    assert!(check_many_until(&population, &[&nobody], &[&bound], &stop).is_err());
+    let explained = explain_check(&population, &nobody, &[bound], &stop);
+    assert_eq!(explained, Err(ExplainCheckError::Stopped(Stopped)));
 }
 
 #[test]
