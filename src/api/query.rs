@@ -25,10 +25,12 @@ use crate::proto::{
 };
 use crate::query::{self, Bound, Checked, ExplainCheckError, ExplainedNode, Position, Stop};
 
-/// A check that is no larger than this takes microseconds and is answered where it arrives, as a
-/// count is that is kept.
+/// A check that is no larger than this is answered where it arrives, as a count is that is kept: it
+/// mostly takes microseconds.
 const INLINE_CHECK_BYTES: usize = 4_096;
-/// So does a check of no more segments than this, whatever they are defined by.
+/// With more segments than this, which say little in these bytes, a check is not answered there. Those
+/// that are have as many nodes as segments can have: large definitions that depend on time are bound
+/// anew each time, and take milliseconds.
 const INLINE_CHECK_SEGMENTS: usize = 64;
 /// Users in one part of a stream of members.
 const STREAM_PART_USERS: usize = 1_000;
@@ -159,7 +161,8 @@ impl Api {
         // After the revision, so that all events up to there have happened.
         let as_of = self.as_of(request.as_of)?;
         let bounds = bind_all(&population, &selected, as_of)?;
-        let checked = query::check_until(&population, &user, &bounds);
+        let stop = Stop::at(deadline.instant());
+        let checked = query::check_until(&population, &user, &bounds, &stop)?;
         Ok(answered(checked, Vec::new(), &bounds, revision))
     }
 
@@ -189,7 +192,7 @@ impl Api {
                 let (checked, explanations) = explained(&population, &user, &bounds, stop)?;
                 return Ok(answered(checked, explanations, &bounds, revision));
             }
-            let checked = query::check_until(&population, &user, &bounds);
+            let checked = query::check_until(&population, &user, &bounds, stop)?;
             Ok(answered(checked, Vec::new(), &bounds, revision))
         })
         .await

@@ -29,8 +29,8 @@ pub struct Bound {
     depends_on_time: bool,
     /// What the clock moves, of each predicate that depends on time.
     timed: Vec<Timed>,
-    /// How many predicates and combinations there are, with those of segments.
-    nodes: u64,
+    /// How much there is to bind, and to bind again for another instant.
+    weight: u64,
     /// Not kept alive: what is deleted is to go, whoever remembers this expression.
     catalog: Weak<Catalog>,
     /// What tells of the dictionaries that were asked how far they changed, and how far they had.
@@ -103,9 +103,11 @@ impl Bound {
         &self.timed
     }
 
-    /// How many predicates and combinations there are, with those of segments.
-    pub(super) const fn nodes(&self) -> u64 {
-        self.nodes
+    /// How much there is to bind, and to bind again for another instant: nodes with those of segments,
+    /// values in lists, days, weeks and months of zones, and texts of dictionaries that are gone
+    /// through.
+    pub(super) const fn weight(&self) -> u64 {
+        self.weight
     }
 
     /// Whether the answer depends on the instant that it is asked for: `now()` is in it, or a test
@@ -262,6 +264,7 @@ pub(super) fn bind_to(
         timed: Vec::new(),
         nodes: 0,
         values: 0,
+        texts: 0,
         dictionaries: Vec::new(),
         events: Vec::new(),
         population,
@@ -276,7 +279,10 @@ pub(super) fn bind_to(
         as_of,
         depends_on_time: binder.depends_on_time,
         timed: binder.timed,
-        nodes: binder.nodes,
+        weight: binder.nodes
+            + binder.values
+            + binder.texts
+            + (limit::WINDOW_UNITS.default - binder.units_left),
         catalog: Arc::downgrade(&binder.catalog),
         dictionaries: binder.dictionaries,
         events: binder.events,
@@ -293,6 +299,8 @@ struct Binder<'a> {
     nodes: u64,
     /// How many values the lists have together.
     values: u64,
+    /// How many texts of dictionaries were gone through.
+    texts: u64,
     dictionaries: Vec<(Arc<DictionaryChanges>, DictionaryStamp)>,
     events: Vec<Relied>,
     /// How many days, weeks and months of zones may still be counted.
@@ -484,7 +492,9 @@ impl Binder<'_> {
             Comparison::Equal => version == with,
             Comparison::NotEqual => version != with,
         };
-        LeafTest::AnyCode(self.codes(property, |dictionary| {
+        let mut texts = 0;
+        let codes = self.codes(property, |dictionary| {
+            texts = dictionary.len() as u64;
             let versions = dictionary
                 .iter()
                 .filter_map(|(code, text)| Some((code, text.parse().ok()?)));
@@ -492,7 +502,9 @@ impl Binder<'_> {
                 .filter(|(_, version)| passes(version))
                 .map(|(code, _)| code)
                 .collect()
-        }))
+        });
+        self.texts += texts;
+        LeafTest::AnyCode(codes)
     }
 
     fn any_of(

@@ -113,11 +113,11 @@ pub fn explain_check(
                 leaves: &leaves,
                 bytes: 0,
             };
-            let mut search = Search::new(population, reader, user);
+            let mut search = Search::new(population, reader, user, stop);
             let roots = roots.iter().zip(wholes).map(|(root, whole)| {
                 let clause = teller.tell(root)?;
                 let valid_until = if whole.depends_on_time() {
-                    search.of(whole, clause.holds, None)
+                    search.of(whole, clause.holds, None)?
                 } else {
                     None
                 };
@@ -126,9 +126,9 @@ pub fn explain_check(
                     valid_until,
                 })
             });
-            roots.collect::<Result<Vec<_>, LimitExceeded>>()
+            roots.collect::<Result<Vec<_>, ExplainCheckError>>()
         });
-        Ok(explained.transpose()?)
+        explained.transpose()
     })
 }
 
