@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tonic::{Request, Response};
 
-use super::convert::{self, CATALOG_PAGE, NewSegment, Path};
+use super::convert::{self, CATALOG_PAGE, ChangedSegment, NewSegment, Path};
 use super::deadline::Deadline;
 use super::error::ApiError;
 use super::lists::First;
@@ -25,7 +25,7 @@ use crate::proto::{
     CreateSegmentResponse, DeleteSegmentRequest, DeleteSegmentResponse, GetSegmentRequest,
     GetSegmentResponse, ListSegmentsRequest, ListSegmentsResponse, ListUserSegmentsRequest,
     ListUserSegmentsResponse, RemoveSegmentMembersRequest, RemoveSegmentMembersResponse, Segment,
-    SegmentError, UpdateSegmentRequest, UpdateSegmentResponse, WatchSegmentsRequest, segment,
+    SegmentError, UpdateSegmentRequest, UpdateSegmentResponse, WatchSegmentsRequest,
     segment_service_server::SegmentService,
 };
 use crate::query::{self, BindError, SegmentChecker, Stop};
@@ -209,11 +209,11 @@ impl SegmentService for Api {
         let name = convert::population_name(request.population)?;
         let mask = request.update_mask.as_ref();
         let etag = |text: &str| self.read_etag(text, "segment.etag");
-        let given = request.segment.as_ref();
-        let as_list = given.is_some_and(|segment| {
-            matches!(segment.definition, Some(segment::Definition::StaticList(_)))
-        });
-        let (change, from) = convert::segment_change(request.segment, mask, etag)?;
+        let ChangedSegment {
+            change,
+            from,
+            is_list: as_list,
+        } = convert::segment_change(request.segment, mask, etag)?;
         let population = self.population(&name)?;
         let segment = change.name.clone();
         let mut fields = Fields {
