@@ -15,6 +15,7 @@ use super::error::CliError;
 use super::import;
 use super::output::{self, Output, counted, grouped, printable};
 use super::query::instant;
+use super::segments::segment_json;
 use crate::model::UserId;
 use crate::proto::{
     AddSegmentMembersRequest, CreateSegmentRequest, FreezeSource, RemoveSegmentMembersRequest,
@@ -209,7 +210,8 @@ pub(super) async fn create(
         None => status.into(),
     })?;
     let answer = answer.into_inner();
-    let members = match answer.segment.and_then(|segment| segment.definition) {
+    let saved = answer.segment.unwrap_or_default();
+    let members = match &saved.definition {
         Some(segment::Definition::StaticList(list)) => list.member_count,
         Some(segment::Definition::Filter(_) | segment::Definition::Expression(_)) | None => 0,
     };
@@ -233,7 +235,12 @@ pub(super) async fn create(
             let users = counted(changed.count, "user");
             format!("saved {}: a static list of {users}", printable(&name))
         },
-        || changed_json(&name, "users", &changed),
+        || {
+            // As what is answered to a segment with a filter, with what became of the users.
+            let mut answer = changed_json(&name, "users", &changed);
+            answer["segment"] = segment_json(&saved);
+            answer
+        },
     )?;
     changed.note_unknown();
     Ok(())

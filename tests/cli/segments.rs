@@ -208,6 +208,23 @@ fn static_lists_are_saved_filled_and_emptied() {
     assert_eq!((&added["added"], &added["unknown"]), (&json!(1), &json!(1)));
     assert_eq!(added["unknown_user_ids"], json!(["x"]));
 
+    // Both kinds are told of in the same shape.
+    let json = |args: &[&str]| service.ask(&[&["--output", "json"], args].concat()).json();
+    let listed = json(&["segments", "create", "two", "--list", "--user", "u1"]);
+    let filtered = json(&["segments", "create", "all", "TRUE"]);
+    for (created, name, kind) in [(&listed, "two", "list"), (&filtered, "all", "filter")] {
+        assert_eq!(created["segment"]["name"], name);
+        assert_eq!(created["segment"]["kind"], kind);
+        assert_eq!(created["segment"]["revision"], created["revision"]);
+    }
+    assert_eq!(
+        (&listed["users"], &listed["unknown"]),
+        (&json!(1), &json!(0))
+    );
+    for name in ["two", "all"] {
+        assert_eq!(service.ask(&["segments", "delete", name]).code, 0);
+    }
+
     let frozen = service.ask(&["segments", "create", "then", "--freeze", "plan = 'free'"]);
     assert_eq!(frozen.out, "saved then: a static list of 2 users\n");
     let one = service.ask(&[
