@@ -85,7 +85,7 @@ fuzz_target!(|input: &[u8]| -> Corpus {
     let Some((method, bytes)) = input.split_first() else {
         return Corpus::Reject;
     };
-    match method % 24 {
+    match method % 25 {
         0 => call!(IngestService, write, bytes),
         1 => call!(UserService, get_user, bytes),
         2 => call!(UserService, delete_user, bytes),
@@ -109,6 +109,7 @@ fuzz_target!(|input: &[u8]| -> Corpus {
         20 => call!(SegmentService, update_segment, bytes),
         21 => call!(SegmentService, delete_segment, bytes),
         22 => call!(SegmentService, list_segments, bytes),
+        23 => call!(SegmentService, preview_segment, bytes),
         _ => call!(SegmentService, list_user_segments, bytes),
     }
     Corpus::Keep

@@ -14,9 +14,12 @@ pub(crate) mod convert;
 mod deadline;
 mod error;
 mod events;
+mod export;
+mod exports;
 mod filters;
 mod ingest;
 mod lists;
+mod preview;
 mod query;
 mod schema;
 mod segments;
@@ -55,6 +58,7 @@ pub struct Api {
     tokens: Tokens,
     filters: Filters,
     checkers: Arc<segments::Checkers>,
+    exports: Arc<exports::Exports>,
     closing: Receiver<bool>,
     /// A permit for each query that waits for a thread or runs on one.
     queries: Arc<Semaphore>,
@@ -69,6 +73,7 @@ impl Api {
             tokens: Tokens::new(engine.store_id()),
             filters: Filters::new(),
             checkers: Arc::default(),
+            exports: Arc::default(),
             engine,
             closing,
             queries: Arc::new(Semaphore::new(queries.min(Semaphore::MAX_PERMITS))),

@@ -12,16 +12,16 @@ use super::convert::{self, MEMBERS_PAGE, Path, Selected};
 use super::deadline::Deadline;
 use super::error::ApiError;
 use super::token::{Page, Tokens, request_hash};
-use super::{Api, RpcStatus};
+use super::{Api, RpcStatus, export};
 use crate::model::{PopulationName, Timestamp, UserId, limit};
 use crate::population::Population;
 use crate::proto::{
     BatchCheckRequest, BatchCheckResponse, BatchCountRequest, BatchCountResponse, BreakdownRequest,
     BreakdownResponse, CheckExplanation, CheckRequest, CheckResponse, CompareRequest,
     CompareResponse, CountRequest, CountResponse, ExplainRequest, ExplainResponse,
-    ListMembersRequest, ListMembersResponse, OverlapRequest, OverlapResponse, PlanNode,
-    StreamMembersRequest, StreamMembersResponse, SummarizeRequest, SummarizeResponse, UserCheck,
-    query_service_server::QueryService,
+    ExportMembersRequest, ListMembersRequest, ListMembersResponse, OverlapRequest, OverlapResponse,
+    PlanNode, StreamMembersRequest, StreamMembersResponse, SummarizeRequest, SummarizeResponse,
+    UserCheck, query_service_server::QueryService,
 };
 use crate::query::{self, Bound, Checked, ExplainCheckError, ExplainedNode, Position, Stop};
 
@@ -501,6 +501,17 @@ impl QueryService for Api {
         let response = self.comparison(request.into_inner(), deadline).await?;
         Ok(Response::new(response))
     }
+
+    type ExportMembersStream = export::ResponseStream;
+
+    async fn export_members(
+        &self,
+        request: Request<ExportMembersRequest>,
+    ) -> Result<Response<Self::ExportMembersStream>, RpcStatus> {
+        let deadline = Deadline::of(&request);
+        let stream = self.export(request.into_inner(), deadline).await?;
+        Ok(Response::new(stream))
+    }
 }
 
 fn check_size(request: &BatchCheckRequest) -> Result<(), ApiError> {
@@ -634,7 +645,8 @@ impl MemberStream {
                     Ok(true) => {}
                     Ok(false) => return,
                     Err(error) => {
-                        let _ = parts.try_send(Err(error.into()));
+                        // Behind what is not read yet, so that the end is not taken for a good one.
+                        let _ = parts.send(Err(error.into())).await;
                         return;
                     }
                 }

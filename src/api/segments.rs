@@ -24,8 +24,9 @@ use crate::proto::{
     AddSegmentMembersRequest, AddSegmentMembersResponse, CreateSegmentRequest,
     CreateSegmentResponse, DeleteSegmentRequest, DeleteSegmentResponse, GetSegmentRequest,
     GetSegmentResponse, ListSegmentsRequest, ListSegmentsResponse, ListUserSegmentsRequest,
-    ListUserSegmentsResponse, RemoveSegmentMembersRequest, RemoveSegmentMembersResponse, Segment,
-    SegmentError, UpdateSegmentRequest, UpdateSegmentResponse, WatchSegmentsRequest,
+    ListUserSegmentsResponse, PreviewSegmentRequest, PreviewSegmentResponse,
+    RemoveSegmentMembersRequest, RemoveSegmentMembersResponse, Segment, SegmentError,
+    UpdateSegmentRequest, UpdateSegmentResponse, WatchSegmentsRequest,
     segment_service_server::SegmentService,
 };
 use crate::query::{self, BindError, SegmentChecker, Stop};
@@ -52,7 +53,7 @@ impl SegmentService for Api {
         request: Request<WatchSegmentsRequest>,
     ) -> Result<Response<Self::WatchSegmentsStream>, RpcStatus> {
         let deadline = Deadline::of(&request);
-        let stream = self.watch(request.into_inner(), deadline)?;
+        let stream = self.watch(request.into_inner(), deadline).await?;
         Ok(Response::new(stream))
     }
 
@@ -319,6 +320,15 @@ impl SegmentService for Api {
                 api.user_segments(&population, &checker, &user, given, stop)
             })
             .await?;
+        Ok(Response::new(response))
+    }
+
+    async fn preview_segment(
+        &self,
+        request: Request<PreviewSegmentRequest>,
+    ) -> Result<Response<PreviewSegmentResponse>, RpcStatus> {
+        let deadline = Deadline::of(&request);
+        let response = self.previewed(request.into_inner(), deadline).await?;
         Ok(Response::new(response))
     }
 }

@@ -78,6 +78,7 @@ fn sent(reason: Reason) -> Sent {
         Reason::RequestIdReused => (Code::FailedPrecondition, ErrorReason::RequestIdReused, None),
         Reason::SequenceConflict => (Code::Aborted, ErrorReason::SequenceConflict, None),
         Reason::PageTokenInvalid => (Code::InvalidArgument, ErrorReason::PageTokenInvalid, None),
+        Reason::ExportNotFound => (Code::NotFound, ErrorReason::ExportNotFound, None),
         Reason::RevisionInvalid => (Code::InvalidArgument, ErrorReason::RevisionInvalid, None),
         Reason::DeadlineExceeded => (Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, None),
         Reason::NotServing => (

@@ -26,6 +26,7 @@ enum Kind {
     Revision = 1,
     Page = 2,
     Cursor = 3,
+    Export = 4,
 }
 
 /// A place in a list.
@@ -35,6 +36,15 @@ pub(super) struct Page {
     pub(super) as_of: Option<Timestamp>,
     /// Where to go on, in the words of the list.
     pub(super) place: Vec<u8>,
+}
+
+/// What comes next of an export.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct ExportPlace {
+    /// 0 for the header, 1 for the ids, then one for each bitmap.
+    pub(super) stage: u32,
+    /// The number of the next user, or of the next byte.
+    pub(super) offset: u64,
 }
 
 impl Tokens {
@@ -105,24 +115,20 @@ impl Tokens {
         .at("page_token")
     }
 
-    /// Where a stream of changes of a population goes on.
-    pub(super) fn cursor(self, population: u64, cursor: Cursor) -> String {
+    /// Where a stream of changes goes on, for what it was asked for.
+    pub(super) fn cursor(self, request: u64, cursor: Cursor) -> String {
         let mut encoder = Encoder::new();
         encoder.u64(cursor.run);
         encoder.u64(cursor.next);
-        self.seal(Kind::Cursor, population, encoder)
+        self.seal(Kind::Cursor, request, encoder)
     }
 
-    /// The place that a text stands for, in the changes of the same population; `None` if it is empty.
-    pub(super) fn read_cursor(
-        self,
-        population: u64,
-        text: &str,
-    ) -> Result<Option<Cursor>, ApiError> {
+    /// The place that a text stands for, if the same is asked for; `None` if it is empty.
+    pub(super) fn read_cursor(self, request: u64, text: &str) -> Result<Option<Cursor>, ApiError> {
         if text.is_empty() {
             return Ok(None);
         }
-        let cursor = self.open(Kind::Cursor, population, text).and_then(|bytes| {
+        let cursor = self.open(Kind::Cursor, request, text).and_then(|bytes| {
             let mut decoder = Decoder::new(&bytes);
             let run = decoder.u64().ok()?;
             let next = decoder.u64().ok()?;
@@ -131,11 +137,46 @@ impl Tokens {
         let damaged = || {
             ApiError::new(
                 Reason::InvalidField,
-                "is no cursor of this population; pass one as a message had it, or none",
+                "is no cursor of a stream of these segments; pass one as a message had it with all else the same, or none",
             )
             .at("cursor")
         };
         cursor.map(Some).ok_or_else(damaged)
+    }
+
+    /// Where an export goes on, for the same request.
+    pub(super) fn export(self, request: u64, export: u64, place: ExportPlace) -> String {
+        let mut encoder = Encoder::new();
+        encoder.u64(export);
+        encoder.u32(place.stage);
+        encoder.u64(place.offset);
+        self.seal(Kind::Export, request, encoder)
+    }
+
+    /// The export that a text stands for, and the place in it; `None` if it is empty.
+    pub(super) fn read_export(
+        self,
+        request: u64,
+        text: &str,
+    ) -> Result<Option<(u64, ExportPlace)>, ApiError> {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let read = self.open(Kind::Export, request, text).and_then(|bytes| {
+            let mut decoder = Decoder::new(&bytes);
+            let export = decoder.u64().ok()?;
+            let stage = decoder.u32().ok()?;
+            let offset = decoder.u64().ok()?;
+            Some((export, ExportPlace { stage, offset }))
+        });
+        let damaged = || {
+            ApiError::new(
+                Reason::InvalidField,
+                "is damaged or belongs to another request; pass one as a message had it, with all else the same, or none",
+            )
+            .at("resume_token")
+        };
+        read.map(Some).ok_or_else(damaged)
     }
 
     fn checksum(self, kind: Kind, request: u64, bytes: &[u8]) -> u32 {
@@ -226,13 +267,28 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_belongs_to_its_population() {
+    fn a_cursor_belongs_to_its_request() {
         let cursor = Cursor { run: 7, next: 1 };
         let text = HERE.cursor(1, cursor);
         assert_eq!(HERE.read_cursor(1, &text).unwrap(), Some(cursor));
         assert_eq!(HERE.read_cursor(1, "").unwrap(), None);
         assert!(HERE.read_cursor(2, &text).is_err());
         assert!(ELSEWHERE.read_cursor(1, &text).is_err());
+        assert!(HERE.read_page(1, &text).is_err());
+    }
+
+    #[test]
+    fn an_export_belongs_to_its_request() {
+        let place = ExportPlace {
+            stage: 3,
+            offset: u64::MAX,
+        };
+        let text = HERE.export(1, 9, place);
+        assert_eq!(HERE.read_export(1, &text).unwrap(), Some((9, place)));
+        assert_eq!(HERE.read_export(1, "").unwrap(), None);
+        let error = HERE.read_export(2, &text).unwrap_err();
+        assert_eq!(error.field.as_deref(), Some("resume_token"));
+        assert!(ELSEWHERE.read_export(1, &text).is_err());
         assert!(HERE.read_page(1, &text).is_err());
     }
 

@@ -38,7 +38,7 @@ pub(super) type ResponseStream = ReceiverStream<Result<WatchSegmentsResponse, Rp
 type Messages = mpsc::Sender<Result<WatchSegmentsResponse, RpcStatus>>;
 
 impl Api {
-    pub(super) fn watch(
+    pub(super) async fn watch(
         &self,
         request: WatchSegmentsRequest,
         deadline: Deadline,
@@ -46,21 +46,29 @@ impl Api {
         let name = convert::population_name(request.population)?;
         let path = Path::Field(&Path::Root, "segments");
         let population = self.population(&name)?;
+        let goes_on = !request.cursor.is_empty();
         let mut names = BTreeSet::new();
         for (position, segment) in request.segments.into_iter().enumerate() {
             let path = Path::Index(&path, position);
             let segment = convert::segment_name(segment, &path)?;
-            find(&population, &segment, &path.to_string())?;
+            // That it was deleted since is told by the stream.
+            if !goes_on {
+                find(&population, &segment, &path.to_string())?;
+            }
             names.insert(segment);
         }
-        let names: Vec<SegmentName> = names.into_iter().collect();
-        let cursors = request_hash(&("watch", &name));
+        let cursors = request_hash(&("watch", &name, &names));
         let cursor = self.tokens.read_cursor(cursors, &request.cursor)?;
+        let names: Vec<SegmentName> = names.into_iter().collect();
         let names = (!names.is_empty()).then_some(names);
+        let (engine, members) = (self.engine.clone(), request.include_members);
+        // What is watched is worked out anew.
         let watcher = self
-            .engine
-            .watch((&name, &population), names, request.include_members, cursor)
-            .map_err(|exceeded| too_many(&exceeded))?;
+            .evaluate(deadline, move |_| {
+                let watcher = engine.watch((&name, &population), names, members, cursor);
+                watcher.map_err(|exceeded| too_many(&exceeded))
+            })
+            .await?;
         let (messages, receiver) = mpsc::channel(MESSAGES);
         let stream = WatchStream {
             api: self.clone(),
@@ -74,7 +82,8 @@ impl Api {
                 () = messages.closed() => {}
                 ended = stream.send(watcher, &messages) => {
                     if let Err(error) = ended {
-                        let _ = messages.try_send(Err(error.into()));
+                        // Behind what is not read yet, so that the end is not taken for a good one.
+                        let _ = messages.send(Err(error.into())).await;
                     }
                 }
             }
@@ -225,5 +234,6 @@ fn resync_cause(cause: engine::ResyncCause) -> ResyncCause {
         engine::ResyncCause::EventsDropped => ResyncCause::EventsDropped,
         engine::ResyncCause::Unknown => ResyncCause::Unknown,
         engine::ResyncCause::Deleted => ResyncCause::Deleted,
+        engine::ResyncCause::ClockSetBack => ResyncCause::ClockSetBack,
     }
 }

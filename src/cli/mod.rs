@@ -12,11 +12,13 @@ mod compare;
 mod demo;
 mod error;
 mod events;
+mod export;
 mod import;
 mod lists;
 mod measure;
 mod output;
 mod overlap;
+mod preview;
 mod query;
 mod repair;
 mod rfm;
@@ -94,6 +96,10 @@ enum Command {
     Check(query::CheckArgs),
     /// List the users of a segment.
     Members(query::MembersArgs),
+    /// Write the users of a segment to a file, or those of several as bitmaps to a folder.
+    ///
+    /// All of it is as of one moment. Where the connection breaks, it goes on where it was.
+    Export(export::ExportArgs),
     /// Count the users of a segment by the values of properties.
     Breakdown(analysis::BreakdownArgs),
     /// Show what a number, a timestamp, or what they did is like among the users of a segment.
@@ -185,6 +191,9 @@ async fn run(cli: Cli, output: Output) -> Result<u8, CliError> {
         Command::Check(args) => query::check(Client::connect(&global).await?, args, output).await,
         Command::Members(args) => {
             query::members(Client::connect(&global).await?, args, output).await
+        }
+        Command::Export(args) => {
+            export::export(Client::connect(&global).await?, args, output).await
         }
         Command::Breakdown(args) => {
             analysis::breakdown(Client::connect(&global).await?, args, output).await

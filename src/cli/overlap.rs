@@ -28,16 +28,16 @@ pub(super) struct OverlapArgs {
 
 /// A filter and what it is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Named {
-    name: String,
-    filter: String,
+pub(super) struct Named {
+    pub(super) name: String,
+    pub(super) filter: String,
     /// Whether the name was given.
     is_given: bool,
 }
 
 /// Takes the name off a filter; one without a name has a letter, or a number after the letters.
 /// No filter begins with a word and a colon, so that none is taken for a name.
-fn named(text: &str, position: usize) -> Named {
+pub(super) fn named(text: &str, position: usize) -> Named {
     if let Some((name, filter)) = text.split_once(':')
         && !name.trim().is_empty()
         && name

@@ -1,4 +1,4 @@
-//! `segments`, `segments create`, `get`, `update`, `delete`, `add`, `remove`, `of`.
+//! `segments`, `segments create`, `get`, `update`, `delete`, `add`, `remove`, `of`; `preview` stands in a file of its own.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::error::CliError;
 use super::lists::{self, FirstMembers, Members};
 use super::output::{self, Output, Table, counted, grouped, printable};
 use super::query::instant;
-use super::value;
+use super::{preview, value};
 use crate::proto::{
     BatchCountRequest, CreateSegmentRequest, DeleteSegmentRequest, GetSegmentRequest,
     ListSegmentsRequest, ListUserSegmentsRequest, Segment, SegmentError, Selection,
@@ -59,6 +59,11 @@ pub(super) enum SegmentsCommand {
         #[arg(long = "label", value_name = "KEY=TEXT", value_parser = parse_label)]
         labels: Vec<(String, String)>,
     },
+    /// Show what a definition would change, and save nothing.
+    ///
+    /// Who would enter and leave, what each part of the definition leaves of the users, and which
+    /// other segments would change with it.
+    Preview(preview::PreviewArgs),
     /// Delete a segment by which no other one is defined.
     Delete {
         /// Its name.
@@ -168,6 +173,7 @@ pub(super) async fn segments(
                 .into_inner();
             done("updated", answer.segment, &answer.revision, output)?;
         }
+        Some(SegmentsCommand::Preview(args)) => preview::preview(&client, args, output).await?,
         Some(SegmentsCommand::Delete { name }) => {
             let request = DeleteSegmentRequest {
                 population: client.population.clone(),

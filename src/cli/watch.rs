@@ -98,7 +98,20 @@ fn lines(message: &WatchSegmentsResponse) -> Vec<String> {
             let segments = resync.segments.iter();
             let cause = resync_cause(resync.cause());
             segments
-                .map(|segment| format!("read {} anew ({cause})", printable(segment)))
+                .map(|segment| match resync.cause() {
+                    ResyncCause::Deleted => format!("{} was deleted", printable(segment)),
+                    ResyncCause::Unknown => {
+                        format!("it can't be told who is in {}", printable(segment))
+                    }
+                    ResyncCause::Unspecified
+                    | ResyncCause::CursorExpired
+                    | ResyncCause::TooSlow
+                    | ResyncCause::TooManyChanges
+                    | ResyncCause::EventsDropped
+                    | ResyncCause::ClockSetBack => {
+                        format!("read {} anew ({cause})", printable(segment))
+                    }
+                })
                 .collect()
         }
         Some(Part::Watermark(_)) | None => Vec::new(),
@@ -113,7 +126,7 @@ fn message_json(message: &WatchSegmentsResponse) -> Value {
                     "segment": change.segment,
                     "user_id": change.user_id,
                     "entered": change.entered,
-                    "cause": cause(change),
+                    "cause": change.cause().as_str_name(),
                     "revision": change.revision,
                     "time": time(change.time.as_ref()),
                 })
@@ -128,7 +141,7 @@ fn message_json(message: &WatchSegmentsResponse) -> Value {
         } }),
         Some(Part::Resync(resync)) => json!({ "resync": {
             "segments": resync.segments,
-            "cause": resync_cause(resync.cause()),
+            "cause": resync.cause().as_str_name(),
         } }),
         Some(Part::Watermark(watermark)) => json!({ "watermark": {
             "revision": watermark.revision,

@@ -29,7 +29,7 @@ pub use events::{
     WindowKind, day_of, day_start,
 };
 pub use number::{NumberIndex, double_from_key, double_to_key};
-pub use posting::Posting;
+pub use posting::{PortableSet, Posting};
 pub use set_column::CodeSet;
 pub use sets::SetIndex;
 pub use shard::{IndexKind, PropertyIndex, PropertySlot, Shard, Stored};

@@ -324,6 +324,29 @@ impl Posting {
     }
 }
 
+/// A set of numbers of 32 bits, to be written in the portable Roaring format.
+#[derive(Clone, Debug, Default)]
+pub struct PortableSet(Bitmap);
+
+impl PortableSet {
+    /// Adds all numbers of a list.
+    pub fn add(&mut self, numbers: &[u32]) {
+        self.0.add_many(numbers);
+    }
+
+    /// Adds all numbers from `first` on and below `end`.
+    pub fn add_all(&mut self, first: u32, end: u32) {
+        self.0.add_range(first..end);
+    }
+
+    /// The set as bytes, the same ones for the same set.
+    #[must_use]
+    pub fn into_portable(mut self) -> Vec<u8> {
+        self.0.run_optimize();
+        self.0.serialize::<Portable>()
+    }
+}
+
 fn for_each_of(bitmap: &Bitmap, mut visit: impl FnMut(u16)) {
     let mut buffer = [0; 256];
     let mut cursor = bitmap.cursor();

@@ -153,6 +153,12 @@ pub mod limit {
         PROPERTIES_PER_COMPARISON = "properties_per_comparison", 1_000, "properties";
         /// Findings of one comparison.
         FINDINGS_PER_COMPARISON = "findings_per_comparison", 1_000, "findings";
+        /// Selections of one export.
+        SELECTIONS_PER_EXPORT = "selections_per_export", 64, "selections";
+        /// Exports that are kept to be gone on with.
+        EXPORTS = "exports", 16, "exports";
+        /// Bytes of memory of all exports that are kept.
+        EXPORT_BYTES = "export_bytes", 536_870_912, "bytes";
         /// Bytes of one answer: clients take 4 MiB unless told otherwise.
         ANSWER_BYTES = "answer_bytes", 3_145_728, "bytes";
         /// Populations of a store.

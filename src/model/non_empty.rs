@@ -1,6 +1,6 @@
 //! A list with at least one item: an empty AND, OR or IN list is an error, so it has no form here.
 
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 
 /// A list with at least one item, in the order given.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -36,5 +36,11 @@ impl<T> Deref for NonEmpty<T> {
 
     fn deref(&self) -> &[T] {
         &self.0
+    }
+}
+
+impl<T> DerefMut for NonEmpty<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.0
     }
 }

@@ -57,6 +57,8 @@ pub enum Reason {
     SequenceConflict,
     /// The page token is damaged or belongs to another request.
     PageTokenInvalid,
+    /// The export is not kept any more.
+    ExportNotFound,
     /// The revision is no revision of this store.
     RevisionInvalid,
     /// The client's time ran out.

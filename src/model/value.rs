@@ -65,7 +65,7 @@ impl fmt::Display for ValueType {
 }
 
 /// A text of at most 1,024 bytes of UTF-8: a string value or an element of a set.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Text(Box<str>);
 
 impl Text {

@@ -128,6 +128,7 @@ impl Population {
             let values = state.shard.remove_user(place);
             let events = state.shard.remove_events_of(place);
             state.ids.clear(place);
+            self.erasures.note(shard, place);
             drop(state);
             self.forget_values(revision, &values);
             let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);

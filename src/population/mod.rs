@@ -10,6 +10,7 @@ mod capture;
 mod capture_events;
 mod catalog;
 mod cell;
+mod erasures;
 mod events;
 mod judge;
 mod judge_events;
@@ -36,11 +37,12 @@ use arc_swap::ArcSwap;
 pub use capture::{Capture, Part, RestoreError, SectionName};
 pub(crate) use catalog::nearest;
 pub use catalog::{Catalog, KnownEvent, Property};
+pub use erasures::Erasures;
 pub use events::{EventInfo, UserDay, UserEvents};
 pub use kept::{EventCounts, KeptCounts};
 pub(crate) use lists::{LISTS, decode_frozen, encode_frozen};
 pub use refusal::Refusal;
-pub use segments::{Definition, SavedSegment};
+pub use segments::{Definition, Redefinition, SavedSegment};
 pub(crate) use segments::{decode_definition, encode_definition};
 pub(crate) use values::number_of;
 pub use values::{ValueCount, ValuesError};
@@ -51,6 +53,7 @@ use crate::model::{
     EventFault, PropertyDeclaration, PropertyName, Revision, StoreLimits, UserId, Value,
 };
 use cell::{Cell, Reading};
+use erasures::Observers;
 use once::{Requests, Streams};
 use users::{IdHash, Ids, Ordinal, UserTable};
 use windows::Windows;
@@ -69,6 +72,8 @@ pub struct Population {
     capturing: AtomicU64,
     /// The windows of events of which counts are kept.
     windows: Mutex<Windows>,
+    /// Who is told of erasures. Locked last, under the lock of a shard.
+    erasures: Observers,
 }
 
 type ShardCell = Cell<ShardState>;
@@ -219,6 +224,7 @@ impl Population {
                 expired_on: i32::MIN,
             }),
             windows: Mutex::default(),
+            erasures: Observers::default(),
             streams: Cell::new(Streams::default(), Revision::ZERO, 0),
             capturing: AtomicU64::new(0),
         }

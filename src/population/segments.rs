@@ -4,8 +4,12 @@
 //! however indirectly; what is mentioned by a definition can't be deleted; a definition with all
 //! segments in it stays within the limits, so that evaluating it does.
 
+mod preview;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+pub use preview::Redefinition;
 
 use super::catalog::Catalog;
 use super::refusal::Refusal;

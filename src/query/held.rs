@@ -2,7 +2,7 @@
 //!
 //! Invariant: they are the users of the block that was held, in no more than 8 KiB.
 
-use crate::bits::Block;
+use crate::bits::{Block, Words};
 
 /// So many users take as much as a block when they are listed.
 const LISTED: u32 = 4_096;
@@ -22,6 +22,32 @@ impl Held {
         } else {
             Self::Many(selected.clone())
         }
+    }
+
+    /// How many they are.
+    pub(super) fn count(&self) -> u32 {
+        match self {
+            // Fewer than are worth a block.
+            Self::Few(users) => u32::try_from(users.len()).unwrap_or(u32::MAX),
+            Self::Many(users) => users.count(),
+        }
+    }
+
+    /// All of them, ascending.
+    pub(super) fn users(&self) -> Box<dyn Iterator<Item = u16> + '_> {
+        match self {
+            Self::Few(users) => Box::new(users.iter().copied()),
+            Self::Many(users) => Box::new(users.ones()),
+        }
+    }
+
+    /// Bytes of memory.
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + match self {
+                Self::Few(users) => size_of_val::<[u16]>(users),
+                Self::Many(_) => size_of::<Words>(),
+            }
     }
 
     /// How many of them are not in a block.
@@ -69,6 +95,8 @@ mod tests {
             other.insert(5);
             let held = Held::of(&selected);
             assert_eq!(matches!(held, Held::Few(_)), step > 16);
+            assert_eq!(held.count(), selected.count());
+            assert!(held.users().eq(selected.ones()) && held.bytes() <= 8_300);
             let outside = selected.ones().filter(|user| !other.contains(*user));
             assert_eq!(held.count_outside(&other) as usize, outside.count());
             let mut copied = other.clone();

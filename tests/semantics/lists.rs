@@ -83,7 +83,8 @@ impl World {
             // Other definitions are compared as a whole.
             return;
         }
-        let passages = looked_at.map(|looked_at| watched.after(&self.population, &looked_at));
+        let passages =
+            looked_at.map(|looked_at| watched.after(&self.population, &looked_at, usize::MAX));
         let changes = passages.unwrap_or_default().changes.into_iter();
         let watched: Vec<&SegmentName> = watched.names().collect();
         let mut moved: Vec<_> = changes

@@ -13,6 +13,7 @@ mod laws;
 mod lists;
 mod many_users;
 mod measures;
+mod preview;
 mod retries;
 mod seed_example;
 mod valid_until;

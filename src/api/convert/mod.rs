@@ -21,10 +21,11 @@ pub(super) use event::{
 pub(super) use event_predicate::event_measure;
 pub(super) use explanation::explanation_message;
 pub(super) use mutation::{Origins, updates};
-pub(super) use page::{CATALOG_PAGE, MEMBERS_PAGE, VALUES_PAGE};
+pub(super) use page::{CATALOG_PAGE, MEMBERS_PAGE, SAMPLE, VALUES_PAGE};
 pub(super) use path::Path;
 pub(super) use segment::{
-    ChangedSegment, NewSegment, members, new_segment, past_message, segment_change, segment_message,
+    ChangedSegment, NewSegment, members, new_segment, past_message, previewed_definition,
+    segment_change, segment_message,
 };
 pub(super) use selection::{Selected, selection, selections};
 pub(super) use value::{

@@ -26,16 +26,31 @@ pub(in crate::api) const CATALOG_PAGE: PageSize = PageSize {
     most: 1_000,
 };
 
+/// The users named in the preview of a segment.
+pub(in crate::api) const SAMPLE: PageSize = PageSize {
+    default: 10,
+    most: 100,
+};
+
 impl PageSize {
     /// The size asked for: the default for 0, and never more than the most.
     pub(in crate::api) fn asked(self, page_size: i32) -> Result<usize, ApiError> {
+        self.asked_by("page_size", page_size)
+    }
+
+    /// The size that a field of this name asks for.
+    pub(in crate::api) fn asked_by(
+        self,
+        field: &'static str,
+        page_size: i32,
+    ) -> Result<usize, ApiError> {
         match u32::try_from(page_size) {
             Ok(0) => Ok(self.default.into()),
             Ok(asked) => Ok(u16::try_from(asked)
                 .map_or(self.most, |asked| asked.min(self.most))
                 .into()),
             Err(_) => Err(ApiError::field(
-                &Path::Root.field("page_size"),
+                &Path::Root.field(field),
                 format!("expected a number from 0, found {page_size}"),
             )),
         }

@@ -9,7 +9,7 @@ use crate::model::{
     SegmentChange, SegmentDeclaration, UserId, limit,
 };
 use crate::population::{Definition, SavedSegment};
-use crate::proto::{self, segment};
+use crate::proto::{self, preview_segment_request, segment};
 
 use super::Path;
 use super::expression::expression;
@@ -56,7 +56,8 @@ pub(in crate::api) fn new_segment(given: Option<proto::Segment>) -> Result<NewSe
             members: FirstMembers::Users(Vec::new()),
         }));
     }
-    let (definition, from) = definition(given.definition)?.ok_or_else(missing_definition)?;
+    let (definition, from) =
+        definition(given.definition, &SEGMENT)?.ok_or_else(missing_definition)?;
     let declaration = SegmentDeclaration {
         name,
         definition,
@@ -111,7 +112,7 @@ pub(in crate::api) fn segment_change(
     let is_list =
         masked.definition && matches!(given.definition, Some(segment::Definition::StaticList(_)));
     let definition = if masked.definition && !is_list {
-        let definition = definition(given.definition)?;
+        let definition = definition(given.definition, &SEGMENT)?;
         Some(definition.ok_or_else(missing_definition)?)
     } else {
         None
@@ -243,14 +244,32 @@ fn labels(given: BTreeMap<String, String>) -> Result<Labels, ApiError> {
     Ok(labels)
 }
 
+/// A definition to preview, and the path of the field that it came from.
+pub(in crate::api) fn previewed_definition(
+    given: Option<preview_segment_request::Definition>,
+) -> Result<(Expression, String), ApiError> {
+    use preview_segment_request::Definition as Given;
+    let given = given.map(|given| match given {
+        Given::Filter(text) => segment::Definition::Filter(text),
+        Given::Expression(tree) => segment::Definition::Expression(tree),
+    });
+    definition(given, &ROOT)?.ok_or_else(|| {
+        ApiError::field(
+            &ROOT.field(FILTER),
+            "there is no definition to preview; set filter or expression, the filter \"TRUE\" for every user",
+        )
+    })
+}
+
 /// A definition that can be saved: its filter text is within the limit, and reads back the same.
 fn definition(
     given: Option<segment::Definition>,
+    parent: &Path<'_>,
 ) -> Result<Option<(Expression, String)>, ApiError> {
     let (definition, path) = match given {
         None | Some(segment::Definition::StaticList(_)) => return Ok(None),
         Some(segment::Definition::Filter(text)) => {
-            let path = SEGMENT.field(FILTER);
+            let path = parent.field(FILTER);
             let parsed = filter::parse(&text);
             (
                 parsed.map_err(|error| ApiError::from(error).at(path))?,
@@ -258,7 +277,7 @@ fn definition(
             )
         }
         Some(segment::Definition::Expression(tree)) => {
-            let path = SEGMENT.field(EXPRESSION);
+            let path = parent.field(EXPRESSION);
             (expression(tree, &path)?, path)
         }
     };

@@ -9,7 +9,7 @@ use crate::model::{EventName, LimitExceeded, PropertyName, SegmentName, Timestam
 use crate::population::{Refusal, ValuesError};
 use crate::query::{BindError, Stopped};
 
-const REASONS: [Reason; 34] = [
+const REASONS: [Reason; 35] = [
     Reason::InvalidField,
     Reason::FilterSyntax,
     Reason::UnknownProperty,
@@ -26,6 +26,7 @@ const REASONS: [Reason; 34] = [
     Reason::SequenceConflict,
     Reason::PageTokenInvalid,
     Reason::RevisionInvalid,
+    Reason::ExportNotFound,
     Reason::DeadlineExceeded,
     Reason::NotServing,
     Reason::StorageReadOnly,
@@ -240,7 +241,7 @@ fn every_reason_has_one_row_and_every_row_a_reason() {
     rows.dedup();
     // All of the protocol but UNSPECIFIED; the two limits share a row.
     let all: Vec<i32> = (1..1_000)
-        .take_while(|n| ErrorReason::try_from(*n).is_ok())
+        .filter(|n| ErrorReason::try_from(*n).is_ok())
         .collect();
     assert_eq!(rows, all);
     assert_eq!(rows.len(), REASONS.len() - 1);
@@ -303,6 +304,7 @@ fn facts_are_where_the_protocol_says() {
             | Reason::RequestIdReused
             | Reason::PageTokenInvalid
             | Reason::RevisionInvalid
+            | Reason::ExportNotFound
             | Reason::DeadlineExceeded
             | Reason::NotServing
             | Reason::StorageReadOnly

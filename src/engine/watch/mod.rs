@@ -16,7 +16,7 @@ mod watcher;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -65,6 +65,10 @@ struct Bounds {
     kept: usize,
     /// That are told of one command that defines segments anew.
     redefined: usize,
+    /// Users whom the clock moves that are known at once.
+    due: usize,
+    /// Users whom the clock moves before others have their turn.
+    moved: usize,
 }
 
 impl Default for Bounds {
@@ -72,6 +76,8 @@ impl Default for Bounds {
         Self {
             kept: 1 << 18,
             redefined: 100_000,
+            due: 4_000_000,
+            moved: 2_048,
         }
     }
 }
@@ -108,6 +114,13 @@ impl fmt::Debug for Watches {
 impl PopulationWatch {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A mark at which everybody is where it says, and the number of the next change.
+    fn settled_mark(&self) -> Option<(Mark, u64)> {
+        let state = self.state();
+        let mark = state.is_settled().then_some(state.mark());
+        Some((mark?, self.ring.end()))
     }
 
     /// Wakes who waits for more, if there is more.
@@ -165,7 +178,7 @@ impl Watches {
                 };
                 Arc::new(PopulationWatch {
                     population: Arc::clone(population),
-                    state: Mutex::new(State::new(population, mark, self.bounds.redefined)),
+                    state: Mutex::new(State::new(population, mark, self.bounds)),
                     ring: Ring::new(mark, self.bounds.kept),
                     more: watch::Sender::new(0),
                     run: self.run,
@@ -217,7 +230,7 @@ impl Watches {
         };
         let mut state = watch.state();
         if state.is_watching() {
-            state.advance(&watch.population, &watch.ring, self.now());
+            state.advance_before_a_command(&watch.population, &watch.ring, self.now());
         }
         state.carry_out(&watch.population, &watch.ring, (revision, action), apply)
     }
@@ -241,15 +254,25 @@ impl Watches {
     /// Follows the clock until it is told to stop, or the sender is gone.
     pub(super) fn follow_clock(&self, stop: &Receiver<()>) {
         let mut looks: u32 = 0;
-        while stop.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
+        let mut is_stopped = false;
+        while !is_stopped && stop.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
             looks = looks.wrapping_add(1);
             for watch in self.all() {
-                self.move_on(&watch, looks.is_multiple_of(LOOKS_FOR_IDLE));
+                self.move_on(&watch, looks.is_multiple_of(LOOKS_FOR_IDLE), || {
+                    is_stopped = stop.try_recv() != Err(TryRecvError::Empty);
+                    is_stopped
+                });
             }
         }
     }
 
-    fn move_on(&self, watch: &PopulationWatch, look_for_idle: bool) {
+    /// Moves the instant of a population on to the present, unless it is to stop before.
+    fn move_on(
+        &self,
+        watch: &PopulationWatch,
+        look_for_idle: bool,
+        mut is_to_stop: impl FnMut() -> bool,
+    ) {
         let (population, ring) = (&*watch.population, &watch.ring);
         let now = self.now();
         loop {
@@ -260,10 +283,14 @@ impl Watches {
             if !state.is_watching() {
                 return;
             }
+            state.follow_back(population, ring, now);
             let has_more = state.advance(population, ring, now);
             let scan = state.scan(now);
             drop(state);
             watch.wake();
+            if is_to_stop() {
+                return;
+            }
             let Some(scan) = scan else {
                 if has_more {
                     continue;

@@ -35,6 +35,8 @@ pub enum ResyncCause {
     Unknown,
     /// The segment was deleted: nobody is in it.
     Deleted,
+    /// The clock was set back.
+    ClockSetBack,
 }
 
 impl ResyncCause {
@@ -42,32 +44,37 @@ impl ResyncCause {
     #[must_use]
     pub fn can_be_read(self) -> bool {
         match self {
-            Self::CursorExpired | Self::TooSlow | Self::TooManyChanges | Self::EventsDropped => {
-                true
-            }
+            Self::CursorExpired
+            | Self::TooSlow
+            | Self::TooManyChanges
+            | Self::EventsDropped
+            | Self::ClockSetBack => true,
             Self::Unknown | Self::Deleted => false,
         }
     }
 }
 
-/// What happened to a segment.
+/// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Happened {
+    /// Something began to be watched. It has a number, so that a cursor from before is told from one
+    /// of since then.
+    Began,
     /// A user entered or left.
     Moved {
+        segment: Arc<SegmentName>,
         user: Arc<UserId>,
         place: Place,
         enters: bool,
         cause: Cause,
     },
     /// Who is in it has to be read anew.
-    Lost(ResyncCause),
+    Lost(Arc<SegmentName>, ResyncCause),
 }
 
-/// What happened, to what and when.
+/// What happened, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
-    pub(super) segment: Arc<SegmentName>,
     pub(super) mark: Mark,
     pub(super) happened: Happened,
 }

@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::sync::{Arc, Weak};
 
+use super::Bounds;
 use super::ring::{Entry, Happened, Mark, ResyncCause, Ring};
 use crate::model::{Action, EventName, Mentioned, Revision, SegmentName, Timestamp, UserId};
 use crate::population::{Catalog, Judged, Population};
@@ -15,12 +16,17 @@ use crate::query::{
     DefinedBefore, Difference, Due, MembershipChange, Place, Sources, TooMany, WatchedSegments,
 };
 
-/// Users whom the clock moves before others have their turn.
-pub(super) const MOVED_AT_ONCE: usize = 2_048;
-/// Users whom the clock moves that are known at once.
-pub(super) const MOST_DUE: usize = 4_000_000;
-/// Segments whose users are compared when one that they are made of is defined anew.
+/// Users whom the clock moves at most before a command.
+const MOVED_BEFORE_A_COMMAND: usize = 64;
+/// Users whom the clock moves at one instant who are waited for where segments are defined anew.
+const MOST_WAITED_FOR: usize = 65_536;
+/// How far the clock may be set back before all is begun anew, in microseconds.
+const SET_BACK: i64 = 60_000_000;
+/// Segments whose users are compared when one that they are made of is defined anew: at most so many,
+/// and at least so few, and in between as many as make so many shards.
 const MOST_COMPARED: usize = 64;
+const LEAST_COMPARED: usize = 4;
+const SHARDS_COMPARED: usize = 1_024;
 /// How far it is looked ahead, in microseconds.
 const AHEAD: i64 = 60_000_000;
 /// The farthest that it is looked ahead at once after the clock jumped.
@@ -43,8 +49,7 @@ pub(super) struct Interest {
 #[derive(Debug)]
 pub(super) struct State {
     mark: Mark,
-    /// Users who enter and leave because of one command that defines segments anew.
-    most_redefined: usize,
+    bounds: Bounds,
     segments: WatchedSegments,
     names: Vec<Arc<SegmentName>>,
     positions: HashMap<SegmentName, u32>,
@@ -63,6 +68,8 @@ pub(super) struct State {
     /// writes tell whom they move.
     scanned: Timestamp,
     horizon: Timestamp,
+    /// When more users will have been moved than could be held. Until then nothing is settled.
+    lost: BTreeSet<Timestamp>,
     catalog: Weak<Catalog>,
     /// How often it changed what is watched.
     generation: u64,
@@ -76,21 +83,22 @@ pub(super) struct Scan {
     sources: Arc<Sources>,
     from: Timestamp,
     to: Timestamp,
+    most: usize,
 }
 
 impl Scan {
     pub(super) fn run(&self, population: &Population) -> Result<Vec<Due>, TooMany> {
-        self.sources.scan(population, self.from, self.to, MOST_DUE)
+        self.sources.scan(population, self.from, self.to, self.most)
     }
 }
 
 impl State {
-    pub(super) fn new(population: &Population, mark: Mark, most_redefined: usize) -> Self {
+    pub(super) fn new(population: &Population, mark: Mark, bounds: Bounds) -> Self {
         let catalog = population.catalog();
         let nothing = std::iter::empty();
         Self {
             mark,
-            most_redefined,
+            bounds,
             segments: WatchedSegments::new(population, &catalog, nothing, mark.time),
             names: Vec::new(),
             positions: HashMap::new(),
@@ -102,6 +110,7 @@ impl State {
             passing: BTreeMap::new(),
             scanned: mark.time,
             horizon: mark.time,
+            lost: BTreeSet::new(),
             catalog: Arc::downgrade(&catalog),
             generation: 0,
             kept_from: BTreeMap::new(),
@@ -110,6 +119,16 @@ impl State {
 
     pub(super) fn mark(&self) -> Mark {
         self.mark
+    }
+
+    /// Whether everybody is where the mark says.
+    pub(super) fn is_settled(&self) -> bool {
+        self.passing.is_empty() && self.lost.is_empty()
+    }
+
+    /// Whether the clock moves users at the moment, so that some are behind the mark.
+    pub(super) fn is_passing(&self) -> bool {
+        !self.passing.is_empty()
     }
 
     /// Whether anything is watched.
@@ -128,14 +147,25 @@ impl State {
         if !self.is_watching() {
             // Nothing was told while nobody watched.
             self.mark.time = self.mark.time.max(now);
-            ring.add(None, self.mark, true);
+            ring.add(None, self.mark, self.is_settled());
+        }
+        let is_new = match names {
+            None => self.all.is_none(),
+            Some(names) => names.iter().any(|name| !self.watched.contains_key(name)),
+        };
+        if is_new {
+            let began = Entry {
+                mark: self.mark,
+                happened: Happened::Began,
+            };
+            ring.add([began], self.mark, self.is_settled());
         }
         let interest = Interest {
             since: ring.end(),
             watchers: 0,
             idle_since: None,
         };
-        let mut is_new = false;
+        let mut is_known = true;
         let mut since = 0;
         let mut join = |known: &mut Interest| {
             known.watchers += 1;
@@ -144,12 +174,12 @@ impl State {
         };
         match names {
             None => {
-                is_new = self.all.is_none();
+                is_known = self.all.is_some();
                 join(self.all.get_or_insert(interest));
             }
             Some(names) => {
                 for name in names {
-                    is_new |= !self.watched.contains_key(name) && self.all.is_none();
+                    is_known &= self.watched.contains_key(name) || self.all.is_some();
                     let own = Interest {
                         since: self.all.map_or(interest.since, |all| all.since),
                         ..interest
@@ -158,8 +188,7 @@ impl State {
                 }
             }
         }
-        if is_new {
-            self.finish_passing(population, ring);
+        if !is_known {
             self.rebuild(population, ring);
         }
         since
@@ -185,6 +214,9 @@ impl State {
 
     /// Forgets what nobody has watched for long.
     pub(super) fn forget_idle(&mut self, population: &Population, ring: &Ring, now: Timestamp) {
+        if !self.passing.is_empty() {
+            return;
+        }
         let is_idle = |interest: &Interest| {
             let idle_since = interest.idle_since;
             idle_since.is_some_and(|since| now.micros() - since.micros() > IDLE)
@@ -193,7 +225,6 @@ impl State {
         self.all = self.all.filter(|all| !is_idle(all));
         self.watched.retain(|_, interest| !is_idle(interest));
         if before != (self.all.is_some(), self.watched.len()) {
-            self.finish_passing(population, ring);
             self.rebuild(population, ring);
         }
     }
@@ -215,6 +246,19 @@ impl State {
         self.catalog = Arc::downgrade(&catalog);
         self.generation += 1;
         self.due.clear();
+        // What moves users at this instant has other numbers now: all of it is looked at.
+        for (place, due) in &mut self.passing {
+            *due = due
+                .first()
+                .map(|due| Due::of_all(due.at, *place))
+                .into_iter()
+                .collect();
+        }
+        if !self.lost.is_empty() {
+            // Some of those who were lost have been moved already.
+            self.lost.clear();
+            self.lose_all(ResyncCause::TooManyChanges, ring);
+        }
         self.scanned = as_of;
         self.horizon = as_of;
         self.look_for_unknown(population);
@@ -230,7 +274,12 @@ impl State {
     fn look_for_unknown(&mut self, population: &Population) -> BTreeSet<u32> {
         let (unknown, known_from) = self.segments.unknown(population, self.mark.time);
         self.known_from = known_from;
-        std::mem::replace(&mut self.unknown, unknown.into_iter().collect())
+        let before = std::mem::replace(&mut self.unknown, unknown.into_iter().collect());
+        if before != self.unknown {
+            // What is true of a user of whom nothing is known may be told now, or not any more.
+            self.segments.look_at_blank(population, self.mark.time);
+        }
+        before
     }
 
     fn events_kept_from(&self, population: &Population) -> BTreeMap<EventName, Option<i32>> {
@@ -246,7 +295,8 @@ impl State {
     /// The stretch of time to be looked at next, if it is time to.
     pub(super) fn scan(&mut self, now: Timestamp) -> Option<Scan> {
         let reached = now.max(self.mark.time).micros();
-        if self.segments.sources().is_empty() {
+        let has_enough = !self.passing.is_empty() || self.due.len() >= self.bounds.due;
+        if self.segments.sources().is_empty() || has_enough {
             return None;
         }
         if self.scanned.micros() - reached > AHEAD / 2 {
@@ -259,6 +309,7 @@ impl State {
             sources: Arc::clone(self.segments.sources()),
             from: self.scanned,
             to: self.horizon,
+            most: self.bounds.due,
         })
     }
 
@@ -270,15 +321,25 @@ impl State {
         if let Ok(found) = found {
             self.due.extend(found.into_iter().map(Reverse));
         } else {
-            let all: Vec<u32> = (0..).take(self.names.len()).collect();
-            self.lose(&all, ResyncCause::TooManyChanges, ring);
+            self.lost.insert(scan.to);
+            ring.add(None, self.mark, self.is_settled());
         }
         self.scanned = scan.to;
     }
 
-    /// Moves the instant on, as far as it can be told by now whom that moves, and as far as users
-    /// can be moved at once. Tells whether there are more.
+    /// Moves the instant on, as far as it can be told by now whom that moves, and as far as some users
+    /// are moved. Tells whether there are more.
     pub(super) fn advance(&mut self, population: &Population, ring: &Ring, to: Timestamp) -> bool {
+        self.advance_by(population, ring, to, self.bounds.moved)
+    }
+
+    fn advance_by(
+        &mut self,
+        population: &Population,
+        ring: &Ring,
+        to: Timestamp,
+        most: usize,
+    ) -> bool {
         let can_reach = if self.segments.sources().is_empty() {
             self.scanned = self.scanned.max(to);
             self.horizon = self.scanned;
@@ -286,14 +347,14 @@ impl State {
         } else {
             to.min(self.scanned)
         };
-        let mut left = MOVED_AT_ONCE;
+        let mut left = most;
         loop {
-            while let Some((_, due)) = self.passing.pop_first() {
-                self.pass(population, ring, &due);
-                left = left.saturating_sub(due.len());
+            if !self.passing.is_empty() {
                 if left == 0 {
                     return true;
                 }
+                left -= self.pass_some(population, ring, left);
+                continue;
             }
             let next = self.due.peek().map(|Reverse(due)| due.at);
             let Some(at) = next.filter(|at| *at <= can_reach) else {
@@ -307,14 +368,59 @@ impl State {
         }
         if can_reach > self.mark.time {
             self.mark.time = can_reach;
+            let behind = self.lost.split_off(&can_reach);
+            let is_lost = !self.lost.is_empty() || behind.contains(&can_reach);
+            self.lost = behind;
+            self.lost.remove(&can_reach);
+            if is_lost {
+                self.lose_all(ResyncCause::TooManyChanges, ring);
+            }
             if self.known_from.is_some_and(|from| from <= can_reach) {
                 let before = self.look_for_unknown(population);
                 let known: Vec<u32> = before.difference(&self.unknown).copied().collect();
                 self.lose(&known, ResyncCause::EventsDropped, ring);
             }
-            ring.add(None, self.mark, self.passing.is_empty());
+            ring.add(None, self.mark, self.is_settled());
         }
         can_reach < to
+    }
+
+    /// Moves the instant on where that takes no time worth mentioning. Users whom the clock moves at
+    /// the moment are left to whoever follows it, save those of the command.
+    pub(super) fn advance_before_a_command(
+        &mut self,
+        population: &Population,
+        ring: &Ring,
+        to: Timestamp,
+    ) {
+        if self.passing.is_empty() {
+            let most = MOVED_BEFORE_A_COMMAND.min(self.bounds.moved);
+            self.advance_by(population, ring, to, most);
+        }
+    }
+
+    /// Moves some of those whom the clock moves at the instant of the mark; tells how many.
+    fn pass_some(&mut self, population: &Population, ring: &Ring, most: usize) -> usize {
+        let mut some = Vec::new();
+        let mut users = 0;
+        while users < most
+            && let Some((_, due)) = self.passing.pop_first()
+        {
+            some.extend(due);
+            users += 1;
+        }
+        self.pass(population, ring, &some);
+        users
+    }
+
+    /// Begins anew if the clock was set back by more than a little.
+    pub(super) fn follow_back(&mut self, population: &Population, ring: &Ring, now: Timestamp) {
+        if self.mark.time.micros() - now.micros() > SET_BACK {
+            self.passing.clear();
+            self.mark.time = now;
+            self.rebuild(population, ring);
+            self.lose_all(ResyncCause::ClockSetBack, ring);
+        }
     }
 
     fn pass(&mut self, population: &Population, ring: &Ring, due: &[Due]) {
@@ -326,8 +432,8 @@ impl State {
     }
 
     fn finish_passing(&mut self, population: &Population, ring: &Ring) {
-        while let Some((_, due)) = self.passing.pop_first() {
-            self.pass(population, ring, &due);
+        while !self.passing.is_empty() {
+            self.pass_some(population, ring, self.bounds.moved);
         }
     }
 
@@ -336,35 +442,42 @@ impl State {
         if self.passing.is_empty() {
             return;
         }
-        for place in Place::of_users(population, users) {
-            if let Some(due) = self.passing.remove(&place) {
-                self.pass(population, ring, &due);
-            }
-        }
+        let mut places = Place::of_users(population, users);
+        places.sort_unstable();
+        let due: Vec<Due> = places
+            .iter()
+            .filter_map(|place| self.passing.remove(place))
+            .flatten()
+            .collect();
+        self.pass(population, ring, &due);
     }
 
     fn tell(&self, changes: Vec<MembershipChange>, ring: &Ring) {
         let known = |change: &MembershipChange| !self.unknown.contains(&change.segment);
         let entries = changes.into_iter().filter(known).map(|change| Entry {
-            segment: Arc::clone(&self.names[change.segment as usize]),
             mark: self.mark,
             happened: Happened::Moved {
+                segment: Arc::clone(&self.names[change.segment as usize]),
                 user: change.user,
                 place: change.place,
                 enters: change.enters,
                 cause: change.cause,
             },
         });
-        ring.add(entries, self.mark, self.passing.is_empty());
+        ring.add(entries, self.mark, self.is_settled());
+    }
+
+    fn lose_all(&self, cause: ResyncCause, ring: &Ring) {
+        let all: Vec<u32> = (0..).take(self.names.len()).collect();
+        self.lose(&all, cause, ring);
     }
 
     fn lose(&self, segments: &[u32], cause: ResyncCause, ring: &Ring) {
         let entries = segments.iter().map(|segment| Entry {
-            segment: Arc::clone(&self.names[*segment as usize]),
             mark: self.mark,
-            happened: Happened::Lost(cause),
+            happened: Happened::Lost(Arc::clone(&self.names[*segment as usize]), cause),
         });
-        ring.add(entries, self.mark, self.passing.is_empty());
+        ring.add(entries, self.mark, self.is_settled());
     }
 
     /// Carries a command out by `apply`, and tells whom that moves.
@@ -407,10 +520,14 @@ impl State {
         let before = self.segments.before(population, action, as_of, horizon);
         let judged = apply();
         self.mark.revision = revision;
-        let passages = before.map(|before| self.segments.after(population, &before));
+        let most = self.bounds.kept;
+        let passages = before.map(|before| self.segments.after(population, &before, most));
         let passages = passages.unwrap_or_default();
         self.due.extend(passages.due.into_iter().map(Reverse));
         self.tell(passages.changes, ring);
+        if passages.are_too_many {
+            self.lose_all(ResyncCause::TooManyChanges, ring);
+        }
         if may_drop_events(action) {
             self.look_for_dropped(population, ring);
         }
@@ -422,7 +539,6 @@ impl State {
 
     /// What a segment names may exist now that did not.
     fn look_for_named(&mut self, population: &Population, ring: &Ring) {
-        self.finish_passing(population, ring);
         let before = self.unknown.clone();
         self.rebuild(population, ring);
         let known: Vec<u32> = before.difference(&self.unknown).copied().collect();
@@ -439,7 +555,7 @@ impl State {
         let mut lost = BTreeSet::new();
         for (name, kept_from) in &self.kept_from {
             if before.get(name) != Some(kept_from) {
-                lost.extend(self.segments.asking_for(name));
+                lost.extend(self.segments.asking_for_all(name));
             }
         }
         let unknown_before = self.look_for_unknown(population);
@@ -458,21 +574,27 @@ impl State {
         (revision, action): (Revision, &Action),
         apply: impl FnOnce() -> Judged,
     ) -> Judged {
-        self.finish_passing(population, ring);
-        let as_of = self.mark.time;
         let affected = self.affected(&population.catalog(), action);
-        let compared = affected.iter().take(MOST_COMPARED);
+        // Those who are not moved yet can't be compared: a few are, for many it is begun anew.
+        let can_compare = self.passing.len() <= MOST_WAITED_FOR;
+        if can_compare && !affected.is_empty() {
+            self.finish_passing(population, ring);
+        }
+        let as_of = self.mark.time;
+        let shards = usize::try_from(population.shard_count()).unwrap_or(usize::MAX);
+        let most = (SHARDS_COMPARED / shards.max(1)).clamp(LEAST_COMPARED, MOST_COMPARED);
+        let compared = affected.iter().take(if can_compare { most } else { 0 });
         let before: Vec<Option<DefinedBefore>> = compared
             .map(|name| DefinedBefore::of(population, name, as_of))
             .collect();
         let judged = apply();
         self.mark.revision = revision;
         if judged.outcome.is_err() || affected.is_empty() {
-            ring.add(None, self.mark, self.passing.is_empty());
+            ring.add(None, self.mark, self.is_settled());
             return judged;
         }
         self.rebuild(population, ring);
-        let mut left = self.most_redefined;
+        let mut left = self.bounds.redefined;
         let mut before = before.into_iter();
         for name in affected {
             let position = self.positions.get(&name).copied();
@@ -495,13 +617,12 @@ impl State {
                 },
             };
             let entry = Entry {
-                segment: Arc::new(name),
                 mark: self.mark,
-                happened: Happened::Lost(cause),
+                happened: Happened::Lost(Arc::new(name), cause),
             };
-            ring.add([entry], self.mark, true);
+            ring.add([entry], self.mark, self.is_settled());
         }
-        ring.add(None, self.mark, self.passing.is_empty());
+        ring.add(None, self.mark, self.is_settled());
         judged
     }
 
@@ -553,12 +674,7 @@ impl State {
     /// Everything up to a revision is there.
     pub(super) fn reach(&mut self, revision: Revision, ring: &Ring) {
         self.mark.revision = self.mark.revision.max(revision);
-        ring.add(None, self.mark, self.passing.is_empty());
-    }
-
-    /// Makes sure that everybody is where the mark says.
-    pub(super) fn settle(&mut self, population: &Population, ring: &Ring) {
-        self.finish_passing(population, ring);
+        ring.add(None, self.mark, self.is_settled());
     }
 
     /// Whether it can be told who is in a segment.

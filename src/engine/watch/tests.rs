@@ -63,10 +63,26 @@ impl World {
     }
 
     fn wait(&self, micros: i64) {
+        self.wait_for(micros, usize::MAX);
+    }
+
+    /// Moves the clock, and no more than some of those whom it moves.
+    fn wait_for(&self, micros: i64, slices: usize) {
         self.clock.advance(Span::from_micros(micros).unwrap());
+        let mut left = slices;
         for watch in self.watches.all() {
-            self.watches.move_on(&watch, false);
+            self.watches.move_on(&watch, false, || {
+                left = left.saturating_sub(1);
+                left == 0
+            });
         }
+    }
+
+    /// Whether the clock moves users at the moment.
+    fn is_passing(&self) -> bool {
+        let all = self.watches.all();
+        all.iter()
+            .any(|watch| !watch.state().is_settled() || watch.state().mark().time != self.now())
     }
 
     fn watch(
@@ -127,6 +143,8 @@ impl Replay {
             changes: 0,
         };
         if !with_members {
+            // The mark that members are read at or after.
+            assert!(matches!(replay.watcher.read(), Next::Wait(Some(_))));
             for segment in replay.watched(world) {
                 let members = world.members(&segment, world.now());
                 replay.members.insert(segment, members);
@@ -194,7 +212,8 @@ impl Replay {
                         ResyncCause::CursorExpired
                         | ResyncCause::TooSlow
                         | ResyncCause::TooManyChanges
-                        | ResyncCause::EventsDropped => {
+                        | ResyncCause::EventsDropped
+                        | ResyncCause::ClockSetBack => {
                             if !self.with_members {
                                 let members = world.members(&segment, world.now());
                                 self.members.insert((*segment).clone(), members);
@@ -325,7 +344,10 @@ fn step(world: &mut World, choices: &mut Choices<'_>) {
         3 if choices.yes() => {
             world.carry_out(Action::DeleteSegment(segment(name), None));
         }
-        4..=7 => world.wait(choices.pick(&WAITS)),
+        4..=7 => {
+            let slices = choices.pick(&[usize::MAX, usize::MAX, 1, 2, 3]);
+            world.wait_for(choices.pick(&WAITS), slices);
+        }
         _ => {
             let mut action = generate::action(choices);
             // Mostly what users do.
@@ -347,7 +369,7 @@ fn step(world: &mut World, choices: &mut Choices<'_>) {
             }
             world.carry_out(action);
             // Questions as of now are asked once the clock has gone on.
-            world.wait(1);
+            world.wait_for(1, 1);
         }
     }
 }
@@ -356,6 +378,10 @@ fn run(seed: u64, steps: usize) -> (usize, usize) {
     let bytes = generate::bytes(seed, 64 << 10);
     let choices = &mut Choices::new(&bytes);
     let mut world = World::new("2026-01-10T09:00:00Z");
+    if seed % 2 == 1 {
+        // So that others have their turn while the clock moves users at one instant.
+        world.watches.bounds.moved = 1;
+    }
     for property in generate::properties() {
         world.carry_out(Action::CreateProperty(property));
     }
@@ -369,6 +395,8 @@ fn run(seed: u64, steps: usize) -> (usize, usize) {
     for number in 0..steps {
         step(&mut world, choices);
         match choices.below(24) {
+            // Only then is it known what the members are.
+            _ if world.is_passing() => {}
             0 => replays.push(Replay::begin(&world, None, true)),
             1 => {
                 let names = world.segments().into_iter().filter(|_| choices.yes());
@@ -379,6 +407,11 @@ fn run(seed: u64, steps: usize) -> (usize, usize) {
             2 if replays.len() > 3 => drop(replays.remove(1 + number % 2)),
             _ => {}
         }
+        if choices.below(3) == 0 {
+            // Those whom the clock moves are moved later, or before a command.
+            continue;
+        }
+        world.wait(0);
         for replay in &mut replays {
             // Some read now and then only.
             if choices.below(4) > 0 {
@@ -389,6 +422,7 @@ fn run(seed: u64, steps: usize) -> (usize, usize) {
             }
         }
     }
+    world.wait(0);
     for replay in &mut replays {
         replay.catch_up(&world);
     }
@@ -440,6 +474,8 @@ fn parsed(filter: &str) -> Expression {
 /// Who entered (+) and left (-) what, why and when.
 fn told(watcher: &mut Watcher) -> Vec<String> {
     let mut told = Vec::new();
+    // A stream can begin with a mark.
+    let mut waits = 0;
     loop {
         match watcher.read() {
             Next::Part(Part::Changes(changes)) => told.extend(changes.iter().map(|change| {
@@ -455,7 +491,12 @@ fn told(watcher: &mut Watcher) -> Vec<String> {
                 told.push(format!("resync {} {cause:?}", segments.join(" ")));
             }
             Next::LookUp => watcher.look_up(),
-            Next::Wait(_) => return told,
+            Next::Wait(_) => {
+                waits += 1;
+                if waits == 2 {
+                    return told;
+                }
+            }
         }
     }
 }
@@ -543,6 +584,8 @@ fn who_is_too_slow_or_comes_too_late_is_told_so() {
     world.watches.bounds = Bounds {
         kept: 8,
         redefined: 8,
+        due: 8,
+        ..Bounds::default()
     };
     let now = world.now();
     let grow = |world: &mut World, age: i64| {
@@ -576,10 +619,12 @@ fn who_is_too_slow_or_comes_too_late_is_told_so() {
     drop((watcher, with_members, late, other));
     let mut again = world.watch(None, false, cursor);
     assert_eq!(told(&mut again), ["resync grown TooManyChanges"]);
+    // All that was told by then: only that nobody watched meanwhile is against it.
+    let cursor = again.cursor();
     drop(again);
     world.wait(HOUR);
     let watch = world.watches.of(&PopulationName::default()).unwrap();
-    world.watches.move_on(&watch, true);
+    world.watches.move_on(&watch, true, || false);
     assert!(!watch.state().is_watching());
     let mut late = world.watch(None, false, cursor);
     assert_eq!(told(&mut late), ["resync grown CursorExpired"]);
@@ -599,4 +644,114 @@ fn only_so_many_watch() {
     assert!(one_more().is_err());
     watchers.pop();
     assert!(one_more().is_ok());
+}
+
+#[test]
+fn a_clock_that_moves_too_many_says_so_when_it_has() {
+    let mut world = World::new("2026-01-10T23:59:00Z");
+    world.watches.bounds.due = 8;
+    let now = world.now();
+    for user in 0..10 {
+        world.carry_out(write(
+            &format!("u{user}"),
+            &[],
+            &[("visit", "2026-01-10")],
+            now,
+        ));
+    }
+    world.carry_out(create("today", parsed("count(visit, this day) >= 1")));
+    let mut watcher = world.watch(None, true, None);
+    assert_eq!(told(&mut watcher).len(), 10);
+    world.wait(30_000_000);
+    assert_eq!(told(&mut watcher), Vec::<String>::new());
+    world.wait(90_000_000);
+    assert_eq!(told(&mut watcher), ["resync today TooManyChanges"]);
+    let mut with_nobody = world.watch(None, true, None);
+    assert_eq!(told(&mut with_nobody), Vec::<String>::new());
+}
+
+#[test]
+fn what_was_deleted_meanwhile_is_told() {
+    let mut world = World::new("2026-01-10T09:00:00Z");
+    world.watches.bounds.kept = 8;
+    let now = world.now();
+    world.carry_out(write("a", &[("age", 30)], &[], now));
+    world.carry_out(create("adult", parsed("age >= 18")));
+    world.carry_out(create("old", parsed("age >= 60")));
+    let names = || Some(vec![segment("adult"), segment("old")]);
+    let mut watcher = world.watch(names(), false, None);
+    assert_eq!(told(&mut watcher), Vec::<String>::new());
+    let cursor = watcher.cursor();
+    world.carry_out(Action::DeleteSegment(segment("old"), None));
+    let mut again = world.watch(names(), false, cursor);
+    assert_eq!(told(&mut again), ["resync old Deleted"]);
+    for age in 0..10 {
+        world.carry_out(write("a", &[("age", 10 * (age % 2 + 1))], &[], now));
+    }
+    let expected = ["resync adult TooSlow", "resync old Deleted"];
+    assert_eq!(told(&mut watcher), expected);
+}
+
+#[test]
+fn a_clock_that_is_set_back_is_followed() {
+    let mut world = World::new("2026-01-10T09:00:00Z");
+    let now = world.now();
+    world.carry_out(write("a", &[], &[("visit", "2026-01-10T08:00:00Z")], now));
+    world.carry_out(create("active", parsed("count(visit, 1d) >= 1")));
+    let mut watcher = world.watch(None, true, None);
+    assert_eq!(told(&mut watcher), ["active has a"]);
+    world.wait(48 * HOUR);
+    assert_eq!(
+        told(&mut watcher),
+        ["-active a Time 2026-01-11T08:00:00.000001Z"]
+    );
+    world.wait(-30_000_000);
+    assert_eq!(told(&mut watcher), Vec::<String>::new());
+    world.wait(-47 * HOUR);
+    assert_eq!(
+        told(&mut watcher),
+        ["resync active ClockSetBack", "active has a"]
+    );
+    world.wait(24 * HOUR);
+    assert_eq!(
+        told(&mut watcher),
+        ["-active a Time 2026-01-11T08:00:00.000001Z"]
+    );
+}
+
+#[test]
+fn what_becomes_known_is_told_of_those_who_are_new() {
+    let mut world = World::new("2026-01-10T09:00:00Z");
+    let day = |text: &str| {
+        let span: Span = text.parse().unwrap();
+        Action::UpdateEvent(crate::model::EventDeclaration {
+            name: EventName::new("visit").unwrap(),
+            retention: span,
+        })
+    };
+    let now = world.now();
+    world.carry_out(write("a", &[("age", 1)], &[("visit", "2025-12-01")], now));
+    world.carry_out(create(
+        "lost",
+        parsed("count(visit, 20d) = 0 AND age >= 18"),
+    ));
+    world.carry_out(day("5d"));
+    world.carry_out(write(
+        "b",
+        &[("age", 20)],
+        &[("visit", "2026-01-10T08:00:00Z")],
+        now,
+    ));
+    // Only five days are kept: it can't be told who did nothing in twenty.
+    let mut watcher = world.watch(None, true, None);
+    assert_eq!(told(&mut watcher), ["resync lost Unknown"]);
+    world.carry_out(day("100d"));
+    world.wait(30 * 24 * HOUR);
+    assert_eq!(
+        told(&mut watcher),
+        ["resync lost EventsDropped", "lost has b"]
+    );
+    world.carry_out(write("c", &[("age", 30)], &[], world.now()));
+    let time = world.now();
+    assert_eq!(told(&mut watcher), [format!("+lost c Update {time}")]);
 }

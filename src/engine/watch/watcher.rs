@@ -119,6 +119,16 @@ impl Told {
     }
 }
 
+/// What is returned first of all.
+enum First {
+    /// Nothing but what comes.
+    Nothing,
+    /// A mark, once there is one.
+    AMark,
+    /// This mark.
+    This(Mark),
+}
+
 /// Watches segments of one population.
 pub struct Watcher {
     watch: Arc<PopulationWatch>,
@@ -132,8 +142,11 @@ pub struct Watcher {
     told: HashMap<SegmentName, Told>,
     /// Whose members are to be looked up; those of the first have been begun.
     pending: VecDeque<Arc<SegmentName>>,
-    /// Parts that are ready.
-    ready: VecDeque<Part>,
+    /// Parts that are ready, and the number of the change after each.
+    ready: VecDeque<(Part, u64)>,
+    /// The number of the change after those that were returned.
+    reached: u64,
+    first: First,
     more: watch::Receiver<u64>,
     _seat: Seat,
 }
@@ -150,6 +163,7 @@ impl Watcher {
         let mut state = watch.state();
         let since = state.watch(&watch.population, &watch.ring, now, names.as_deref());
         let next = watch.ring.end();
+        let mark = state.is_settled().then_some(state.mark());
         drop(state);
         let mut watcher = Self {
             more: watch.more.subscribe(),
@@ -160,6 +174,8 @@ impl Watcher {
             told: HashMap::new(),
             pending: VecDeque::new(),
             ready: VecDeque::new(),
+            reached: next,
+            first: First::Nothing,
             _seat: seat,
             watch,
         };
@@ -168,6 +184,8 @@ impl Watcher {
                 watcher.tell_unknown();
                 if members {
                     watcher.begin_members();
+                } else {
+                    watcher.first = mark.map_or(First::AMark, First::This);
                 }
             }
             Some(cursor) => {
@@ -176,6 +194,7 @@ impl Watcher {
                     && watcher.watch.ring.reaches(cursor.next);
                 if is_good {
                     watcher.next = cursor.next;
+                    watcher.reached = cursor.next;
                 } else {
                     watcher.resync_all(ResyncCause::CursorExpired);
                 }
@@ -213,10 +232,8 @@ impl Watcher {
         let segments: Vec<_> = unknown.cloned().collect();
         drop(state);
         if !segments.is_empty() {
-            self.ready.push_back(Part::Resync {
-                segments,
-                cause: ResyncCause::Unknown,
-            });
+            let cause = ResyncCause::Unknown;
+            self.be_ready(Part::Resync { segments, cause }, self.next);
         }
     }
 
@@ -224,19 +241,34 @@ impl Watcher {
         self.told.clear();
         self.pending.clear();
         self.next = self.watch.ring.end();
+        self.ready.clear();
         let segments = self.segments();
-        self.ready.push_back(Part::Resync { segments, cause });
+        self.be_ready(Part::Resync { segments, cause }, self.next);
+        self.tell_deleted();
         self.tell_unknown();
         if self.members {
             self.begin_members();
         }
     }
 
-    fn resync(&mut self, segment: &Arc<SegmentName>, cause: ResyncCause) {
-        self.ready.push_back(Part::Resync {
-            segments: vec![Arc::clone(segment)],
-            cause,
-        });
+    /// Tells which of the segments that were asked for do not exist.
+    fn tell_deleted(&mut self) {
+        let existing: BTreeSet<_> = self.segments().into_iter().collect();
+        let names = self.names.iter().flatten().cloned().map(Arc::new);
+        let segments: Vec<_> = names.filter(|name| !existing.contains(name)).collect();
+        if !segments.is_empty() {
+            let cause = ResyncCause::Deleted;
+            self.be_ready(Part::Resync { segments, cause }, self.next);
+        }
+    }
+
+    fn be_ready(&mut self, part: Part, next: u64) {
+        self.ready.push_back((part, next));
+    }
+
+    fn resync(&mut self, segment: &Arc<SegmentName>, cause: ResyncCause, next: u64) {
+        let segments = vec![Arc::clone(segment)];
+        self.be_ready(Part::Resync { segments, cause }, next);
         // Of a segment that is gone nothing more comes, or all of it should it come back; of one of
         // which it can't be told who is in it, this comes again once it can.
         self.pending.retain(|pending| pending != segment);
@@ -250,7 +282,23 @@ impl Watcher {
     /// What comes next.
     pub fn read(&mut self) -> Next {
         loop {
-            if let Some(part) = self.ready.pop_front() {
+            match self.first {
+                First::Nothing => {}
+                First::This(mark) => {
+                    self.first = First::Nothing;
+                    return Next::Wait(Some(mark));
+                }
+                First::AMark => {
+                    let Some(mark) = self.watch.settled_mark() else {
+                        return Next::Wait(None);
+                    };
+                    (self.next, self.reached) = (mark.1, mark.1);
+                    self.first = First::This(mark.0);
+                    continue;
+                }
+            }
+            if let Some((part, next)) = self.ready.pop_front() {
+                self.reached = next;
                 return Next::Part(part);
             }
             let Some(read) = self.watch.ring.read(self.next, CHANGES_AT_ONCE) else {
@@ -263,12 +311,18 @@ impl Watcher {
             for (number, entry) in (first..).zip(read.entries) {
                 self.take(number, entry, &mut changes);
             }
-            self.flush(&mut changes);
+            self.flush(&mut changes, self.next);
             if !self.ready.is_empty() || !is_end {
                 continue;
             }
+            self.reached = self.next;
             if !self.pending.is_empty() {
-                return Next::LookUp;
+                // Members are those as of a mark.
+                return if self.watch.state().is_passing() {
+                    Next::Wait(None)
+                } else {
+                    Next::LookUp
+                };
             }
             self.forget_told();
             return Next::Wait(read.mark.filter(|_| self.told.is_empty()));
@@ -276,20 +330,19 @@ impl Watcher {
     }
 
     fn take(&mut self, number: u64, entry: Entry, changes: &mut Vec<WatchedChange>) {
-        if !self.is_watched(&entry.segment) {
-            return;
-        }
-        let told = self.told.get(&*entry.segment);
         match entry.happened {
+            Happened::Began => {}
             Happened::Moved {
+                segment,
                 user,
                 place,
                 enters,
                 cause,
             } => {
-                if told.is_none_or(|told| told.tells(place, number)) {
+                let told = self.told.get(&*segment);
+                if self.is_watched(&segment) && told.is_none_or(|told| told.tells(place, number)) {
                     changes.push(WatchedChange {
-                        segment: entry.segment,
+                        segment,
                         user,
                         enters,
                         cause,
@@ -297,24 +350,24 @@ impl Watcher {
                     });
                 }
             }
-            Happened::Lost(cause) => {
-                let is_told = match told {
+            Happened::Lost(segment, cause) => {
+                let is_told = match self.told.get(&*segment) {
                     None => true,
                     // Its members are looked up later, if they can be.
                     Some(Told::Never) => !cause.can_be_read(),
                     Some(told) => told.tells(Place::FIRST, number),
                 };
-                if is_told {
-                    self.flush(changes);
-                    self.resync(&entry.segment, cause);
+                if self.is_watched(&segment) && is_told {
+                    self.flush(changes, number);
+                    self.resync(&segment, cause, number + 1);
                 }
             }
         }
     }
 
-    fn flush(&mut self, changes: &mut Vec<WatchedChange>) {
+    fn flush(&mut self, changes: &mut Vec<WatchedChange>, next: u64) {
         if !changes.is_empty() {
-            self.ready.push_back(Part::Changes(std::mem::take(changes)));
+            self.be_ready(Part::Changes(std::mem::take(changes)), next);
         }
     }
 
@@ -333,8 +386,10 @@ impl Watcher {
             return;
         };
         let watch = Arc::clone(&self.watch);
-        let mut state = watch.state();
-        state.settle(&watch.population, &watch.ring);
+        let state = watch.state();
+        if state.is_passing() {
+            return;
+        }
         let mark = state.mark();
         let start = watch.ring.end();
         let told = self.told.entry((*segment).clone()).or_insert(Told::Never);
@@ -342,7 +397,8 @@ impl Watcher {
             Told::Never => Place::FIRST,
             Told::Slices(slices) => slices.last().map_or(Place::FIRST, |(end, _)| *end),
         };
-        let found = if state.is_known(&segment) {
+        let is_known = state.is_known(&segment);
+        let found = if is_known {
             let (population, most) = (&watch.population, MEMBERS_AT_ONCE);
             members_from(population, &segment, from, most, mark.time)
         } else {
@@ -355,9 +411,13 @@ impl Watcher {
             is_last,
         }) = found
         else {
-            // That it can't be told has been told, or will be.
             self.told.remove(&*segment);
             self.pending.pop_front();
+            if is_known {
+                let cause = ResyncCause::Unknown;
+                self.resync(&segment, cause, self.next);
+            }
+            // Otherwise that has been told, or will be.
             return;
         };
         let end = if is_last { Place::LAST } else { next };
@@ -369,21 +429,22 @@ impl Watcher {
             self.pending.pop_front();
         }
         if !users.is_empty() {
-            self.ready.push_back(Part::Members {
+            let members = Part::Members {
                 segment,
                 users,
                 mark,
-            });
+            };
+            self.be_ready(members, self.next);
         }
     }
 
-    /// Where to go on later, if all members have been returned and all changes before it.
+    /// Where to go on after what was returned last, if all members were.
     #[must_use]
     pub fn cursor(&self) -> Option<Cursor> {
-        let is_complete = self.told.is_empty() && self.pending.is_empty() && self.ready.is_empty();
+        let is_complete = self.told.is_empty() && self.pending.is_empty();
         is_complete.then_some(Cursor {
             run: self.watch.run,
-            next: self.next,
+            next: self.reached,
         })
     }
 

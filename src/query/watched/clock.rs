@@ -26,7 +26,20 @@ pub struct Due {
     source: u32,
 }
 
+/// Stands for all sources.
+const ALL_SOURCES: u32 = u32::MAX;
+
 impl Due {
+    /// A user is to be looked at for whatever edge passes something then.
+    #[must_use]
+    pub fn of_all(at: Timestamp, place: Place) -> Self {
+        Self {
+            at,
+            place,
+            source: ALL_SOURCES,
+        }
+    }
+
     /// Whom.
     #[must_use]
     pub fn place(&self) -> Place {
@@ -81,6 +94,11 @@ impl Moved {
         }
     }
 
+    /// Brings what was noted into the order of users.
+    pub(super) fn sort(&mut self) {
+        self.events.sort_unstable_by_key(|(user, _, _)| *user);
+    }
+
     fn is_within(&self, at: Timestamp) -> bool {
         self.within.0 < at && at <= self.within.1
     }
@@ -96,8 +114,12 @@ impl Moved {
     ) {
         for &(position, user) in found {
             let place = Place::new(reader.number(), user);
-            let events = self.events.iter();
-            let own = events.filter(|(of, _, _)| *of as usize == position);
+            // They are in the order of users.
+            let first = self
+                .events
+                .partition_point(|(of, _, _)| (*of as usize) < position);
+            let own = self.events.get(first..).unwrap_or_default().iter();
+            let own = own.take_while(|(of, _, _)| *of as usize == position);
             due.extend(own.map(|&(_, at, source)| Due { at, place, source }));
         }
         for &position in &self.values {
@@ -174,6 +196,22 @@ impl Sources {
             edge,
             predicates: Vec::new(),
         });
+    }
+
+    /// The predicates that users are to be looked at for.
+    fn predicates_of(&self, due: &[Due]) -> SmallVec<[u32; 16]> {
+        if due.iter().any(|due| due.source == ALL_SOURCES) {
+            let sources = self.all.iter();
+            return sources
+                .flat_map(|source| source.predicates.iter().copied())
+                .collect();
+        }
+        let sources = due
+            .iter()
+            .filter_map(|due| self.all.get(due.source as usize));
+        sources
+            .flat_map(|source| source.predicates.iter().copied())
+            .collect()
     }
 
     /// Whether the clock moves nothing.
@@ -340,10 +378,7 @@ impl WatchedSegments {
         due: &[Due],
         changes: &mut Vec<MembershipChange>,
     ) {
-        let sources = due.iter().map(|due| &self.sources.all[due.source as usize]);
-        let mut touched: SmallVec<[u32; 16]> = sources
-            .flat_map(|source| source.predicates.iter().copied())
-            .collect();
+        let mut touched = self.sources.predicates_of(due);
         touched.sort_unstable();
         touched.dedup();
         let words = touched.len().div_ceil(64);

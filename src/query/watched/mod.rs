@@ -25,7 +25,7 @@ use super::definitions::{Definitions, Memo};
 use super::prepared::Prepared;
 use crate::index::SHARD_USERS;
 use crate::model::{
-    Action, EventName, Expression, PropertyName, SegmentName, Timestamp, UserId, UserUpdate,
+    Action, EventName, Expression, PropertyName, SegmentName, Timestamp, UserId, UserUpdate, Window,
 };
 use crate::population::{Catalog, Population, ShardReader};
 use clock::Moved;
@@ -184,6 +184,8 @@ pub struct Passages {
     pub changes: Vec<MembershipChange>,
     /// What the clock will move soon.
     pub due: Vec<Due>,
+    /// Whether there are more changes than are told.
+    pub are_too_many: bool,
 }
 
 impl WatchedSegments {
@@ -240,7 +242,10 @@ impl WatchedSegments {
         segments
     }
 
-    fn look_at_blank(&mut self, population: &Population, as_of: Timestamp) {
+    /// Finds out what is true of a user of whom nothing is known.
+    pub fn look_at_blank(&mut self, population: &Population, as_of: Timestamp) {
+        self.blank.clear();
+        self.blank_members.clear();
         self.sight.look(as_of);
         for number in (0..).take(self.definitions.predicates.len()) {
             let predicates = &self.definitions.predicates;
@@ -293,11 +298,27 @@ impl WatchedSegments {
         (unknown, otherwise)
     }
 
-    /// The positions of the segments that ask for events of a name.
+    /// The positions of the segments that ask for all events of a name that are kept, from which
+    /// some can go.
     #[must_use]
-    pub fn asking_for(&self, event: &EventName) -> Vec<u32> {
+    pub fn asking_for_all(&self, event: &EventName) -> Vec<u32> {
+        let asks_for_all = |number: &&u32| {
+            let predicate = &self.definitions.predicates[**number as usize];
+            match &**predicate.expression() {
+                Expression::Event(predicate) => predicate.window == Window::Ever,
+                Expression::Everyone
+                | Expression::Not(_)
+                | Expression::And(_)
+                | Expression::Or(_)
+                | Expression::AtLeast { .. }
+                | Expression::Predicate(_)
+                | Expression::Bucket(_)
+                | Expression::Segment(_) => false,
+            }
+        };
         let predicates = self.by_event.get(event).into_iter().flatten();
-        let segments = predicates.flat_map(|number| &self.dependents[*number as usize]);
+        let segments = predicates.filter(asks_for_all);
+        let segments = segments.flat_map(|number| &self.dependents[*number as usize]);
         let mut segments: Vec<u32> = segments.copied().collect();
         segments.sort_unstable();
         segments.dedup();
@@ -363,6 +384,7 @@ impl WatchedSegments {
         }
         touched.sort_unstable();
         touched.dedup();
+        moved.sort();
         let before = Before {
             as_of,
             existed: vec![false; users.len()],
@@ -465,8 +487,8 @@ impl WatchedSegments {
         bounds.collect()
     }
 
-    /// Looks at the same users after the command was carried out.
-    pub fn after(&mut self, population: &Population, before: &Before<'_>) -> Passages {
+    /// Looks at the same users after the command was carried out: tells about `most` changes.
+    pub fn after(&mut self, population: &Population, before: &Before<'_>, most: usize) -> Passages {
         let mut passages = Passages::default();
         if let Some((place, segments)) = &before.left {
             let mut exists = false;
@@ -491,6 +513,9 @@ impl WatchedSegments {
         let catalog = population.catalog();
         population.with_users(&before.users, |reader, found| {
             for &(position, place) in found {
+                if passages.changes.len() > most {
+                    break;
+                }
                 fill_held(&bounds, reader, place, &mut now);
                 let then = &before.held[position * words..][..words];
                 candidates.clear();
@@ -518,6 +543,10 @@ impl WatchedSegments {
             let moved = &before.moved;
             moved.of_users(&self.sources, &catalog, reader, found, &mut passages.due);
         });
+        if passages.changes.len() > most {
+            passages.changes = Vec::new();
+            passages.are_too_many = true;
+        }
         passages
     }
 
@@ -596,7 +625,7 @@ impl WatchedSegments {
         for &(segment, cause) in &*candidates {
             let (_, root) = definitions.segments[segment as usize];
             let mut other = |number: u32| {
-                if user.existed || by_id.contains(&number) {
+                if user.existed || by_id.binary_search(&number).is_ok() {
                     held(
                         sight,
                         population,

@@ -60,7 +60,7 @@ fn only_what_mentions_a_change_is_looked_at() {
     // Ten of its own and that of the segments of the property before.
     assert_eq!(before.touched.len(), 11);
     population.apply(Revision::new(1_000), &action).unwrap();
-    let passages = watched.after(&population, &before);
+    let passages = watched.after(&population, &before, 1_000);
     let told = passages.changes.iter().map(|change| {
         let (name, _) = &watched.definitions.segments[change.segment as usize];
         assert!(change.enters && change.cause == Cause::Update);
@@ -76,7 +76,12 @@ fn only_what_mentions_a_change_is_looked_at() {
     let before = watched.before(&population, &action, at(0), at(0)).unwrap();
     assert!(before.touched.is_empty());
     population.apply(Revision::new(1_001), &action).unwrap();
-    assert!(watched.after(&population, &before).changes.is_empty());
+    assert!(
+        watched
+            .after(&population, &before, 1_000)
+            .changes
+            .is_empty()
+    );
 }
 
 #[test]
@@ -86,9 +91,26 @@ fn a_user_who_is_new_enters_what_holds_of_nobody_else() {
     let before = watched.before(&population, &action, at(0), at(0)).unwrap();
     population.apply(Revision::new(1_000), &action).unwrap();
     // `p4 < 100` is not true where there is no value.
-    assert!(watched.after(&population, &before).changes.is_empty());
+    assert!(
+        watched
+            .after(&population, &before, 1_000)
+            .changes
+            .is_empty()
+    );
     let action = set("new", "p4", 1);
     let before = watched.before(&population, &action, at(0), at(0)).unwrap();
     population.apply(Revision::new(1_001), &action).unwrap();
-    assert_eq!(watched.after(&population, &before).changes.len(), 10);
+    assert_eq!(watched.after(&population, &before, 1_000).changes.len(), 10);
+}
+
+#[test]
+fn more_changes_than_are_told_are_not_gathered() {
+    let (population, mut watched) = watched();
+    let action = set("u", "p3", 200);
+    let before = watched.before(&population, &action, at(0), at(0)).unwrap();
+    population.apply(Revision::new(1_000), &action).unwrap();
+    let all = watched.after(&population, &before, 10);
+    assert_eq!((all.changes.len(), all.are_too_many), (10, false));
+    let some = watched.after(&population, &before, 9);
+    assert_eq!((some.changes.len(), some.are_too_many), (0, true));
 }
