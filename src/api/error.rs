@@ -189,6 +189,7 @@ impl From<BindError> for ApiError {
             BindError::TooManyUnits { exceeded } => {
                 Self::new(Reason::RequestLimitExceeded, &exceeded).exceeding(&exceeded)
             }
+            BindError::TooLarge { exceeded } => api.exceeding(&exceeded),
             BindError::BeyondRetention { kept_from, .. } => api.fact("kept_from", kept_from),
             BindError::LiteralType {
                 expected, given, ..

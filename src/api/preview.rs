@@ -43,7 +43,8 @@ impl Api {
                 return Err(ApiError::from(refusal).at(&from));
             }
             match query::bind(&population, &definition, as_of) {
-                Ok(_) => {}
+                // How large it may be is judged, as for one that is saved.
+                Ok(_) | Err(BindError::TooLarge { .. }) => {}
                 Err(BindError::UnknownSegment { segment: named, .. })
                     if segment.as_ref() == Some(&named) => {}
                 Err(error) => return Err(ApiError::from(error).at(&from)),

@@ -25,10 +25,12 @@ use crate::proto::{
 };
 use crate::query::{self, Bound, Checked, ExplainCheckError, ExplainedNode, Position, Stop};
 
-/// A check that is no larger than this takes microseconds and is answered where it arrives, as a
-/// count is that is kept.
+/// A check that is no larger than this is answered where it arrives, as a count is that is kept: it
+/// mostly takes microseconds.
 const INLINE_CHECK_BYTES: usize = 4_096;
-/// So does a check of no more segments than this, whatever they are defined by.
+/// With more segments than this, which say little in these bytes, a check is not answered there. Those
+/// that are have as many nodes as segments can have: large definitions that depend on time are bound
+/// anew each time, and take milliseconds.
 const INLINE_CHECK_SEGMENTS: usize = 64;
 /// Users in one part of a stream of members.
 const STREAM_PART_USERS: usize = 1_000;
@@ -71,29 +73,23 @@ pub(super) fn time_resolution<'a>(
     depends.then_some(TIME_RESOLUTION)
 }
 
-/// Checks a user, and tells why if that is asked for.
-fn checked(
-    population: &Population,
-    user: &UserId,
+/// What is answered to a check of one user.
+fn answered(
+    checked: Option<Checked>,
+    explanations: Vec<CheckExplanation>,
     bounds: &[Arc<Bound>],
-    explain: bool,
     revision: String,
-) -> Result<CheckResponse, ApiError> {
-    let (checked, explanations) = if explain {
-        explained(population, user, bounds)?
-    } else {
-        (query::check_until(population, user, bounds), Vec::new())
-    };
+) -> CheckResponse {
     let user_exists = checked.is_some();
     let checked = checked.unwrap_or_else(|| not_found(bounds));
-    Ok(CheckResponse {
+    CheckResponse {
         members: checked.members,
         user_exists,
         revision,
         time_resolution: time_resolution(bounds),
         valid_until: checked.valid_until.map(convert::timestamp_message),
         explanations,
-    })
+    }
 }
 
 /// A user who does not exist is in nothing, whatever the time.
@@ -108,10 +104,12 @@ fn explained(
     population: &Population,
     user: &UserId,
     bounds: &[Arc<Bound>],
+    stop: &Stop,
 ) -> Result<(Option<Checked>, Vec<CheckExplanation>), ApiError> {
-    let explained = query::explain_check(population, user, bounds);
+    let explained = query::explain_check(population, user, bounds, stop);
     let explained = explained.map_err(|error| match error {
         ExplainCheckError::Bind(error) => error.into(),
+        ExplainCheckError::Stopped(stopped) => stopped.into(),
         ExplainCheckError::Limit(exceeded) => {
             ApiError::limit(&Path::Field(&ROOT, "explain"), &exceeded)
         }
@@ -163,7 +161,9 @@ impl Api {
         // After the revision, so that all events up to there have happened.
         let as_of = self.as_of(request.as_of)?;
         let bounds = bind_all(&population, &selected, as_of)?;
-        checked(&population, &user, &bounds, false, revision)
+        let stop = Stop::at(deadline.instant());
+        let checked = query::check_until(&population, &user, &bounds, &stop)?;
+        Ok(answered(checked, Vec::new(), &bounds, revision))
     }
 
     /// As a batch of one user: on the query threads.
@@ -178,7 +178,7 @@ impl Api {
         let given = request.as_of;
         let population = self.population(&name)?;
         let api = self.clone();
-        self.evaluate(deadline, move |_| {
+        self.evaluate(deadline, move |stop| {
             let selected = convert::selections(
                 &api.filters,
                 &request.filters,
@@ -188,7 +188,12 @@ impl Api {
             let revision = api.applied();
             let as_of = api.as_of(given)?;
             let bounds = bind_all(&population, &selected, as_of)?;
-            checked(&population, &user, &bounds, request.explain, revision)
+            if request.explain {
+                let (checked, explanations) = explained(&population, &user, &bounds, stop)?;
+                return Ok(answered(checked, explanations, &bounds, revision));
+            }
+            let checked = query::check_until(&population, &user, &bounds, stop)?;
+            Ok(answered(checked, Vec::new(), &bounds, revision))
         })
         .await
     }

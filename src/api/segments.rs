@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tonic::{Request, Response};
 
-use super::convert::{self, CATALOG_PAGE, NewSegment, Path};
+use super::convert::{self, CATALOG_PAGE, ChangedSegment, NewSegment, Path};
 use super::deadline::Deadline;
 use super::error::ApiError;
 use super::lists::First;
@@ -26,7 +26,7 @@ use crate::proto::{
     GetSegmentResponse, ListSegmentsRequest, ListSegmentsResponse, ListUserSegmentsRequest,
     ListUserSegmentsResponse, PreviewSegmentRequest, PreviewSegmentResponse,
     RemoveSegmentMembersRequest, RemoveSegmentMembersResponse, Segment, SegmentError,
-    UpdateSegmentRequest, UpdateSegmentResponse, WatchSegmentsRequest, segment,
+    UpdateSegmentRequest, UpdateSegmentResponse, WatchSegmentsRequest,
     segment_service_server::SegmentService,
 };
 use crate::query::{self, BindError, SegmentChecker, Stop};
@@ -210,11 +210,11 @@ impl SegmentService for Api {
         let name = convert::population_name(request.population)?;
         let mask = request.update_mask.as_ref();
         let etag = |text: &str| self.read_etag(text, "segment.etag");
-        let given = request.segment.as_ref();
-        let as_list = given.is_some_and(|segment| {
-            matches!(segment.definition, Some(segment::Definition::StaticList(_)))
-        });
-        let (change, from) = convert::segment_change(request.segment, mask, etag)?;
+        let ChangedSegment {
+            change,
+            from,
+            is_list: as_list,
+        } = convert::segment_change(request.segment, mask, etag)?;
         let population = self.population(&name)?;
         let segment = change.name.clone();
         let mut fields = Fields {
@@ -413,8 +413,9 @@ impl Api {
         let as_of = self.engine.as_of();
         let bound = self.evaluate(deadline, move |_| {
             match query::bind(&population, &definition, as_of) {
-                Ok(_) => Ok(()),
-                // That a segment would be defined by itself is for the population to say.
+                // How large it may be, which is no more than can be asked, is for the population to say.
+                Ok(_) | Err(BindError::TooLarge { .. }) => Ok(()),
+                // So is that a segment would be defined by itself.
                 Err(BindError::UnknownSegment { segment: named, .. }) if named == segment => Ok(()),
                 Err(error) => Err(error.into()),
             }

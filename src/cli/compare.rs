@@ -235,6 +235,7 @@ fn to_json(answer: &CompareResponse) -> serde_json::Value {
         "findings": findings.collect::<Vec<_>>(),
         "properties": properties.collect::<Vec<_>>(),
         "left_out": answer.left_out,
+        "as_of": answer.as_of.as_ref().map(value::timestamp_text),
         "revision": answer.revision,
     })
 }

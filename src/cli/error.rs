@@ -66,11 +66,12 @@ impl CliError {
                 Code::Unavailable
                 | Code::ResourceExhausted
                 | Code::DeadlineExceeded
-                | Code::Cancelled => 3,
+                | Code::Cancelled
+                // Something else came between: sent again, it can succeed.
+                | Code::Aborted => 3,
                 Code::Ok
                 | Code::Unknown
                 | Code::PermissionDenied
-                | Code::Aborted
                 | Code::Unimplemented
                 | Code::Internal
                 | Code::DataLoss
@@ -174,6 +175,26 @@ impl CliError {
         match position.and_then(|position| filters.get(position)) {
             Some(filter) => self.about_filter(filter),
             None => self,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_tried_again_has_a_code_of_its_own() {
+        for (code, expected) in [
+            (Code::InvalidArgument, 2),
+            (Code::FailedPrecondition, 2),
+            // Users were erased while they were frozen into a list, for one.
+            (Code::Aborted, 3),
+            (Code::Unavailable, 3),
+            (Code::Internal, 4),
+        ] {
+            let error = CliError::from(Status::new(code, "said"));
+            assert_eq!(error.exit_code(), expected, "{code:?}");
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Static lists: `segments create --list` and `--freeze`, `segments add`, `segments remove`.
 //!
-//! A file of ids is read as far as one request takes them, so that it may be of any length; a list
-//! that a file fills is there from the first request on.
+//! A file of ids is read as far as one request takes them, so that it may be of any length. It is
+//! checked to its end before the first request; what fails later, as a connection or what comes from
+//! standard input can, leaves a list with some of its users, which is said.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -14,6 +15,7 @@ use super::error::CliError;
 use super::import;
 use super::output::{self, Output, counted, grouped, printable};
 use super::query::instant;
+use super::segments::segment_json;
 use crate::model::UserId;
 use crate::proto::{
     AddSegmentMembersRequest, CreateSegmentRequest, FreezeSource, RemoveSegmentMembersRequest,
@@ -24,6 +26,8 @@ use crate::proto::{
 const TOGETHER: usize = 10_000;
 /// Users who do not exist that are named.
 const NAMED: usize = 100;
+/// Bytes of one line that are read: more than any id has.
+const LINE_BYTES: u64 = 65_536;
 
 /// The first members of a list that is to be created.
 #[derive(Debug, Args)]
@@ -106,7 +110,7 @@ impl Changed {
 /// Where ids come from: the command line, then a file.
 struct Ids {
     given: std::vec::IntoIter<String>,
-    file: Option<(String, BufReader<Box<dyn std::io::Read + Send>>)>,
+    file: Option<(String, BufReader<Box<dyn Read + Send>>)>,
     line: u64,
 }
 
@@ -115,15 +119,32 @@ impl Ids {
         let file = match file {
             None => None,
             Some(path) => {
-                let (source, _) = import::open(path)?;
-                Some((path.display().to_string(), BufReader::new(source)))
+                let open = || {
+                    let (source, _) = import::open(path)?;
+                    Ok::<_, CliError>((path.display().to_string(), BufReader::new(source)))
+                };
+                let can_be_read_twice = std::fs::metadata(path).is_ok_and(|file| file.is_file());
+                if can_be_read_twice {
+                    Self::new(Vec::new(), Some(open()?)).check()?;
+                }
+                Some(open()?)
             }
         };
-        Ok(Self {
+        Ok(Self::new(given, file))
+    }
+
+    fn new(given: Vec<String>, file: Option<(String, BufReader<Box<dyn Read + Send>>)>) -> Self {
+        Self {
             given: given.into_iter(),
             file,
             line: 0,
-        })
+        }
+    }
+
+    /// Reads the file to its end.
+    fn check(mut self) -> Result<(), CliError> {
+        while self.next_of_file()?.is_some() {}
+        Ok(())
     }
 
     /// The next ids, as many as one request takes; none at the end.
@@ -145,7 +166,7 @@ impl Ids {
             let mut line = String::new();
             self.line += 1;
             let at = format!("{name}: line {}", self.line);
-            let read = file.read_line(&mut line);
+            let read = file.by_ref().take(LINE_BYTES).read_line(&mut line);
             if read.map_err(|error| CliError::Input(format!("{at}: {error}")))? == 0 {
                 return Ok(None);
             }
@@ -189,7 +210,8 @@ pub(super) async fn create(
         None => status.into(),
     })?;
     let answer = answer.into_inner();
-    let members = match answer.segment.and_then(|segment| segment.definition) {
+    let saved = answer.segment.unwrap_or_default();
+    let members = match &saved.definition {
         Some(segment::Definition::StaticList(list)) => list.member_count,
         Some(segment::Definition::Filter(_) | segment::Definition::Expression(_)) | None => 0,
     };
@@ -200,13 +222,25 @@ pub(super) async fn create(
         answer.unknown_user_ids,
         answer.revision,
     );
-    add_all(client, &name, &mut ids, &mut changed).await?;
+    let filled = add_all(client, &name, &mut ids, &mut changed).await;
+    filled.inspect_err(|_| {
+        output::note(&format!(
+            "{} is saved, with at least {} so far; go on with `segments add`: those who are in it stay",
+            printable(&name),
+            counted(changed.count, "user")
+        ));
+    })?;
     output.answer(
         || {
             let users = counted(changed.count, "user");
             format!("saved {}: a static list of {users}", printable(&name))
         },
-        || changed_json(&name, "users", &changed),
+        || {
+            // As what is answered to a segment with a filter, with what became of the users.
+            let mut answer = changed_json(&name, "users", &changed);
+            answer["segment"] = segment_json(&saved);
+            answer
+        },
     )?;
     changed.note_unknown();
     Ok(())
@@ -243,7 +277,8 @@ async fn add_all(
 pub(super) async fn add(client: &Client, args: Members, output: Output) -> Result<(), CliError> {
     let mut ids = Ids::of(args.user_ids, args.from_file.as_deref())?;
     let mut changed = Changed::default();
-    add_all(client, &args.name, &mut ids, &mut changed).await?;
+    let added = add_all(client, &args.name, &mut ids, &mut changed).await;
+    added.inspect_err(|_| note_unfinished("added", &changed))?;
     output.answer(
         || {
             let users = counted(changed.count, "user");
@@ -255,18 +290,30 @@ pub(super) async fn add(client: &Client, args: Members, output: Output) -> Resul
     Ok(())
 }
 
-/// Removes users from a list.
-pub(super) async fn remove(client: &Client, args: Members, output: Output) -> Result<(), CliError> {
-    let mut ids = Ids::of(args.user_ids, args.from_file.as_deref())?;
-    let mut changed = Changed::default();
+/// Says what became of a part of the users, if anything did.
+fn note_unfinished(what: &str, changed: &Changed) {
+    if !changed.revision.is_empty() {
+        let users = counted(changed.count, "user");
+        output::note(&format!(
+            "{what} at least {users} before that; the same command goes on"
+        ));
+    }
+}
+
+async fn remove_all(
+    client: &Client,
+    name: &str,
+    ids: &mut Ids,
+    changed: &mut Changed,
+) -> Result<(), CliError> {
     loop {
         let user_ids = ids.next()?;
         if user_ids.is_empty() {
-            break;
+            return Ok(());
         }
         let request = RemoveSegmentMembersRequest {
             population: client.population.clone(),
-            name: args.name.clone(),
+            name: name.to_owned(),
             user_ids,
         };
         let answer = client.segments().remove_segment_members(request).await?;
@@ -278,6 +325,14 @@ pub(super) async fn remove(client: &Client, args: Members, output: Output) -> Re
             answer.revision,
         );
     }
+}
+
+/// Removes users from a list.
+pub(super) async fn remove(client: &Client, args: Members, output: Output) -> Result<(), CliError> {
+    let mut ids = Ids::of(args.user_ids, args.from_file.as_deref())?;
+    let mut changed = Changed::default();
+    let removed = remove_all(client, &args.name, &mut ids, &mut changed).await;
+    removed.inspect_err(|_| note_unfinished("removed", &changed))?;
     output.answer(
         || {
             let users = counted(changed.count, "user");
@@ -304,16 +359,9 @@ mod tests {
     use super::*;
 
     fn ids(given: &[&str], file: &[u8]) -> Ids {
-        let source: Box<dyn std::io::Read + Send> = Box::new(std::io::Cursor::new(file.to_vec()));
-        Ids {
-            given: given
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .into_iter(),
-            file: Some(("ids.txt".into(), BufReader::new(source))),
-            line: 0,
-        }
+        let source: Box<dyn Read + Send> = Box::new(std::io::Cursor::new(file.to_vec()));
+        let given = given.iter().map(ToString::to_string).collect();
+        Ids::new(given, Some(("ids.txt".into(), BufReader::new(source))))
     }
 
     #[test]
@@ -335,6 +383,14 @@ mod tests {
         let error = error.unwrap_err().to_string();
         assert!(error.starts_with("ids.txt: line 2: "), "{error}");
         assert!(ids(&[], b"u1\n\xff\n").next().is_err());
+        // Of a line without an end no more is read than is needed to refuse it.
+        let endless: Box<dyn Read + Send> = Box::new(std::io::repeat(b'x'));
+        let mut endless = Ids::new(
+            Vec::new(),
+            Some(("ids.txt".into(), BufReader::new(endless))),
+        );
+        let error = endless.next().unwrap_err().to_string();
+        assert!(error.contains("user_id_bytes"), "{error}");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::error::CliError;
 pub(super) enum Format {
     /// Aligned text for people.
     Table,
-    /// One JSON document for programs; one line per user for `members`.
+    /// One JSON document for programs; one line per user for `members`, and per message for `watch`.
     Json,
 }
 

@@ -264,6 +264,7 @@ fn to_json(answer: &OverlapResponse, filters: &[Named]) -> serde_json::Value {
         "pairs": pairs.collect::<Vec<_>>(),
         "regions": regions.collect::<Vec<_>>(),
         "reach": reach.collect::<Vec<_>>(),
+        "as_of": answer.as_of.as_ref().map(super::value::timestamp_text),
         "revision": answer.revision,
     })
 }

@@ -193,8 +193,11 @@ fn explained(answer: &CheckResponse) -> String {
     table.render() + &until.unwrap_or_default()
 }
 
+/// Whether there is something that it looked at. Of a segment without a definition below it, which is
+/// a static list, there is nothing but whether the user is in it.
 fn is_predicate(clause: &ExplainedClause) -> bool {
-    clause.clauses.is_empty() && clause.text != EVERYONE
+    let is_list = clause.text.starts_with("segment('");
+    clause.clauses.is_empty() && !is_list && clause.text != EVERYONE
 }
 
 fn until_json(until: Option<&prost_types::Timestamp>) -> serde_json::Value {

@@ -247,7 +247,7 @@ fn time(time: Option<&prost_types::Timestamp>) -> String {
     time.map(value::timestamp_text).unwrap_or_default()
 }
 
-fn segment_json(segment: &Segment) -> serde_json::Value {
+pub(super) fn segment_json(segment: &Segment) -> serde_json::Value {
     json!({
         "name": segment.name,
         "kind": kind(segment),

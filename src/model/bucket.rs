@@ -115,6 +115,14 @@ pub enum BucketTest {
 }
 
 impl BucketTest {
+    /// How many numbers its list has.
+    pub(crate) fn listed_values(&self) -> u64 {
+        match self {
+            Self::Compare(..) => 0,
+            Self::In { numbers, .. } => numbers.len() as u64,
+        }
+    }
+
     /// Makes a comparison with a number.
     ///
     /// # Errors

@@ -90,6 +90,17 @@ pub enum Test {
     },
 }
 
+impl Test {
+    /// How many values its list has.
+    pub(crate) fn listed_values(&self) -> u64 {
+        match self {
+            Self::In { values, .. } => values.len() as u64,
+            Self::Has { elements, .. } => elements.len() as u64,
+            Self::Compare { .. } | Self::IsSet { .. } => 0,
+        }
+    }
+}
+
 /// A way to compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Comparison {
@@ -215,6 +226,20 @@ impl Expression {
                     .iter()
                     .map(|operand| operand.mentioned(visit))
                     .sum()
+            }
+        }
+    }
+
+    /// How many values its lists have together, without those of segments.
+    #[must_use]
+    pub fn listed_values(&self) -> u64 {
+        match self {
+            Self::Everyone | Self::Event(_) | Self::Segment(_) => 0,
+            Self::Predicate(predicate) => predicate.test.listed_values(),
+            Self::Bucket(predicate) => predicate.test().listed_values(),
+            Self::Not(operand) => operand.listed_values(),
+            Self::And(operands) | Self::Or(operands) | Self::AtLeast { of: operands, .. } => {
+                operands.iter().map(Self::listed_values).sum()
             }
         }
     }

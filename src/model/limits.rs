@@ -96,6 +96,11 @@ pub mod limit {
         EXPRESSION_DEPTH = "expression_depth", 16, "levels";
         /// Nodes of an expression tree: predicates and combinations.
         EXPRESSION_NODES = "expression_nodes", 256, "nodes";
+        /// Nodes of a selection with those of all segments in it.
+        SELECTION_NODES = "selection_nodes", 4_096, "nodes";
+        /// Values of all lists in a selection, or in the definition of a segment, with those of all
+        /// segments in it.
+        SELECTION_VALUES = "selection_values", 100_000, "values in lists";
         /// Days, weeks or months of zones in the windows of one expression, all together.
         WINDOW_UNITS = "window_units", 20_000, "days, weeks and months";
         /// Values of one list in an expression.

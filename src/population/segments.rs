@@ -65,9 +65,11 @@ pub struct SavedSegment {
     defined: (Revision, Timestamp),
     /// The definitions before, the oldest first.
     history: Vec<PastDefinition>,
-    /// The segments in its definition, without those in these; and how many nodes it has itself.
+    /// The segments in its definition, without those in these; and how many nodes it has itself, and
+    /// values in lists.
     mentions: Vec<SegmentName>,
     nodes: u64,
+    values: u64,
 }
 
 impl SavedSegment {
@@ -84,6 +86,7 @@ impl SavedSegment {
             history: Vec::new(),
             mentions: Vec::new(),
             nodes: 1,
+            values: 0,
         };
         segment.measure();
         segment
@@ -109,6 +112,7 @@ impl SavedSegment {
             history: Vec::new(),
             mentions: Vec::new(),
             nodes: 1,
+            values: 0,
         }
     }
 
@@ -122,6 +126,7 @@ impl SavedSegment {
                 mentions.push(name.clone());
             }
         });
+        self.values = expression.listed_values();
         self.mentions = mentions;
     }
 
@@ -194,8 +199,13 @@ pub(super) fn check_unused(catalog: &Catalog, used: Mentioned<'_>) -> Result<(),
     Ok(())
 }
 
-/// How many levels a segment has, and how many nodes with those of all segments in it.
-type Size = (u64, u64);
+/// What a segment has, with all segments in it.
+#[derive(Clone, Copy)]
+struct Size {
+    levels: u64,
+    nodes: u64,
+    values: u64,
+}
 
 /// Measures a segment and, before it, those that it is defined by.
 fn size<'a>(
@@ -222,16 +232,22 @@ fn size<'a>(
     // Levels are counted going down, so that a long chain is refused before it exhausts the stack.
     check(name, limit::SEGMENT_DEPTH, level)?;
     known.insert(segment.name(), None);
-    let (mut depth, mut nodes) = (1, segment.nodes);
+    let mut whole = Size {
+        levels: 1,
+        nodes: segment.nodes,
+        values: segment.values,
+    };
     for mentioned in &segment.mentions {
-        let (inner_depth, inner_nodes) = size(catalog, mentioned, level + 1, known)?;
-        depth = depth.max(inner_depth + 1);
-        nodes = nodes.saturating_add(inner_nodes);
+        let inner = size(catalog, mentioned, level + 1, known)?;
+        whole.levels = whole.levels.max(inner.levels + 1);
+        whole.nodes = whole.nodes.saturating_add(inner.nodes);
+        whole.values = whole.values.saturating_add(inner.values);
     }
-    check(name, limit::SEGMENT_DEPTH, depth)?;
-    check(name, limit::SEGMENT_NODES, nodes)?;
-    known.insert(segment.name(), Some((depth, nodes)));
-    Ok((depth, nodes))
+    check(name, limit::SEGMENT_DEPTH, whole.levels)?;
+    check(name, limit::SEGMENT_NODES, whole.nodes)?;
+    check(name, limit::SELECTION_VALUES, whole.values)?;
+    known.insert(segment.name(), Some(whole));
+    Ok(whole)
 }
 
 fn check(segment: &SegmentName, limit: Limit, given: u64) -> Result<(), Refusal> {

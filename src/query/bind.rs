@@ -14,8 +14,8 @@ use super::bind_event::{EventLeaf, Relied, bind_event, oldest};
 use super::valid_until::Timed;
 use crate::index::{Dictionary, DictionaryChanges, DictionaryStamp, IndexKind};
 use crate::model::{
-    CoercionError, Comparison, Expression, Operand, Predicate, Quantifier, SegmentName, Test, Text,
-    Timestamp, Value, ValueType, Version, limit,
+    CoercionError, Comparison, Expression, Limit, Operand, Predicate, Quantifier, SegmentName,
+    Test, Text, Timestamp, Value, ValueType, Version, limit,
 };
 use crate::population::{Catalog, Definition, LISTS, Population, Property, number_of};
 
@@ -29,8 +29,8 @@ pub struct Bound {
     depends_on_time: bool,
     /// What the clock moves, of each predicate that depends on time.
     timed: Vec<Timed>,
-    /// How many predicates and combinations there are, with those of segments.
-    nodes: u64,
+    /// How much there is to bind, and to bind again for another instant.
+    weight: u64,
     /// Not kept alive: what is deleted is to go, whoever remembers this expression.
     catalog: Weak<Catalog>,
     /// What tells of the dictionaries that were asked how far they changed, and how far they had.
@@ -103,9 +103,11 @@ impl Bound {
         &self.timed
     }
 
-    /// How many predicates and combinations there are, with those of segments.
-    pub(super) const fn nodes(&self) -> u64 {
-        self.nodes
+    /// How much there is to bind, and to bind again for another instant: nodes with those of segments,
+    /// values in lists, days, weeks and months of zones, and texts of dictionaries that are gone
+    /// through.
+    pub(super) const fn weight(&self) -> u64 {
+        self.weight
     }
 
     /// Whether the answer depends on the instant that it is asked for: `now()` is in it, or a test
@@ -223,7 +225,8 @@ pub(super) fn answer_all<T>(
 /// Resolves an expression against the properties of a population. `now()` stands for `as_of`.
 ///
 /// # Errors
-/// [`BindError`] names the property that does not exist or is used against its type.
+/// [`BindError`] names the property that does not exist or is used against its type, or the limit
+/// that is exceeded with all segments in the expression.
 pub fn bind(
     population: &Population,
     expression: &Expression,
@@ -260,6 +263,8 @@ pub(super) fn bind_to(
         depends_on_time: false,
         timed: Vec::new(),
         nodes: 0,
+        values: 0,
+        texts: 0,
         dictionaries: Vec::new(),
         events: Vec::new(),
         population,
@@ -274,7 +279,10 @@ pub(super) fn bind_to(
         as_of,
         depends_on_time: binder.depends_on_time,
         timed: binder.timed,
-        nodes: binder.nodes,
+        weight: binder.nodes
+            + binder.values
+            + binder.texts
+            + (limit::WINDOW_UNITS.default - binder.units_left),
         catalog: Arc::downgrade(&binder.catalog),
         dictionaries: binder.dictionaries,
         events: binder.events,
@@ -289,6 +297,10 @@ struct Binder<'a> {
     depends_on_time: bool,
     timed: Vec<Timed>,
     nodes: u64,
+    /// How many values the lists have together.
+    values: u64,
+    /// How many texts of dictionaries were gone through.
+    texts: u64,
     dictionaries: Vec<(Arc<DictionaryChanges>, DictionaryStamp)>,
     events: Vec<Relied>,
     /// How many days, weeks and months of zones may still be counted.
@@ -301,7 +313,10 @@ struct Binder<'a> {
 
 impl Binder<'_> {
     fn node(&mut self, expression: &Expression) -> Result<Node, BindError> {
-        self.nodes += 1;
+        // What a segment is defined by takes the place of its name.
+        let takes_place = matches!(expression, Expression::Segment(_));
+        self.nodes += u64::from(!takes_place);
+        within(limit::SELECTION_NODES, self.nodes)?;
         Ok(match expression {
             Expression::Everyone => Node::Everyone,
             Expression::Not(operand) => Node::Not(Box::new(self.node(operand)?)),
@@ -329,9 +344,16 @@ impl Binder<'_> {
             }
             Expression::Segment(name) => self.segment(name)?,
             Expression::Bucket(predicate) => {
+                self.list(predicate.test().listed_values())?;
                 Node::Bucket(BucketLeaf::new(predicate, self.position()))
             }
         })
+    }
+
+    /// Accounts for the values of a list, before anything is made of them.
+    fn list(&mut self, values: u64) -> Result<(), BindError> {
+        self.values += values;
+        within(limit::SELECTION_VALUES, self.values)
     }
 
     /// The place in the expression of the predicate that is begun.
@@ -342,7 +364,7 @@ impl Binder<'_> {
         })
     }
 
-    /// What a segment stands for: its definition, which the catalog keeps within limits.
+    /// What a segment stands for: its definition.
     fn segment(&mut self, name: &SegmentName) -> Result<Node, BindError> {
         let Some(segment) = self.catalog.segment(name).map(Arc::clone) else {
             return Err(BindError::UnknownSegment {
@@ -354,7 +376,11 @@ impl Binder<'_> {
         let position = self.position();
         let definition = match segment.definition() {
             Definition::Filter(definition) => definition,
-            Definition::List(number) => return Ok(in_list(*number, position)),
+            Definition::List(number) => {
+                self.nodes += 1;
+                within(limit::SELECTION_NODES, self.nodes)?;
+                return Ok(in_list(*number, position));
+            }
         };
         self.within = Some(position);
         let node = self.node(definition);
@@ -371,6 +397,7 @@ impl Binder<'_> {
 
     fn predicate(&mut self, predicate: &Predicate) -> Result<Node, BindError> {
         let position = self.position();
+        self.list(predicate.test.listed_values())?;
         let Some(property) = self.catalog.get(&predicate.property).map(Arc::clone) else {
             return Err(BindError::UnknownProperty {
                 property: predicate.property.clone(),
@@ -465,7 +492,9 @@ impl Binder<'_> {
             Comparison::Equal => version == with,
             Comparison::NotEqual => version != with,
         };
-        LeafTest::AnyCode(self.codes(property, |dictionary| {
+        let mut texts = 0;
+        let codes = self.codes(property, |dictionary| {
+            texts = dictionary.len() as u64;
             let versions = dictionary
                 .iter()
                 .filter_map(|(code, text)| Some((code, text.parse().ok()?)));
@@ -473,7 +502,9 @@ impl Binder<'_> {
                 .filter(|(_, version)| passes(version))
                 .map(|(code, _)| code)
                 .collect()
-        }))
+        });
+        self.texts += texts;
+        LeafTest::AnyCode(codes)
     }
 
     fn any_of(
@@ -575,6 +606,12 @@ impl Binder<'_> {
         });
         found.unwrap_or_default().into_iter().collect()
     }
+}
+
+/// Makes sure that an expression stays within a limit, however often segments are repeated in it.
+fn within(limit: Limit, given: u64) -> Result<(), BindError> {
+    let checked = limit.check(given);
+    checked.map_err(|exceeded| BindError::TooLarge { exceeded })
 }
 
 /// Whether a user is in a static list.

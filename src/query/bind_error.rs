@@ -37,6 +37,14 @@ pub enum BindError {
         /// The limit.
         exceeded: LimitExceeded,
     },
+    /// With all segments in it, it has too many nodes or values.
+    #[error(
+        "{exceeded}, with all segments that are asked for; ask for fewer of them, or for less at a time"
+    )]
+    TooLarge {
+        /// The limit.
+        exceeded: LimitExceeded,
+    },
     /// A window reaches back to events that are not kept any more.
     #[error(
         "the window begins at {from}, but events {event:?} are kept from {kept_from} on; ask for a shorter window, or leave it out to ask of all that are kept"
@@ -117,7 +125,7 @@ impl BindError {
             Self::UnknownEvent { .. } => Reason::UnknownEvent,
             Self::UnknownSegment { .. } => Reason::UnknownSegment,
             Self::BeyondRetention { .. } => Reason::BeyondRetention,
-            Self::TooManyUnits { .. } => Reason::RequestLimitExceeded,
+            Self::TooManyUnits { .. } | Self::TooLarge { .. } => Reason::RequestLimitExceeded,
             Self::LiteralType { .. } | Self::Inexact { .. } | Self::Operator { .. } => {
                 Reason::PredicateType
             }
@@ -142,7 +150,9 @@ impl BindError {
                 ("event", event.as_str())
             }
             Self::UnknownSegment { segment, .. } => ("segment", segment.as_str()),
-            Self::TooManyUnits { exceeded } => ("limit", exceeded.limit.name),
+            Self::TooManyUnits { exceeded } | Self::TooLarge { exceeded } => {
+                ("limit", exceeded.limit.name)
+            }
         }
     }
 }

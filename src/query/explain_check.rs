@@ -11,6 +11,7 @@ use super::bind::{Bound, Node, answer_all, bind_to};
 use super::bind_error::BindError;
 use super::bind_event::{BoundMeasure, BoundMeasured, bind_measure};
 use super::check::holds;
+use super::stop::{Stop, Stopped};
 use super::valid_until::Search;
 use crate::index::{Extreme, Shard};
 use crate::model::{
@@ -55,17 +56,21 @@ pub enum ExplainCheckError {
     /// The explanation would be too large.
     #[error(transparent)]
     Limit(#[from] LimitExceeded),
+    /// It was to be given up.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
 }
 
 /// Tells of each expression what its parts say of a user, and why; `None` if there is no such user.
 ///
 /// # Errors
-/// [`ExplainCheckError`] if the answer would be too large, or if what an expression mentions has gone
-/// since it was bound.
+/// [`ExplainCheckError`] if the answer would be too large, if what an expression mentions has gone
+/// since it was bound, or if `stop` said so.
 pub fn explain_check(
     population: &Population,
     user: &UserId,
     bounds: &[impl Borrow<Bound>],
+    stop: &Stop,
 ) -> Result<Option<Vec<ExplainedCheck>>, ExplainCheckError> {
     let catalog = population.catalog();
     let mut builder = Builder {
@@ -74,6 +79,8 @@ pub fn explain_check(
         leaves: Vec::new(),
         bounds: Vec::new(),
         parts: 0,
+        bytes: 0,
+        stop,
     };
     let roots = bounds.iter().map(|bound| {
         let bound = bound.borrow();
@@ -86,6 +93,7 @@ pub fn explain_check(
         ..
     } = builder;
     for bound in bounds {
+        stop.check()?;
         let (source, as_of) = (bound.borrow().source(), bound.borrow().as_of());
         all.push(bind_to(population, Arc::clone(&catalog), source, as_of)?);
     }
@@ -93,10 +101,11 @@ pub fn explain_check(
         let (of_leaves, wholes) = all.split_at(leaves.len());
         let nodes = of_leaves.iter().map(|bound| &bound.root);
         let leaves = nodes.zip(&leaves).map(|(node, leaf)| {
+            stop.check()?;
             let saw = leaf.sees(population)?;
             Ok((node, saw))
         });
-        let leaves = leaves.collect::<Result<Vec<_>, BindError>>()?;
+        let leaves = leaves.collect::<Result<Vec<_>, ExplainCheckError>>()?;
         let explained = population.with_user(user, |reader, user| {
             let mut teller = Teller {
                 reader,
@@ -104,11 +113,11 @@ pub fn explain_check(
                 leaves: &leaves,
                 bytes: 0,
             };
-            let mut search = Search::new(population, reader, user);
+            let mut search = Search::new(population, reader, user, stop);
             let roots = roots.iter().zip(wholes).map(|(root, whole)| {
                 let clause = teller.tell(root)?;
                 let valid_until = if whole.depends_on_time() {
-                    search.of(whole, clause.holds, None)
+                    search.of(whole, clause.holds, None)?
                 } else {
                     None
                 };
@@ -117,9 +126,9 @@ pub fn explain_check(
                     valid_until,
                 })
             });
-            roots.collect::<Result<Vec<_>, LimitExceeded>>()
+            roots.collect::<Result<Vec<_>, ExplainCheckError>>()
         });
-        Ok(explained.transpose()?)
+        explained.transpose()
     })
 }
 
@@ -187,6 +196,9 @@ struct Builder<'a> {
     /// The predicates, in the same order.
     bounds: Vec<Bound>,
     parts: u64,
+    /// What the parts take in an answer without values, about.
+    bytes: u64,
+    stop: &'a Stop,
 }
 
 impl<'a> Builder<'a> {
@@ -196,30 +208,25 @@ impl<'a> Builder<'a> {
         as_of: Timestamp,
         level: u64,
     ) -> Result<Part, ExplainCheckError> {
+        self.stop.check()?;
         self.parts += 1;
         limit::EXPLAINED_NODES.check(self.parts)?;
         limit::EXPLAINED_DEPTH.check(level)?;
+        let text = text_of(expression);
+        // Before anything is made of it: a part can be repeated thousands of times.
+        self.bytes += text.len() as u64 + PART_BYTES;
+        limit::ANSWER_BYTES.check(self.bytes)?;
         let mut parts = |operands: &'a [Expression]| {
             let operands = operands.iter();
             let parts = operands.map(|operand| self.part(operand, as_of, level + 1));
             parts.collect::<Result<Vec<_>, _>>()
         };
-        let (text, kind, parts) = match expression {
-            Expression::Everyone => (expression.to_string(), Kind::Everyone, Vec::new()),
-            Expression::Not(operand) => (
-                "not".into(),
-                Kind::Not,
-                parts(std::slice::from_ref(operand))?,
-            ),
-            Expression::And(operands) => {
-                let all = Kind::AtLeast(operands.len());
-                ("all of".into(), all, parts(operands)?)
-            }
-            Expression::Or(operands) => ("any of".into(), Kind::AtLeast(1), parts(operands)?),
-            Expression::AtLeast { count, of } => {
-                let kind = Kind::AtLeast(count.get() as usize);
-                (format!("at least {count} of"), kind, parts(of)?)
-            }
+        let (kind, parts) = match expression {
+            Expression::Everyone => (Kind::Everyone, Vec::new()),
+            Expression::Not(operand) => (Kind::Not, parts(std::slice::from_ref(operand))?),
+            Expression::And(operands) => (Kind::AtLeast(operands.len()), parts(operands)?),
+            Expression::Or(operands) => (Kind::AtLeast(1), parts(operands)?),
+            Expression::AtLeast { count, of } => (Kind::AtLeast(count.get() as usize), parts(of)?),
             Expression::Segment(name) => {
                 let catalog = self.catalog;
                 let segment = catalog
@@ -230,15 +237,13 @@ impl<'a> Builder<'a> {
                     })?;
                 if let Some(definition) = segment.definition().filter() {
                     let part = self.part(definition, as_of, level + 1)?;
-                    (expression.to_string(), Kind::AtLeast(1), vec![part])
+                    (Kind::AtLeast(1), vec![part])
                 } else {
-                    let leaf = self.leaf(expression, as_of)?;
-                    (expression.to_string(), Kind::Leaf(leaf), Vec::new())
+                    (Kind::Leaf(self.leaf(expression, as_of)?), Vec::new())
                 }
             }
             Expression::Predicate(_) | Expression::Event(_) | Expression::Bucket(_) => {
-                let leaf = self.leaf(expression, as_of)?;
-                (expression.to_string(), Kind::Leaf(leaf), Vec::new())
+                (Kind::Leaf(self.leaf(expression, as_of)?), Vec::new())
             }
         };
         Ok(Part { text, kind, parts })
@@ -274,6 +279,21 @@ impl<'a> Builder<'a> {
         self.bounds.push(bound);
         self.leaves.push(leaf);
         Ok(self.leaves.len() - 1)
+    }
+}
+
+/// A predicate or a segment as filter text, or how the parts below are combined.
+fn text_of(expression: &Expression) -> String {
+    match expression {
+        Expression::Not(_) => "not".into(),
+        Expression::And(_) => "all of".into(),
+        Expression::Or(_) => "any of".into(),
+        Expression::AtLeast { count, .. } => format!("at least {count} of"),
+        Expression::Everyone
+        | Expression::Segment(_)
+        | Expression::Predicate(_)
+        | Expression::Event(_)
+        | Expression::Bucket(_) => expression.to_string(),
     }
 }
 

@@ -62,6 +62,8 @@ pub use summarize::{
     summarize,
 };
 pub use user_segments::{SegmentChecker, UserSegments};
+#[cfg(feature = "testing")]
+pub use valid_until::check_until_exactly;
 pub use valid_until::{Checked, check_many_until, check_until};
 pub use watched::{
     Before, Cause, DefinedBefore, Difference, Due, MembersSlice, MembershipChange, Passages, Place,

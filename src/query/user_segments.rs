@@ -97,16 +97,17 @@ impl AllSegments {
                 let members =
                     segments.map(|(_, part)| definitions.holds(*part, &mut memo, &mut truth));
                 let members = members.collect::<Vec<_>>();
-                let mut search = Search::new(population, reader, user);
+                let mut search = Search::new(population, reader, user, stop);
                 for bound in bounds
                     .iter()
                     .filter(|bound| until && bound.depends_on_time())
                 {
-                    search.look_at(bound, holds(&bound.root, reader, user));
+                    search.look_at(bound, holds(&bound.root, reader, user))?;
                 }
-                (members, search.earliest)
+                Ok((members, search.earliest))
             })
         });
+        let members = members.transpose()?;
         stop.check()?;
         Ok(members.map(|(members, valid_until)| Found {
             members,

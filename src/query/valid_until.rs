@@ -1,8 +1,8 @@
 //! Until when an answer about a user holds, if nothing is written.
 //!
 //! Invariant: the instant that is told is never later than the first one at which the answer would be
-//! another, and it is that one unless looking for it was given up after a number of steps. What does
-//! not depend on time costs nothing.
+//! another, and it is that one unless looking for it was given up after some work, which is bounded
+//! whatever is asked and however many events the user has. What does not depend on time costs nothing.
 
 use std::borrow::Borrow;
 use std::sync::Arc;
@@ -21,12 +21,20 @@ use crate::population::{Population, ShardReader};
 /// answer could be another.
 const STEPS: usize = 256;
 
-/// How many predicates and combinations are asked again at most for one user, all together: as many
-/// as take about a millisecond.
-const NODES: u64 = 4_096;
+/// How often at most where each event of the user can make a difference.
+const STEPS_OF_EACH_EVENT: usize = 16;
 
-/// Users who are checked between two looks at whether to go on.
-const USERS_AT_ONCE: usize = 64;
+/// How much may be looked at and bound again for one user, all together: so much takes about a fifth of
+/// a millisecond, as one unit is a day of events in which those of the user are looked up. The first
+/// look at each expression, which finds where it could be another, is not part of it: that takes about
+/// as long as the check itself.
+const WORK: u64 = 4_096;
+
+/// What it takes to bind a node or the value of a list again.
+const WORK_OF_BINDING: u64 = 4;
+
+/// How many events of a user are looked at for one unit of work.
+const EVENTS_AT_ONCE: u64 = 8;
 
 /// In which selections a user is, and until when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,26 +47,60 @@ pub struct Checked {
 }
 
 /// Tells what [`super::check()`] does, and until when it holds if nothing is written.
-#[must_use]
+///
+/// # Errors
+/// [`Stopped`] if `stop` said so before all was looked at.
 pub fn check_until(
     population: &Population,
     user: &UserId,
     bounds: &[impl Borrow<Bound>],
-) -> Option<Checked> {
+    stop: &Stop,
+) -> Result<Option<Checked>, Stopped> {
+    check_with(population, user, bounds, Effort::default(), stop)
+}
+
+/// Tells what [`check_until`] does without giving up but after many steps, whatever that costs: what
+/// that tells can be tested by it.
+///
+/// # Errors
+/// As for [`check_until`].
+#[cfg(feature = "testing")]
+pub fn check_until_exactly(
+    population: &Population,
+    user: &UserId,
+    bounds: &[impl Borrow<Bound>],
+    stop: &Stop,
+) -> Result<Option<Checked>, Stopped> {
+    let effort = Effort {
+        work: u64::MAX,
+        steps_of_each_event: STEPS,
+    };
+    check_with(population, user, bounds, effort, stop)
+}
+
+fn check_with(
+    population: &Population,
+    user: &UserId,
+    bounds: &[impl Borrow<Bound>],
+    effort: Effort,
+    stop: &Stop,
+) -> Result<Option<Checked>, Stopped> {
     answer_all(population, bounds, |bounds| {
         population.with_user(user, |reader, place| {
             let members = bounds.iter().map(|bound| holds(&bound.root, reader, place));
             let members: Vec<bool> = members.collect();
-            let mut search = Search::new(population, reader, place);
+            let mut search = Search::new(population, reader, place, stop);
+            search.effort = effort;
             for (bound, member) in bounds.iter().zip(&members) {
-                search.look_at(bound, *member);
+                search.look_at(bound, *member)?;
             }
-            Checked {
+            Ok(Checked {
                 members,
                 valid_until: search.earliest,
-            }
+            })
         })
     })
+    .transpose()
 }
 
 /// Tells of each of many users what [`check_until`] does of one, each at a moment of its own.
@@ -71,13 +113,27 @@ pub fn check_many_until(
     bounds: &[impl Borrow<Bound>],
     stop: &Stop,
 ) -> Result<Vec<Option<Checked>>, Stopped> {
-    let mut answers = Vec::with_capacity(users.len());
-    for together in users.chunks(USERS_AT_ONCE) {
+    let checked = users.iter().map(|user| {
         stop.check()?;
-        let checked = together.iter();
-        answers.extend(checked.map(|user| check_until(population, user, bounds)));
+        check_until(population, user, bounds, stop)
+    });
+    checked.collect()
+}
+
+/// How much may be done to look for the first change.
+#[derive(Clone, Copy)]
+struct Effort {
+    work: u64,
+    steps_of_each_event: usize,
+}
+
+impl Default for Effort {
+    fn default() -> Self {
+        Self {
+            work: WORK,
+            steps_of_each_event: STEPS_OF_EACH_EVENT,
+        }
     }
-    Ok(answers)
 }
 
 /// Looks for the first instant at which one of some answers about a user is another.
@@ -85,34 +141,59 @@ pub(super) struct Search<'a> {
     population: &'a Population,
     reader: &'a ShardReader<'a>,
     user: u16,
-    nodes_left: u64,
+    stop: &'a Stop,
+    /// How much is left of it.
+    effort: Effort,
     /// The first one that was found.
     pub(super) earliest: Option<Timestamp>,
 }
 
 impl<'a> Search<'a> {
-    pub(super) fn new(population: &'a Population, reader: &'a ShardReader<'a>, user: u16) -> Self {
+    pub(super) fn new(
+        population: &'a Population,
+        reader: &'a ShardReader<'a>,
+        user: u16,
+        stop: &'a Stop,
+    ) -> Self {
         Self {
             population,
             reader,
             user,
-            nodes_left: NODES,
+            stop,
+            effort: Effort::default(),
             earliest: None,
         }
     }
 
     /// Looks for the first instant at which an expression is not what it is now, among those before
     /// the earliest one.
-    pub(super) fn look_at(&mut self, bound: &Bound, holds: bool) {
+    ///
+    /// # Errors
+    /// [`Stopped`] if it is time to stop.
+    pub(super) fn look_at(&mut self, bound: &Bound, holds: bool) -> Result<(), Stopped> {
         if bound.depends_on_time() {
-            let found = self.of(bound, holds, self.earliest);
+            let found = self.of(bound, holds, self.earliest)?;
             self.earliest = found.or(self.earliest);
         }
+        Ok(())
     }
 
     /// The first instant at which an expression is not what it is now; `None` if there is none before
     /// another instant.
+    ///
+    /// # Errors
+    /// [`Stopped`] if it is time to stop.
     pub(super) fn of(
+        &mut self,
+        bound: &Bound,
+        is_true: bool,
+        before: Option<Timestamp>,
+    ) -> Result<Option<Timestamp>, Stopped> {
+        self.stop.check()?;
+        Ok(self.first_change(bound, is_true, before))
+    }
+
+    fn first_change(
         &mut self,
         bound: &Bound,
         is_true: bool,
@@ -123,20 +204,22 @@ impl<'a> Search<'a> {
             return Some(bound.as_of()).filter(|at| before.is_none_or(|before| *at < before));
         };
         let shard = self.reader.shard();
+        let each_event = bound.timed().iter().any(Timed::changes_with_each_event);
+        let steps = if each_event {
+            self.effort.steps_of_each_event
+        } else {
+            STEPS
+        };
         let mut at = bound.as_of();
-        for step in 0..=STEPS {
+        for step in 0..=steps {
             let timed = bound.timed().iter();
             let next = timed
                 .filter_map(|timed| timed.next(shard, self.user, at))
                 .min();
             let next = next.filter(|next| before.is_none_or(|before| *next < before))?;
-            let Some(nodes_left) = self.nodes_left.checked_sub(bound.nodes()) else {
-                return Some(next);
-            };
-            if step == STEPS {
+            if step == steps || !self.may_ask_again(bound, at) {
                 return Some(next);
             }
-            self.nodes_left = nodes_left;
             let later = bind_to(self.population, Arc::clone(&catalog), bound.source(), next);
             match later {
                 Ok(later) if holds(&later.root, self.reader, self.user) == is_true => at = next,
@@ -144,6 +227,23 @@ impl<'a> Search<'a> {
             }
         }
         None
+    }
+
+    /// Whether there may be the work of asking an expression again, and of looking for the next instant
+    /// after that. If so, it is accounted for.
+    fn may_ask_again(&mut self, bound: &Bound, at: Timestamp) -> bool {
+        let shard = self.reader.shard();
+        let mut work = bound.weight().saturating_mul(WORK_OF_BINDING);
+        for timed in bound.timed() {
+            // Before events are counted, which is work, too.
+            if work > self.effort.work {
+                return false;
+            }
+            work = work.saturating_add(timed.work(shard, self.user, at));
+        }
+        let left = self.effort.work.checked_sub(work);
+        self.effort.work = left.unwrap_or(self.effort.work);
+        left.is_some()
     }
 }
 
@@ -223,6 +323,26 @@ impl Timed {
         }))
     }
 
+    /// Whether every event that the window passes can make a difference.
+    fn changes_with_each_event(&self) -> bool {
+        match self {
+            Self::Values { .. } => false,
+            Self::Events(events) => matches!(events.asked, Asked::Other),
+        }
+    }
+
+    /// How much is looked at, at most, to tell what the predicate says of a user and when it can say
+    /// something else next.
+    fn work(&self, shard: &Shard, user: u16, at: Timestamp) -> u64 {
+        match self {
+            Self::Values { .. } => 1,
+            Self::Events(events) => {
+                let index = shard.events(events.event);
+                index.map_or(1, |index| events.work(index, user, at))
+            }
+        }
+    }
+
     /// The first instant after another one at which the predicate can say something else of a user:
     /// before it, it does not.
     fn next(&self, shard: &Shard, user: u16, at: Timestamp) -> Option<Timestamp> {
@@ -248,11 +368,27 @@ fn passes(edge: &Edge, micros: i64) -> Option<Timestamp> {
 }
 
 impl TimedEvents {
-    fn next(&self, index: &EventIndex, user: u16, at: Timestamp) -> Option<Timestamp> {
+    /// The first instant of the window, and the first one after.
+    fn window(&self, at: Timestamp) -> (i64, i64) {
         let ends = self.ends.iter().map(|end| end.at(at).micros());
         let to = ends.fold(self.within.1, i64::min);
         let start = self.start.as_ref().map(|start| start.at(at).micros());
-        let from = start.unwrap_or(self.within.0);
+        (start.unwrap_or(self.within.0), to)
+    }
+
+    /// A day is looked up to count the user's events in it, to find the one that matters, and to ask
+    /// again.
+    fn work(&self, index: &EventIndex, user: u16, at: Timestamp) -> u64 {
+        let (from, to) = self.window(at);
+        let from = from.min(to);
+        let days = index.days_from(from) as u64;
+        let events = index.count_of(user, from, i64::MAX);
+        1 + days * 3 + events / EVENTS_AT_ONCE
+    }
+
+    fn next(&self, index: &EventIndex, user: u16, at: Timestamp) -> Option<Timestamp> {
+        let (from, to) = self.window(at);
+        let start = self.start.as_ref().map(|start| start.at(at).micros());
         // Events that enter.
         let entering = self.ends.iter().filter_map(|end| {
             let first = end.at(at).micros().max(self.within.0);

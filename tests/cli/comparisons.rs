@@ -100,6 +100,7 @@ fn figures_are_those_of_the_formulas(findings: &[Value]) {
 fn why_customers_leave_is_found_without_being_asked_for() {
     let (_folder, service) = with_customers();
     let answer = json_of(&service, &["compare", "churn = 'Yes'", "--top", "1000"]);
+    assert!(answer["as_of"].as_str().unwrap().ends_with('Z'));
     assert_eq!(
         (
             &answer["users"],
@@ -228,8 +229,10 @@ fn overlaps_are_those_of_the_file() {
         "fiber: internet_service = 'Fiber optic'",
         "tenure <= 6",
     ];
-    let arguments = ["overlap"].into_iter().chain(filters).collect::<Vec<_>>();
+    let at = ["overlap", "--as-of", "2026-01-31"].into_iter();
+    let arguments = at.chain(filters).collect::<Vec<_>>();
     let answer = json_of(&service, &arguments);
+    assert_eq!(answer["as_of"], "2026-01-31T00:00:00Z");
     let mut regions: HashMap<Vec<usize>, u64> = HashMap::new();
     for row in rows() {
         let is = [

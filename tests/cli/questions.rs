@@ -239,6 +239,28 @@ fn a_check_tells_why() {
          \n\
          holds until 2026-01-31T00:00:00.000001Z unless something is written\n"
     );
+    let saved = [
+        vec![
+            "segments",
+            "create",
+            "asked",
+            "--list",
+            "--user",
+            "customer-0001",
+        ],
+        vec!["segments", "create", "others", "NOT segment('asked')"],
+    ];
+    for saved in saved {
+        assert_eq!(service.ask(&saved).code, 0);
+    }
+    let ended = service.ask(&["check", "customer-0001", "segment('others')", "--explain"]);
+    assert_eq!(
+        ended.out,
+        "true  clause                saw\n\
+         no    segment('others')\n\
+         no      not\n\
+         yes       segment('asked')\n"
+    );
     let nobody = service.ask(&["check", "nobody", "TRUE", "--explain"]);
     assert_eq!(
         (nobody.code, nobody.out.as_str()),

@@ -208,6 +208,23 @@ fn static_lists_are_saved_filled_and_emptied() {
     assert_eq!((&added["added"], &added["unknown"]), (&json!(1), &json!(1)));
     assert_eq!(added["unknown_user_ids"], json!(["x"]));
 
+    // Both kinds are told of in the same shape.
+    let json = |args: &[&str]| service.ask(&[&["--output", "json"], args].concat()).json();
+    let listed = json(&["segments", "create", "two", "--list", "--user", "u1"]);
+    let filtered = json(&["segments", "create", "all", "TRUE"]);
+    for (created, name, kind) in [(&listed, "two", "list"), (&filtered, "all", "filter")] {
+        assert_eq!(created["segment"]["name"], name);
+        assert_eq!(created["segment"]["kind"], kind);
+        assert_eq!(created["segment"]["revision"], created["revision"]);
+    }
+    assert_eq!(
+        (&listed["users"], &listed["unknown"]),
+        (&json!(1), &json!(0))
+    );
+    for name in ["two", "all"] {
+        assert_eq!(service.ask(&["segments", "delete", name]).code, 0);
+    }
+
     let frozen = service.ask(&["segments", "create", "then", "--freeze", "plan = 'free'"]);
     assert_eq!(frozen.out, "saved then: a static list of 2 users\n");
     let one = service.ask(&[
@@ -240,6 +257,48 @@ fn static_lists_are_saved_filled_and_emptied() {
     assert_eq!(listed["segments"][0]["filter"], json!(null));
     let updated = service.ask(&["segments", "update", "one", "--description", "not many"]);
     assert_eq!(updated.out, "updated one: a static list of 1 user\n");
+}
+
+/// A bad line after those of the first request.
+#[test]
+fn no_list_is_left_half_filled_without_a_word() {
+    let (folder, service) = started();
+    let many: Vec<String> = (0..10_000).map(|n| format!("nobody-{n}\n")).collect();
+    let lines = format!("u1\nu2\n{}{}\nu3\n", many.concat(), "x".repeat(257));
+    let file = folder.path().join("ids.txt");
+    std::fs::write(&file, &lines).unwrap();
+    let file = file.to_str().unwrap();
+    let create = ["segments", "create", "asked", "--list", "--from-file"];
+    let refused = service.ask(&[&create[..], &[file]].concat());
+    assert!(
+        refused.code == 2 && refused.err.contains("ids.txt: line 10003"),
+        "{refused:?}"
+    );
+    let missing = service.ask(&["segments", "get", "asked"]);
+    assert_eq!(missing.code, 2, "{missing:?}");
+    // What can be read only once is not checked before.
+    let broken = service.ask_with(&[&create[..], &["-"]].concat(), lines.as_bytes());
+    assert!(
+        broken.code == 2 && broken.err.contains("-: line 10003"),
+        "{broken:?}"
+    );
+    assert!(
+        broken
+            .err
+            .contains("asked is saved, with at least 2 users so far")
+            && broken.err.contains("`segments add`"),
+        "{broken:?}"
+    );
+    let remove = ["segments", "remove", "asked", "--from-file"];
+    let refused = service.ask(&[&remove[..], &[file]].concat());
+    assert_eq!(refused.code, 2, "{refused:?}");
+    let counted = service.ask(&["count", "segment('asked')"]);
+    assert!(counted.out.starts_with("2 users"), "{counted:?}");
+    let broken = service.ask_with(&[&remove[..], &["-"]].concat(), lines.as_bytes());
+    assert!(
+        broken.code == 2 && broken.err.contains("removed at least 2 users before that"),
+        "{broken:?}"
+    );
 }
 
 #[test]

@@ -134,7 +134,7 @@ fn agree(
         assert_eq!(checked, expected, "{user}");
     }
     for user in users().step_by(5) {
-        let explained = explain_check(population, &user, &bounds).unwrap();
+        let explained = explain_check(population, &user, &bounds, &Stop::never()).unwrap();
         let explained = explained.map(|all| all.iter().map(|one| one.clause.holds).collect());
         assert_eq!(explained, check(population, &user, &bounds), "{user}");
     }

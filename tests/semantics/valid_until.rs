@@ -6,11 +6,14 @@ use std::sync::Arc;
 
 use headcount::filter::parse;
 use headcount::model::{
-    Action, Event, EventName, Expression, Instant, NonEmpty, Operand, Revision, StoreLimits, Test,
-    Timestamp, UserId, UserUpdate, Value, Window,
+    Action, Event, EventName, EventTest, Expression, Instant, Measure, NonEmpty, Operand, Revision,
+    StoreLimits, Test, Timestamp, UserId, UserUpdate, Value, Window,
 };
 use headcount::population::Population;
-use headcount::query::{Checked, Stop, bind, check_many_until, check_until, explain_check};
+use headcount::query::{
+    Bound, Checked, ExplainCheckError, Stop, Stopped, bind, check_many_until, check_until_exactly,
+    explain_check,
+};
 use headcount::testing::naive::NaivePopulation;
 use proptest::prelude::*;
 
@@ -25,6 +28,13 @@ const DAY: i64 = 48 * HALF_HOUR;
 const MIDNIGHTS: [i64; 8] = [0, 8, 10, 20, 22, 37, 44, 46];
 /// How far ahead the beginnings of days are looked at, of which there are too many.
 const DAYS_AHEAD: i64 = 40;
+
+/// How much is looked at for a user at most: a day of events is one unit.
+const WORK: usize = 4_096;
+
+fn check_until(population: &Population, user: &UserId, bounds: &[Bound]) -> Option<Checked> {
+    headcount::query::check_until(population, user, bounds, &Stop::never()).unwrap()
+}
 
 /// The twin knows no calendar at the end of time.
 fn last() -> Timestamp {
@@ -72,7 +82,7 @@ impl Shifts {
                     }
                     Window::This(_) | Window::Last(..) => self.calendar = true,
                 }
-                if let headcount::model::EventTest::Time { operand, .. } = &predicate.test {
+                if let EventTest::Time { operand, .. } = &predicate.test {
                     self.add_instant(*operand);
                 }
             }
@@ -128,7 +138,30 @@ fn moments(naive: &NaivePopulation, user: &UserId) -> Vec<i64> {
     events.map(|event| event.time).chain(values).collect()
 }
 
-/// Until when it is told that a check of one user holds, once that was looked at.
+/// Whether looking can't be given up: so little is asked of so few events, on so few days.
+fn is_within_bounds(naive: &NaivePopulation, expression: &Expression, user: &UserId) -> bool {
+    let is_light = match expression {
+        Expression::Event(predicate) => match &predicate.test {
+            EventTest::Number { measure, .. } => *measure == Measure::Count,
+            EventTest::Time { .. } => true,
+        },
+        Expression::Predicate(_) => expression.listed_values() == 0,
+        Expression::Everyone
+        | Expression::Segment(_)
+        | Expression::Bucket(_)
+        | Expression::Not(_)
+        | Expression::And(_)
+        | Expression::Or(_)
+        | Expression::AtLeast { .. } => false,
+    };
+    let all = users().flat_map(|user| moments(naive, &user));
+    let days: BTreeSet<i64> = all.map(|moment| moment.div_euclid(DAY)).collect();
+    // Each of them passes two edges of a window and two of an operand at most.
+    is_light && moments(naive, user).len() * 4 * (10 + days.len() * 3) < WORK
+}
+
+/// Until when it is told that a check of one user holds if looking is not given up, once that was looked
+/// at.
 fn holds_until_then(
     population: &Population,
     naive: &NaivePopulation,
@@ -140,7 +173,13 @@ fn holds_until_then(
     let Checked {
         members,
         valid_until,
-    } = check_until(population, user, std::slice::from_ref(&bound))?;
+    } = check_until_exactly(
+        population,
+        user,
+        std::slice::from_ref(&bound),
+        &Stop::never(),
+    )
+    .unwrap()?;
     let context = || format!("{user} {expression} as of {as_of} until {valid_until:?}");
     let now = naive.is_member(user, expression, as_of);
     assert_eq!(members, [now], "{}", context());
@@ -158,9 +197,22 @@ fn holds_until_then(
         let then = naive.is_member(user, expression, until);
         assert_ne!(then, now, "{}", context());
     }
-    let explained = explain_check(population, user, &[bound]).unwrap().unwrap();
-    assert_eq!(explained[0].valid_until, valid_until, "{}", context());
+    let told = check_until(population, user, std::slice::from_ref(&bound)).unwrap();
+    assert_eq!(told.members, [now], "{}", context());
+    if is_within_bounds(naive, expression, user) {
+        assert_eq!(told.valid_until, valid_until, "{}", context());
+    }
+    is_not_too_late(told.valid_until, valid_until, as_of);
+    let explained = explain_check(population, user, &[bound], &Stop::never());
+    let explained = explained.unwrap().unwrap();
+    assert_eq!(explained[0].valid_until, told.valid_until, "{}", context());
     valid_until
+}
+
+fn is_not_too_late(told: Option<Timestamp>, exact: Option<Timestamp>, as_of: Timestamp) {
+    assert!(told.is_none_or(|told| told > as_of), "{told:?} {exact:?}");
+    let is_late = |exact| told.is_none_or(|told| told > exact);
+    assert!(!exact.is_some_and(is_late), "{told:?} {exact:?}");
 }
 
 proptest! {
@@ -200,8 +252,11 @@ proptest! {
                 }
                 let bounds = asked.iter().map(|one| bound_at(&population, one, as_of));
                 let bounds: Vec<_> = bounds.collect();
+                let exact = check_until_exactly(&population, &user, &bounds, &Stop::never());
+                let exact = exact.unwrap();
+                prop_assert_eq!(exact.as_ref().and_then(|all| all.valid_until), earliest);
                 let all = check_until(&population, &user, &bounds);
-                prop_assert_eq!(all.as_ref().and_then(|all| all.valid_until), earliest);
+                is_not_too_late(all.as_ref().and_then(|all| all.valid_until), earliest, as_of);
                 let many = check_many_until(&population, &[&user, &user], &bounds, &Stop::never());
                 prop_assert_eq!(many.unwrap(), [all.clone(), all]);
             }
@@ -268,19 +323,74 @@ fn looking_is_given_up_before_the_change() {
     );
     let checked = check_until(&population, &user, &[bound]).unwrap();
     assert_eq!(checked.members, [true]);
-    let until = checked.valid_until.unwrap().micros();
+    let first = checked.valid_until.unwrap().micros();
     let change = now + 400 * DAY;
-    assert!(until > now + 250 * DAY && until < change, "{until}");
-    let bound = bound_at(
-        &population,
-        &parse("sum(login, 400d) >= 1").unwrap(),
-        instant(until),
+    // The oldest of 365 days leaves the window after 36, and one each day from then on.
+    assert!(
+        first >= now + 36 * DAY && first <= now + 52 * DAY,
+        "{first}"
     );
-    let again = check_until(&population, &user, &[bound]).unwrap();
-    assert_eq!(
-        (again.members, again.valid_until),
-        (vec![true], Some(instant(change)))
-    );
+    // Who asks again and again gets there.
+    let mut until = first;
+    while until < change {
+        let filter = parse("sum(login, 400d) >= 1").unwrap();
+        let bound = bound_at(&population, &filter, instant(until));
+        let again = check_until(&population, &user, &[bound]).unwrap();
+        assert_eq!(again.members, [true]);
+        let next = again.valid_until.unwrap().micros();
+        assert!(next > until && next <= change, "{until} {next}");
+        until = next;
+    }
+}
+
+/// However many events a user has, and however much is asked for beside them.
+#[test]
+fn looking_takes_no_longer_than_the_bounds_allow() {
+    let now = 20_500 * DAY;
+    let (population, user) = busy(now);
+    let many = (0..20_000).map(|number| Event {
+        name: EventName::new("buy").unwrap(),
+        time: Some(instant(now - 1 - number * (DAY / 100))),
+        received: instant(now),
+        amount: Some("1".parse().unwrap()),
+        id: None,
+    });
+    let update = UserUpdate {
+        user: user.clone(),
+        value_time: None,
+        changes: vec![headcount::model::Change {
+            property: headcount::model::PropertyName::new("n").unwrap(),
+            operation: headcount::model::Operation::Set(Value::Int64(-1)),
+        }],
+        events: many.collect(),
+    };
+    let write = Action::Write(NonEmpty::one(update));
+    population.apply(Revision::new(2), &write).unwrap();
+    let numbers: Vec<String> = (0..5_000).map(|number| number.to_string()).collect();
+    let listed = format!("n IN ({})", numbers.join(","));
+    let hundredth = DAY / 100;
+    for (filter, first, step) in [
+        // 20,000 events within 200 days: each of them is a step, and looked at for each step.
+        ("sum(buy, 365d) > 0".to_owned(), now + 165 * DAY, hundredth),
+        // A list of 5,000 values is one node.
+        (
+            format!("{listed} OR sum(login, 400d) > 0"),
+            now + 36 * DAY,
+            DAY,
+        ),
+        (
+            format!("{listed} OR count(login, 400d) > 364 OR count(login, 400d) > 0"),
+            now + 36 * DAY,
+            DAY,
+        ),
+    ] {
+        let bound = bound_at(&population, &parse(&filter).unwrap(), instant(now));
+        let checked = check_until(&population, &user, &[bound]).unwrap();
+        assert_eq!(checked.members, [true]);
+        let until = checked.valid_until.unwrap().micros();
+        // One step or two.
+        assert!(until >= first && until <= first + 2 * step, "{until}");
+    }
 }
 
 #[test]
@@ -289,10 +399,15 @@ fn a_user_who_does_not_exist_has_no_answer() {
     let nobody = UserId::new("nobody").unwrap();
     let filter = parse("count(login, 30d) = 0").unwrap();
     let bound = bound_at(&population, &filter, instant(20_500 * DAY));
-    assert_eq!(check_until(&population, &nobody, &[&bound]), None);
+    assert_eq!(
+        check_until(&population, &nobody, std::slice::from_ref(&bound)),
+        None
+    );
     let stop = Stop::never();
     stop.cancel();
-    assert!(check_many_until(&population, &[&nobody], &[bound], &stop).is_err());
+    assert!(check_many_until(&population, &[&nobody], &[&bound], &stop).is_err());
+    let explained = explain_check(&population, &nobody, &[bound], &stop);
+    assert_eq!(explained, Err(ExplainCheckError::Stopped(Stopped)));
 }
 
 #[test]

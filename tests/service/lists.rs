@@ -309,7 +309,44 @@ async fn a_list_is_described_and_keeps_its_kind() {
         ..list("defined")
     };
     let refused = update(as_list, &[]).await;
-    expect_error(refused, failed, "SEGMENT_KIND", Some("segment.static_list"));
+    let field = Some("segment.static_list");
+    expect_error(refused, failed, "SEGMENT_KIND", field);
+    // What the mask does not name does not matter.
+    let as_list = || Segment {
+        description: "x".into(),
+        ..list("defined")
+    };
+    let updated = update(as_list(), &["description"]).await.unwrap();
+    assert_eq!(updated.into_inner().segment.unwrap().description, "x");
+    for mask in [
+        &["static_list"][..],
+        &["*"],
+        &["static_list", "description"],
+    ] {
+        let refused = update(as_list(), mask).await;
+        expect_error(refused, failed, "SEGMENT_KIND", field);
+    }
+    for mask in [
+        &["static_list"][..],
+        &["*"],
+        &["static_list", "description"],
+    ] {
+        let named = Segment {
+            description: "asked again".into(),
+            ..list("asked")
+        };
+        let updated = update(named, mask).await.unwrap().into_inner();
+        let updated = updated.segment.unwrap();
+        assert_eq!(member_count(Some(&updated)), 1);
+        let is_changed = updated.description == "asked again";
+        assert_eq!(is_changed, mask != ["static_list"]);
+    }
+    let unset = Segment {
+        definition: None,
+        ..list("asked")
+    };
+    let refused = update(unset, &["static_list"]).await;
+    expect_error(refused, Code::InvalidArgument, "INVALID_FIELD", field);
     for outcome in [
         try_add(&service, "defined", ids(&["u1"])).await.map(|_| ()),
         try_remove(&service, "defined", ids(&["u1"]))

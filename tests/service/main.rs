@@ -4,6 +4,7 @@
 mod analysis;
 mod backup;
 mod bad_input;
+mod bounds;
 mod catalog;
 mod checks;
 mod comparisons;

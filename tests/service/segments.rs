@@ -16,7 +16,7 @@ use crate::harness::{
 };
 
 /// Ten users: `n` is their number, the even ones are pro, the last of them bought something.
-async fn service() -> Service {
+pub(crate) async fn service() -> Service {
     let service = Service::start().await;
     fill(&service).await;
     service
@@ -45,7 +45,7 @@ fn filter(text: &str) -> segment::Definition {
     segment::Definition::Filter(text.into())
 }
 
-fn named(name: &str, text: &str) -> Segment {
+pub(crate) fn named(name: &str, text: &str) -> Segment {
     Segment {
         name: name.into(),
         definition: Some(filter(text)),
@@ -53,7 +53,7 @@ fn named(name: &str, text: &str) -> Segment {
     }
 }
 
-async fn try_create(service: &Service, segment: Segment) -> Result<Segment, RpcStatus> {
+pub(crate) async fn try_create(service: &Service, segment: Segment) -> Result<Segment, RpcStatus> {
     let request = CreateSegmentRequest {
         segment: Some(segment),
         ..CreateSegmentRequest::default()
@@ -67,11 +67,11 @@ async fn try_create(service: &Service, segment: Segment) -> Result<Segment, RpcS
     Ok(answer.segment.unwrap())
 }
 
-async fn create(service: &Service, name: &str, text: &str) -> Segment {
+pub(crate) async fn create(service: &Service, name: &str, text: &str) -> Segment {
     try_create(service, named(name, text)).await.unwrap()
 }
 
-async fn try_update(
+pub(crate) async fn try_update(
     service: &Service,
     segment: Segment,
     mask: &[&str],
@@ -108,7 +108,7 @@ async fn delete(service: &Service, request: DeleteSegmentRequest) -> Result<bool
     Ok(answer.into_inner().existed)
 }
 
-async fn count(service: &Service, segment: &str) -> Result<u64, RpcStatus> {
+pub(crate) async fn count(service: &Service, segment: &str) -> Result<u64, RpcStatus> {
     let request = CountRequest {
         selection: Some(count_request::Selection::Segment(segment.into())),
         ..CountRequest::default()

@@ -24,8 +24,8 @@ pub(super) use mutation::{Origins, updates};
 pub(super) use page::{CATALOG_PAGE, MEMBERS_PAGE, SAMPLE, VALUES_PAGE};
 pub(super) use path::Path;
 pub(super) use segment::{
-    NewSegment, members, new_segment, past_message, previewed_definition, segment_change,
-    segment_message,
+    ChangedSegment, NewSegment, members, new_segment, past_message, previewed_definition,
+    segment_change, segment_message,
 };
 pub(super) use selection::{Selected, selection, selections};
 pub(super) use value::{

@@ -22,6 +22,8 @@ const SEGMENT: Path<'static> = Path::Field(&ROOT, "segment");
 /// What can be changed of a segment, as masks name it.
 const FILTER: &str = "filter";
 const EXPRESSION: &str = "expression";
+/// Can be named where it is one already.
+const STATIC_LIST: &str = "static_list";
 const DESCRIPTION: &str = "description";
 const LABELS: &str = "labels";
 /// Stands for all fields in a mask.
@@ -82,13 +84,22 @@ pub(in crate::api) fn members(user_ids: Vec<String>) -> Result<Vec<UserId>, ApiE
     Ok(members)
 }
 
-/// What is to be changed of a segment: what the mask names, or all that is set without one. If that
-/// has a definition, there is the path of the field that it came from.
+/// A segment to change.
+pub(in crate::api) struct ChangedSegment {
+    /// What is to be changed of it.
+    pub(in crate::api) change: SegmentChange,
+    /// If that has a definition, the path of the field that it came from.
+    pub(in crate::api) from: Option<String>,
+    /// Whether it is said to be a static list, which has to be so: that changes nothing.
+    pub(in crate::api) is_list: bool,
+}
+
+/// What is to be changed of a segment: what the mask names, or all that is set without one.
 pub(in crate::api) fn segment_change(
     given: Option<proto::Segment>,
     mask: Option<&prost_types::FieldMask>,
     unchanged_since: impl FnOnce(&str) -> Result<Option<Revision>, ApiError>,
-) -> Result<(SegmentChange, Option<String>), ApiError> {
+) -> Result<ChangedSegment, ApiError> {
     let given = given.ok_or_else(|| {
         ApiError::field(
             &SEGMENT,
@@ -98,7 +109,8 @@ pub(in crate::api) fn segment_change(
     let name = segment_name(given.name.as_str(), &SEGMENT.field("name"))?;
     let unchanged_since = unchanged_since(&given.etag)?;
     let masked = Masked::new(&given, mask)?;
-    let is_list = matches!(given.definition, Some(segment::Definition::StaticList(_)));
+    let is_list =
+        masked.definition && matches!(given.definition, Some(segment::Definition::StaticList(_)));
     let definition = if masked.definition && !is_list {
         let definition = definition(given.definition, &SEGMENT)?;
         Some(definition.ok_or_else(missing_definition)?)
@@ -116,7 +128,11 @@ pub(in crate::api) fn segment_change(
         labels: masked.labels.then(|| labels(given.labels)).transpose()?,
         unchanged_since,
     };
-    Ok((change, from))
+    Ok(ChangedSegment {
+        change,
+        from,
+        is_list,
+    })
 }
 
 /// Which fields are to be changed.
@@ -133,14 +149,13 @@ impl Masked {
     ) -> Result<Self, ApiError> {
         let Some(mask) = mask.filter(|mask| !mask.paths.is_empty()) else {
             let masked = Self {
-                definition: matches!(
-                    given.definition,
-                    Some(segment::Definition::Filter(_) | segment::Definition::Expression(_))
-                ),
+                definition: given.definition.is_some(),
                 description: !given.description.is_empty(),
                 labels: !given.labels.is_empty(),
             };
-            if masked.definition || masked.description || masked.labels {
+            // That it is a static list can't be changed.
+            let is_list = matches!(given.definition, Some(segment::Definition::StaticList(_)));
+            if (masked.definition && !is_list) || masked.description || masked.labels {
                 return Ok(masked);
             }
             return Err(ApiError::field(
@@ -167,6 +182,12 @@ impl Masked {
                     }
                     masked.definition = true;
                 }
+                STATIC_LIST => {
+                    if !matches!(given.definition, Some(segment::Definition::StaticList(_))) {
+                        return Err(not_set(STATIC_LIST));
+                    }
+                    masked.definition = true;
+                }
                 DESCRIPTION => masked.description = true,
                 LABELS => masked.labels = true,
                 ALL => {
@@ -180,7 +201,7 @@ impl Masked {
                     return Err(ApiError::field(
                         &ROOT.field("update_mask"),
                         format!(
-                            "names {field:?}; what can be changed is {FILTER:?} or {EXPRESSION:?}, {DESCRIPTION:?} and {LABELS:?}"
+                            "names {field:?}; what can be changed is {FILTER:?} or {EXPRESSION:?}, {DESCRIPTION:?} and {LABELS:?}; {STATIC_LIST:?} can be named of a static list"
                         ),
                     ));
                 }
@@ -341,7 +362,8 @@ mod tests {
         let mask = prost_types::FieldMask {
             paths: mask.iter().map(ToString::to_string).collect(),
         };
-        segment_change(segment, Some(&mask), |_| Ok(None))
+        let asked = segment_change(segment, Some(&mask), |_| Ok(None))?;
+        Ok((asked.change, asked.from))
     }
 
     #[test]

@@ -175,6 +175,10 @@ fn errors() -> Vec<ApiError> {
             exceeded: limit::WINDOW_UNITS.check(20_001).unwrap_err(),
         }
         .into(),
+        BindError::TooLarge {
+            exceeded: limit::SELECTION_NODES.check(4_097).unwrap_err(),
+        }
+        .into(),
         BindError::UnknownSegment {
             segment: SegmentName::new("vpi").unwrap(),
             suggestions: vec![segment()],

@@ -159,6 +159,13 @@ impl EventIndex {
         self.days.get(first..end).unwrap_or_default()
     }
 
+    /// How many days with events there are from that of an instant on: so many are looked at, at most,
+    /// to find an event of a user.
+    #[must_use]
+    pub fn days_from(&self, from: i64) -> usize {
+        self.days_between(from, i64::MAX).len()
+    }
+
     /// The parts of days that lie between two instants and have events.
     fn parts(&self, from: i64, to: i64) -> impl Iterator<Item = (&Day, i32, Part)> {
         let days = self.days_between(from, to).iter();

@@ -315,7 +315,11 @@ fn encode_refusal(encoder: &mut Encoder, refusal: &Refusal) {
         }
         Refusal::SegmentTooLarge { segment, exceeded } => {
             encode_segment(encoder, SEGMENT_TOO_LARGE, segment);
-            encoder.u8(u8::from(exceeded.limit == limit::SEGMENT_DEPTH));
+            encoder.u8(match exceeded.limit {
+                limit::SEGMENT_DEPTH => 1,
+                limit::SELECTION_VALUES => 2,
+                _ => 0,
+            });
             encode_exceeded(encoder, exceeded);
         }
         Refusal::SegmentExists { segment } => encode_segment(encoder, SEGMENT_EXISTS, segment),
@@ -459,6 +463,7 @@ fn read_refusal(decoder: &mut Decoder<'_>, kind: u8) -> Result<Refusal, DecodeEr
                 let of = match decoder.u8()? {
                     0 => limit::SEGMENT_NODES,
                     1 => limit::SEGMENT_DEPTH,
+                    2 => limit::SELECTION_VALUES,
                     other => return Err(decoder.bad_value("a limit of segments", other)),
                 };
                 read_exceeded(decoder, of)?
