@@ -19,7 +19,7 @@ pub struct Before<'a> {
     users: Vec<&'a UserId>,
     existed: Vec<bool>,
     /// The predicates that mention what the command changes, in their order.
-    touched: Vec<u32>,
+    pub(super) touched: Vec<u32>,
     /// For each user, which of them held: as many words as there are 64 of them.
     held: Vec<u64>,
     /// The segments of a user who is to be erased, and where the user is.
