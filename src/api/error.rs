@@ -92,6 +92,13 @@ impl ApiError {
         )
     }
 
+    pub(super) fn unread() -> Self {
+        Self::new(
+            Reason::DeadlineExceeded,
+            "nothing was read of the stream for a minute, so it was ended; go on from where it was",
+        )
+    }
+
     pub(super) fn stopping() -> Self {
         Self::new(
             Reason::NotServing,

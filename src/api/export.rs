@@ -1,9 +1,10 @@
 //! Selections handed out as they were at one moment, in a stream that can go on after it broke.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::convert::{self, Path, Selected};
@@ -30,6 +31,8 @@ const PART_BYTES: usize = 512 << 10;
 /// Messages that wait for a client that reads slowly. What waits has left the lock of its shard, so
 /// that few users can be erased after that and still be sent.
 const WAITING: usize = 1;
+/// A stream of which nothing is read for so long is ended, since the export is kept for it.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The places of [`ExportPlace::stage`].
 const HEADER: u32 = 0;
@@ -201,9 +204,10 @@ impl ExportStream {
                 tokio::select! {
                     biased;
                     () = api.closed() => Err(ApiError::stopping()),
-                    permit = parts.reserve() => match permit {
-                        Ok(permit) => Ok(self.next().await?.map(|part| (permit, part))),
-                        Err(_) => Ok(None),
+                    permit = timeout(PATIENCE, parts.reserve()) => match permit {
+                        Ok(Ok(permit)) => Ok(self.next().await?.map(|part| (permit, part))),
+                        Ok(Err(_)) => Ok(None),
+                        Err(_) => Err(ApiError::unread()),
                     },
                 }
             });

@@ -2,8 +2,8 @@
 //! the last time: a client asks the same ones all day.
 //!
 //! Invariants: an answer never depends on what is remembered here; what is remembered is bounded in
-//! number and in bytes (save for what the segments stand for that are named), and texts that can't
-//! be parsed are not remembered.
+//! number and in bytes, what the segments stand for that are named included, and texts that can't be
+//! parsed are not remembered.
 
 use std::sync::Arc;
 
@@ -31,9 +31,14 @@ impl Weighter<Box<str>, Arc<Prepared>> for ByBytes {
     }
 }
 
-/// How many names of segments are remembered, about: most of those that are checked all day. What
-/// the definitions take that they are bound to is not known here.
+/// How many names of segments are remembered, about: most of those that are checked all day.
 const SEGMENTS: usize = 4_096;
+
+/// Nodes and values of the definition of a segment that is remembered as it was bound; a larger one
+/// is bound each time.
+const MOST_OF_SEGMENT: u64 = 1_024;
+/// The same of all segments that a text names, beside what the text has itself.
+const MOST_OF_SEGMENTS_NAMED: u64 = 128;
 
 /// The filter texts and segments that were asked last.
 #[derive(Clone, Debug)]
@@ -57,7 +62,7 @@ impl Filters {
             return Ok(known);
         }
         let segment = Expression::Segment(SegmentName::new(name)?);
-        let prepared = Arc::new(Prepared::new(segment));
+        let prepared = Arc::new(Prepared::with_most(segment, MOST_OF_SEGMENT));
         self.segments.insert(name.into(), Arc::clone(&prepared));
         Ok(prepared)
     }
@@ -67,7 +72,8 @@ impl Filters {
         if let Some(known) = self.texts.get(text) {
             return Ok(known);
         }
-        let prepared = Arc::new(Prepared::new(filter::parse(text)?));
+        let most = MOST_OF_SEGMENTS_NAMED + text.len() as u64;
+        let prepared = Arc::new(Prepared::with_most(filter::parse(text)?, most));
         self.texts.insert(text.into(), Arc::clone(&prepared));
         Ok(prepared)
     }

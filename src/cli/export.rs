@@ -236,6 +236,9 @@ impl Growing {
 impl Files {
     fn begin(out: &Path, is_ids: bool) -> Result<Self, CliError> {
         let disk = RealDisk;
+        // Without a slash at the end, behind which the other name would be one inside.
+        let out: PathBuf = out.components().collect();
+        let out = out.as_path();
         // Before the service works for nothing.
         let is_taken = match disk.kind(out)? {
             None => false,

@@ -31,6 +31,7 @@ pub struct Bound {
     timed: Vec<Timed>,
     /// How much there is to bind, and to bind again for another instant.
     weight: u64,
+    size: u64,
     /// Not kept alive: what is deleted is to go, whoever remembers this expression.
     catalog: Weak<Catalog>,
     /// What tells of the dictionaries that were asked how far they changed, and how far they had.
@@ -101,6 +102,11 @@ impl Bound {
     /// What the clock moves, of each predicate that depends on time.
     pub(super) fn timed(&self) -> &[Timed] {
         &self.timed
+    }
+
+    /// How many nodes and values in lists there are, with those of segments.
+    pub(super) const fn size(&self) -> u64 {
+        self.size
     }
 
     /// How much there is to bind, and to bind again for another instant: nodes with those of segments,
@@ -279,6 +285,7 @@ pub(super) fn bind_to(
         as_of,
         depends_on_time: binder.depends_on_time,
         timed: binder.timed,
+        size: binder.nodes + binder.values,
         weight: binder.nodes
             + binder.values
             + binder.texts

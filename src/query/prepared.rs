@@ -17,6 +17,8 @@ use crate::population::Population;
 #[derive(Debug)]
 pub struct Prepared {
     expression: Arc<Expression>,
+    /// What is bound is remembered up to this size.
+    most: u64,
     last: ArcSwapOption<Bound>,
 }
 
@@ -26,7 +28,18 @@ impl Prepared {
     pub fn new(expression: Expression) -> Self {
         Self {
             expression: Arc::new(expression),
+            most: u64::MAX,
             last: ArcSwapOption::empty(),
+        }
+    }
+
+    /// Prepares an expression of which many may be held that name segments: what it is bound to is
+    /// remembered only if it has no more than `most` nodes and values, with those of the segments.
+    #[must_use]
+    pub fn with_most(expression: Expression, most: u64) -> Self {
+        Self {
+            most,
+            ..Self::new(expression)
         }
     }
 
@@ -51,7 +64,9 @@ impl Prepared {
             return Ok(Arc::clone(last));
         }
         let bound = Arc::new(bind_shared(population, &self.expression, as_of)?);
-        self.last.store(Some(Arc::clone(&bound)));
+        if bound.size() <= self.most {
+            self.last.store(Some(Arc::clone(&bound)));
+        }
         Ok(bound)
     }
 }
@@ -72,7 +87,9 @@ impl Prepared {
             return Ok(bound);
         }
         let bound = Arc::new(bind_shared(population, &self.expression, as_of)?);
-        self.last.store(Some(Arc::clone(&bound)));
+        if bound.size() <= self.most {
+            self.last.store(Some(Arc::clone(&bound)));
+        }
         Ok(bound)
     }
 }
@@ -146,6 +163,20 @@ mod tests {
         assert!(prepared.bound(&population, at(0)).is_err());
         set(&population, "c", "plan", text("pro"));
         assert_eq!(counted(2).0, 1);
+    }
+
+    #[test]
+    fn what_is_large_is_bound_each_time() {
+        let population = Population::new(StoreLimits::default());
+        set(&population, "a", "plan", text("pro"));
+        let expression = equal("plan", Operand::Value(text("pro")));
+        let bound = |most| {
+            let prepared = Prepared::with_most((**expression.expression()).clone(), most);
+            let first = prepared.bound(&population, at(0)).unwrap();
+            Arc::ptr_eq(&first, &prepared.bound(&population, at(0)).unwrap())
+        };
+        let size = expression.bound(&population, at(0)).unwrap().size();
+        assert!(bound(size) && !bound(size - 1));
     }
 
     #[test]

@@ -137,6 +137,7 @@ impl Previewed {
             let Ok(pair) = now.and_then(|now| Ok([now, then?])) else {
                 return false;
             };
+            depends_on_time |= pair.iter().any(Bound::depends_on_time);
             bounds.extend(pair);
             true
         });

@@ -123,10 +123,12 @@ impl Ring {
         is_settled: bool,
     ) {
         let mut ring = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        ring.kept.extend(entries);
-        let over = ring.kept.len().saturating_sub(ring.most);
-        ring.kept.drain(..over);
-        ring.first += over as u64;
+        for entry in entries {
+            if ring.kept.len() >= ring.most && ring.kept.pop_front().is_some() {
+                ring.first += 1;
+            }
+            ring.kept.push_back(entry);
+        }
         ring.mark = mark;
         ring.is_settled = is_settled;
     }

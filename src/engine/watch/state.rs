@@ -233,6 +233,8 @@ impl State {
     fn rebuild(&mut self, population: &Population, ring: &Ring) {
         let catalog = population.catalog();
         let as_of = self.mark.time;
+        let known_before = self.names_by(|unknown| !unknown);
+        let unknown_before = self.names_by(|unknown| unknown);
         self.segments = match self.all {
             Some(_) => {
                 let names = catalog.segments().map(|segment| segment.name());
@@ -262,12 +264,31 @@ impl State {
         self.scanned = as_of;
         self.horizon = as_of;
         self.look_for_unknown(population);
+        let (unknown, known): (Vec<u32>, Vec<u32>) = (0..)
+            .take(self.names.len())
+            .partition(|segment| self.unknown.contains(segment));
+        let were = |segments: Vec<u32>, before: &BTreeSet<Arc<SegmentName>>| {
+            let segments = segments.into_iter();
+            let were = segments.filter(|segment| before.contains(&self.names[*segment as usize]));
+            were.collect::<Vec<_>>()
+        };
+        let unknown = were(unknown, &known_before);
+        self.lose(&unknown, ResyncCause::Unknown, ring);
+        let known = were(known, &unknown_before);
+        self.lose(&known, ResyncCause::EventsDropped, ring);
         self.kept_from = self.events_kept_from(population);
         // The first stretch at once, so that the instant can be moved on.
         if let Some(scan) = self.scan(as_of) {
             let due = scan.run(population);
             self.scanned(&scan, due, ring);
         }
+    }
+
+    /// The segments that are known, or unknown.
+    fn names_by(&self, is: impl Fn(bool) -> bool) -> BTreeSet<Arc<SegmentName>> {
+        let names = (0..).zip(&self.names);
+        let names = names.filter(|(segment, _)| is(self.unknown.contains(segment)));
+        names.map(|(_, name)| Arc::clone(name)).collect()
     }
 
     /// Finds out of which segments it can't be told who is in them; returns those of before.
@@ -427,8 +448,11 @@ impl State {
         let Some(at) = due.first().map(|due| due.at) else {
             return;
         };
-        let changes = self.segments.pass(population, at, due);
-        self.tell(changes, ring);
+        let changes = self.segments.pass(population, at, due, self.bounds.kept);
+        match changes {
+            Ok(changes) => self.tell(changes, ring),
+            Err(TooMany) => self.lose_all(ResyncCause::TooManyChanges, ring),
+        }
     }
 
     fn finish_passing(&mut self, population: &Population, ring: &Ring) {
@@ -523,7 +547,11 @@ impl State {
         let most = self.bounds.kept;
         let passages = before.map(|before| self.segments.after(population, &before, most));
         let passages = passages.unwrap_or_default();
-        self.due.extend(passages.due.into_iter().map(Reverse));
+        if self.due.len() + passages.due.len() <= self.bounds.due {
+            self.due.extend(passages.due.into_iter().map(Reverse));
+        } else {
+            self.lost.insert(self.horizon);
+        }
         self.tell(passages.changes, ring);
         if passages.are_too_many {
             self.lose_all(ResyncCause::TooManyChanges, ring);
@@ -532,17 +560,10 @@ impl State {
             self.look_for_dropped(population, ring);
         }
         if !self.unknown.is_empty() && !population.has_catalog(&self.catalog) {
-            self.look_for_named(population, ring);
+            // What a segment names may exist now that did not.
+            self.rebuild(population, ring);
         }
         judged
-    }
-
-    /// What a segment names may exist now that did not.
-    fn look_for_named(&mut self, population: &Population, ring: &Ring) {
-        let before = self.unknown.clone();
-        self.rebuild(population, ring);
-        let known: Vec<u32> = before.difference(&self.unknown).copied().collect();
-        self.lose(&known, ResyncCause::EventsDropped, ring);
     }
 
     /// Where old events were dropped, more may have changed than can be told.

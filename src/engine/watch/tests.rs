@@ -226,6 +226,17 @@ impl Replay {
         }
     }
 
+    /// Reads some of what there is.
+    fn read_some(&mut self, world: &World, parts: usize) {
+        for _ in 0..parts {
+            match self.watcher.read() {
+                Next::Part(part) => self.take(world, part),
+                Next::LookUp => self.watcher.look_up(),
+                Next::Wait(_) => return,
+            }
+        }
+    }
+
     /// Reads all there is, and compares it with what queries say.
     fn catch_up(&mut self, world: &World) {
         let mark = loop {
@@ -413,8 +424,10 @@ fn run(seed: u64, steps: usize) -> (usize, usize) {
         }
         world.wait(0);
         for replay in &mut replays {
-            // Some read now and then only.
-            if choices.below(4) > 0 {
+            // Some read now and then only, or not all that there is.
+            if replay.with_members && choices.below(3) == 0 {
+                replay.read_some(&world, 1 + choices.below(4));
+            } else if choices.below(4) > 0 {
                 replay.catch_up(&world);
                 if choices.below(8) == 0 {
                     replay.resume(&world);
@@ -754,4 +767,96 @@ fn what_becomes_known_is_told_of_those_who_are_new() {
     world.carry_out(write("c", &[("age", 30)], &[], world.now()));
     let time = world.now();
     assert_eq!(told(&mut watcher), [format!("+lost c Update {time}")]);
+}
+
+/// Ten users, who all did something on the tenth: the day ends for them at one instant. They are moved
+/// one at a time.
+fn at_midnight() -> (World, Watcher) {
+    let mut world = World::new("2026-01-10T23:59:00Z");
+    world.watches.bounds.moved = 1;
+    let now = world.now();
+    for user in 0..10 {
+        let action = write(
+            &format!("u{user}"),
+            &[("age", user)],
+            &[("visit", "2026-01-10")],
+            now,
+        );
+        world.carry_out(action);
+    }
+    world.carry_out(create("today", parsed("count(visit, this day) >= 1")));
+    world.carry_out(create("grown", parsed("age >= 5 AND NOT segment('today')")));
+    let mut watcher = world.watch(None, true, None);
+    assert_eq!(told(&mut watcher).len(), 10);
+    world.wait_for(60_000_000, 3);
+    (world, watcher)
+}
+
+#[test]
+fn who_is_written_to_is_moved_first() {
+    let (mut world, mut watcher) = at_midnight();
+    let moved = told(&mut watcher);
+    assert!(!moved.is_empty() && moved.len() < 10, "{moved:?}");
+    // The last ones are not moved yet.
+    world.carry_out(write("u9", &[], &[("visit", "2026-01-11")], world.now()));
+    world.carry_out(write("u8", &[("age", 1)], &[], world.now()));
+    world.carry_out(Action::Erase(UserId::new("u7").unwrap()));
+    let midnight = "2026-01-11T00:00:00Z";
+    assert_eq!(
+        told(&mut watcher),
+        [
+            format!("+grown u9 Time {midnight}"),
+            format!("-today u9 Time {midnight}"),
+            format!("+grown u8 Time {midnight}"),
+            format!("-today u8 Time {midnight}"),
+            format!("-grown u8 Update {midnight}"),
+            format!("+grown u7 Time {midnight}"),
+            format!("-today u7 Time {midnight}"),
+            format!("-grown u7 Erasure {midnight}"),
+        ]
+    );
+    world.wait(1);
+    let rest = told(&mut watcher);
+    assert!(
+        rest.iter()
+            .all(|text| !text.contains("u8") && !text.contains("u7")),
+        "{rest:?}"
+    );
+}
+
+#[test]
+fn what_is_watched_anew_at_midnight_loses_nobody() {
+    let (world, mut watcher) = at_midnight();
+    let mut other = world.watch(Some(vec![segment("today")]), true, None);
+    drop(world.watch(None, false, None));
+    world.wait(1);
+    let moved = told(&mut watcher);
+    assert_eq!(
+        moved
+            .iter()
+            .filter(|text| text.starts_with("-today"))
+            .count(),
+        10,
+        "{moved:?}"
+    );
+    assert_eq!(
+        moved
+            .iter()
+            .filter(|text| text.starts_with("+grown"))
+            .count(),
+        5,
+        "{moved:?}"
+    );
+    // Whoever begins meanwhile is told of those who are left, or that they were there before.
+    let left = told(&mut other)
+        .iter()
+        .filter(|text| text.starts_with("today has"))
+        .count();
+    assert_eq!(left, 0);
+    assert!(
+        world
+            .members(&segment("today"), world.now())
+            .unwrap()
+            .is_empty()
+    );
 }

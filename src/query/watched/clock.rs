@@ -344,21 +344,28 @@ pub(super) fn known_from(
 impl WatchedSegments {
     /// Looks at users just before an instant and at it: those whom it was told would be moved then,
     /// in their order.
+    ///
+    /// # Errors
+    /// [`TooMany`] if they make more than about `most` changes.
     pub fn pass(
         &mut self,
         population: &Population,
         at: Timestamp,
         due: &[Due],
-    ) -> Vec<MembershipChange> {
+        most: usize,
+    ) -> Result<Vec<MembershipChange>, TooMany> {
         let mut changes = Vec::new();
         let Ok(before) = Timestamp::from_micros(at.micros() - 1) else {
-            return changes;
+            return Ok(changes);
         };
         self.sight.look(at);
         self.earlier.look(before);
         for of_shard in due.chunk_by(|a, b| a.place.shard() == b.place.shard()) {
             population.with_shard(of_shard[0].place.shard(), |reader| {
                 for of_user in of_shard.chunk_by(|a, b| a.place == b.place) {
+                    if changes.len() > most {
+                        break;
+                    }
                     let user = of_user[0].place.user();
                     // The user can have been erased meanwhile.
                     if reader.shard().live().contains(user) {
@@ -367,7 +374,10 @@ impl WatchedSegments {
                 }
             });
         }
-        changes
+        if changes.len() > most {
+            return Err(TooMany);
+        }
+        Ok(changes)
     }
 
     fn pass_user(
