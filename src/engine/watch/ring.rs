@@ -133,6 +133,13 @@ impl Ring {
         ring.is_settled = is_settled;
     }
 
+    /// Forgets all entries; the numbers go on.
+    pub(super) fn clear(&self) {
+        let mut ring = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        ring.first += ring.kept.len() as u64;
+        ring.kept = VecDeque::new();
+    }
+
     /// The number that the next entry will have.
     pub(super) fn end(&self) -> u64 {
         let ring = self.0.read().unwrap_or_else(PoisonError::into_inner);

@@ -226,6 +226,10 @@ impl State {
         self.watched.retain(|_, interest| !is_idle(interest));
         if before != (self.all.is_some(), self.watched.len()) {
             self.rebuild(population, ring);
+            if !self.is_watching() {
+                // No cursor is good any more; ids of users who were erased are among them.
+                ring.clear();
+            }
         }
     }
 

@@ -639,6 +639,8 @@ fn who_is_too_slow_or_comes_too_late_is_told_so() {
     let watch = world.watches.of(&PopulationName::default()).unwrap();
     world.watches.move_on(&watch, true, || false);
     assert!(!watch.state().is_watching());
+    let kept = watch.ring.read(watch.ring.end(), 1).unwrap();
+    assert!(kept.entries.is_empty() && watch.ring.read(0, 1).is_none());
     let mut late = world.watch(None, false, cursor);
     assert_eq!(told(&mut late), ["resync grown CursorExpired"]);
 }
