@@ -81,6 +81,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "src/main.rs",
         ],
     ),
+    ("http_body", &["src/server/"]),
     ("mimalloc", &["src/main.rs"]),
     ("rustix", &["src/engine/pool.rs"]),
     ("quick_cache", &["src/api/filters.rs"]),

@@ -19,6 +19,7 @@ mod exports;
 mod filters;
 mod ingest;
 mod lists;
+mod methods;
 mod preview;
 mod query;
 mod schema;
@@ -36,6 +37,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::sync::watch::Receiver;
 
+pub use methods::{Cost, METHODS, Messages, Method, Role, method};
 pub use status::{RpcStatus, of_transport};
 
 use crate::engine::Engine;

@@ -3,10 +3,16 @@
 //! Invariant: once told to stop, the server takes no new call, ends open streams, and returns
 //! after [`ServerConfig::drain`] at the latest, whatever clients do.
 
+mod admission;
 mod config;
+mod edge;
+mod guard;
 mod health;
+mod observe;
 pub mod telemetry;
 mod wire;
+
+use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -23,8 +29,12 @@ use crate::proto::{
     schema_service_server::SchemaServiceServer, segment_service_server::SegmentServiceServer,
     user_service_server::UserServiceServer,
 };
+use admission::Admission;
+use edge::{Door, Edge};
+use guard::Guard;
 use health::Health;
-use wire::{BySize, OurWords};
+use observe::Meters;
+use wire::BySize;
 
 /// The most bytes of headers a call may have.
 const HEADER_BYTES: u32 = 16 << 10;
@@ -59,6 +69,11 @@ pub async fn run(
     let follower = tokio::spawn(health.clone().follow(states));
 
     let api = Api::new(engine, closing.clone(), config.queries);
+    let door = Arc::new(Door {
+        guard: Guard,
+        admission: Admission,
+        meters: Meters,
+    });
     let query = QueryServiceServer::new(api.clone());
     let segment = SegmentServiceServer::new(api.clone());
     let reflection = || {
@@ -75,28 +90,38 @@ pub async fn run(
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
-        .add_service(OurWords(
+        .add_service(behind(
+            &door,
             IngestServiceServer::new(api.clone()).max_decoding_message_size(config.write_bytes),
         ))
-        .add_service(OurWords(BySize {
-            batch: query
-                .clone()
-                .max_decoding_message_size(config.batch_query_bytes),
-            other: query.max_decoding_message_size(config.query_bytes),
-        }))
-        .add_service(OurWords(
+        .add_service(behind(
+            &door,
+            BySize {
+                batch: query
+                    .clone()
+                    .max_decoding_message_size(config.batch_query_bytes),
+                other: query.max_decoding_message_size(config.query_bytes),
+            },
+        ))
+        .add_service(behind(
+            &door,
             UserServiceServer::new(api.clone()).max_decoding_message_size(config.other_bytes),
         ))
-        .add_service(OurWords(
+        .add_service(behind(
+            &door,
             SchemaServiceServer::new(api.clone()).max_decoding_message_size(config.other_bytes),
         ))
-        .add_service(OurWords(BySize {
-            batch: segment
-                .clone()
-                .max_decoding_message_size(config.batch_query_bytes),
-            other: segment.max_decoding_message_size(config.query_bytes),
-        }))
-        .add_service(OurWords(
+        .add_service(behind(
+            &door,
+            BySize {
+                batch: segment
+                    .clone()
+                    .max_decoding_message_size(config.batch_query_bytes),
+                other: segment.max_decoding_message_size(config.query_bytes),
+            },
+        ))
+        .add_service(behind(
+            &door,
             AdminServiceServer::new(api).max_decoding_message_size(config.other_bytes),
         ))
         .serve_with_incoming_shutdown(
@@ -125,4 +150,11 @@ pub async fn run(
         config.drain.as_secs()
     );
     Ok(())
+}
+
+fn behind<S>(door: &Arc<Door>, inner: S) -> Edge<S> {
+    Edge {
+        inner,
+        door: Arc::clone(door),
+    }
 }

@@ -5,8 +5,8 @@ use std::convert::Infallible;
 use std::task::{Context, Poll};
 
 use tonic::body::Body;
+use tonic::codegen::Service;
 use tonic::codegen::http::{HeaderMap, Request, Response};
-use tonic::codegen::{BoxFuture, Service};
 use tonic::server::NamedService;
 
 use crate::api::{RpcStatus, of_transport};
@@ -53,41 +53,8 @@ where
     }
 }
 
-/// Says in our words what the transport refused in its own.
-#[derive(Clone)]
-pub(super) struct OurWords<S>(pub(super) S);
-
-impl<S: NamedService> NamedService for OurWords<S> {
-    const NAME: &'static str = S::NAME;
-}
-
-impl<S, B> Service<Request<B>> for OurWords<S>
-where
-    S: Service<Request<B>, Response = Response<Body>>,
-    S::Future: Send + 'static,
-{
-    type Response = Response<Body>;
-    type Error = S::Error;
-    type Future = BoxFuture<Response<Body>, S::Error>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.0.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let response = self.0.call(request);
-        Box::pin(async move {
-            let response = response.await?;
-            Ok(match in_our_words(response.headers()) {
-                Some(better) => better,
-                None => response,
-            })
-        })
-    }
-}
-
 /// A better answer, if the headers are those of an error that is not ours.
-fn in_our_words(headers: &HeaderMap) -> Option<Response<Body>> {
+pub(super) fn in_our_words(headers: &HeaderMap) -> Option<Response<Body>> {
     // All answers but errors that come at once have their status behind the answer.
     headers.get("grpc-status")?;
     if headers.contains_key("grpc-status-details-bin") {

@@ -1,0 +1,164 @@
+//! What every call passes on its way in and out: who calls, whether there is room, what is noted
+//! about it, and in whose words it is refused.
+//!
+//! Invariant: nothing of a request's body is read before the caller is known and has room; what a
+//! call holds is given back when its answer has ended or was given up.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tonic::Code;
+use tonic::body::Body;
+use tonic::codegen::http::{Request, Response};
+use tonic::codegen::{Body as HttpBody, BoxFuture, Bytes, Service};
+use tonic::server::NamedService;
+
+use super::admission::{Admission, Place};
+use super::guard::Guard;
+use super::observe::{Meters, Observed};
+use super::wire::in_our_words;
+use crate::api::{Messages, Method, RpcStatus, method};
+
+/// What all calls share.
+pub(super) struct Door {
+    pub(super) guard: Guard,
+    pub(super) admission: Admission,
+    pub(super) meters: Meters,
+}
+
+impl Door {
+    /// Lets a call in, or says why not.
+    fn enter(
+        &self,
+        method: Option<&'static Method>,
+        request: Request<Body>,
+    ) -> Result<(Request<Body>, Place), RpcStatus> {
+        let request = self.guard.check(method, request)?;
+        self.admission.enter(method, request)
+    }
+}
+
+/// A service behind the door.
+#[derive(Clone)]
+pub(super) struct Edge<S> {
+    pub(super) inner: S,
+    pub(super) door: Arc<Door>,
+}
+
+impl<S: NamedService> NamedService for Edge<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S> Service<Request<Body>> for Edge<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Response<Body>, Infallible>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let method = method(request.uri().path());
+        let observed = self.door.meters.begin(method, &request);
+        match self.door.enter(method, request) {
+            Err(status) => {
+                observed.end(status.code());
+                let response = status.into_http();
+                Box::pin(std::future::ready(Ok(response)))
+            }
+            Ok((request, place)) => {
+                let response = self.inner.call(request);
+                Box::pin(async move {
+                    let response = response.await?;
+                    let response = in_our_words(response.headers()).unwrap_or(response);
+                    Ok(answered(response, method, Held { observed, place }))
+                })
+            }
+        }
+    }
+}
+
+/// What a call holds until it has ended.
+struct Held {
+    observed: Observed,
+    place: Place,
+}
+
+impl Held {
+    fn end(self, code: Code) {
+        self.observed.end(code);
+        let Place = self.place;
+    }
+}
+
+/// Lets go of what is held once the answer has ended: now, unless it is a stream.
+fn answered(
+    response: Response<Body>,
+    method: Option<&'static Method>,
+    held: Held,
+) -> Response<Body> {
+    let refused = response.headers().get("grpc-status");
+    if let Some(refused) = refused {
+        held.end(Code::from_bytes(refused.as_bytes()));
+        return response;
+    }
+    if method.is_some_and(|method| method.messages == Messages::Stream) {
+        return response.map(|body| {
+            Body::new(Answer {
+                body,
+                held: Some(held),
+            })
+        });
+    }
+    // Behind the one message of such an answer there is nothing but this.
+    held.end(Code::Ok);
+    response
+}
+
+/// The answers of a stream, and what the call holds.
+struct Answer {
+    body: Body,
+    /// Nothing once the end was sent.
+    held: Option<Held>,
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = RpcStatus;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, RpcStatus>>> {
+        let this = self.get_mut();
+        let frame = std::task::ready!(Pin::new(&mut this.body).poll_frame(context));
+        let code = match &frame {
+            Some(Ok(frame)) => frame.trailers_ref().map(|trailers| {
+                let status = trailers.get("grpc-status");
+                status.map_or(Code::Unknown, |status| Code::from_bytes(status.as_bytes()))
+            }),
+            Some(Err(status)) => Some(status.code()),
+            None => Some(Code::Unknown),
+        };
+        if let Some((code, held)) = code.and_then(|code| Some((code, this.held.take()?))) {
+            held.end(code);
+        }
+        Poll::Ready(frame)
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        // Given up by the client.
+        if let Some(held) = self.held.take() {
+            held.end(Code::Cancelled);
+        }
+    }
+}
