@@ -1,5 +1,7 @@
 //! Every error that can leave the service, as clients see it.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::api::access;
 use crate::api::convert::{Origins, Path};
