@@ -90,7 +90,16 @@ impl Access {
                 "for an https:// address give with --ca the certificate that signed that of the service".into(),
             ));
         };
-        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(ca)?));
+        let roots = read(ca)?;
+        let mark = b"-----BEGIN CERTIFICATE-----";
+        if !roots.windows(mark.len()).any(|bytes| bytes == mark) {
+            // Nothing would be trusted, which is told of as if the service were at fault.
+            return Err(CliError::Input(format!(
+                "{}: there is no certificate in it, as PEM",
+                ca.display()
+            )));
+        }
+        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(roots));
         match (&self.client_certificate, &self.client_key) {
             (None, None) => Ok(tls),
             (Some(certificate), Some(key)) => {

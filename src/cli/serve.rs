@@ -41,8 +41,10 @@ pub(super) async fn serve(args: ServeArgs, output: Output) -> Result<u8, CliErro
     } else {
         "http"
     };
+    // Whoever reads that it serves may tell it to stop at once.
+    let interruption = interruption()?;
     announce(scheme, address, output)?;
-    server::run(engine.clone(), listener, bounds, interruption()?)
+    server::run(engine.clone(), listener, bounds, interruption)
         .await
         .map_err(|error| CliError::Other(error.to_string()))?;
     engine.shutdown().await;
