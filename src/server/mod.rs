@@ -101,7 +101,7 @@ pub async fn run(
     health.tell(&engine.state()).await;
     let follower = tokio::spawn(health.clone().follow(states));
 
-    let guard = Guard::new(tokens, engine.clone());
+    let guard = Guard::new(tokens, config.security.reload_interval, engine.clone());
     let api = Api::new(engine, closing.clone(), config.queries);
     let door = Arc::new(Door {
         guard,

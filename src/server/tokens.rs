@@ -4,7 +4,7 @@
 //! refused tells nothing about the right ones.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -91,11 +91,35 @@ fn of_hex(text: &str) -> Option<Hash> {
     Some(hash)
 }
 
-/// What a caller shows.
+/// What a caller showed, as far as it is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shown {
+pub(super) struct Shown {
+    kind: Kind,
+    hash: Hash,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
     Token,
     Certificate,
+}
+
+impl Shown {
+    /// A token.
+    pub(super) fn token(token: &[u8]) -> Self {
+        Self {
+            kind: Kind::Token,
+            hash: sha256(token),
+        }
+    }
+
+    /// A certificate with this hash, which was checked.
+    pub(super) fn certificate(hash: Hash) -> Self {
+        Self {
+            kind: Kind::Certificate,
+            hash,
+        }
+    }
 }
 
 /// One who may call.
@@ -103,7 +127,6 @@ enum Shown {
 struct Entry {
     name: String,
     shown: Shown,
-    hash: Hash,
     expires: Option<Timestamp>,
     grants: Arc<Grants>,
 }
@@ -134,30 +157,17 @@ impl Tokens {
             .map(|entry| entry.name.as_str())
     }
 
-    /// What the bearer of a token may do; nothing if it is none.
-    pub(super) fn of_token(
+    /// What a caller may do; nothing if it is none. Compares with every entry, to the last byte of
+    /// each.
+    pub(super) fn grants(
         &self,
-        token: &[u8],
-        now: impl Fn() -> Timestamp,
+        shown: &Shown,
+        now: impl FnOnce() -> Timestamp,
     ) -> Option<Arc<Grants>> {
-        self.find(Shown::Token, &sha256(token), now)
-    }
-
-    /// What the holder of a certificate may do; nothing if it is none that is named.
-    pub(super) fn of_certificate(
-        &self,
-        certificate: &Hash,
-        now: impl Fn() -> Timestamp,
-    ) -> Option<Arc<Grants>> {
-        self.find(Shown::Certificate, certificate, now)
-    }
-
-    /// Compares with every entry, to the last byte of each.
-    fn find(&self, shown: Shown, hash: &Hash, now: impl Fn() -> Timestamp) -> Option<Arc<Grants>> {
         let mut place = u32::MAX;
         for (number, entry) in (0_u32..).zip(&self.entries) {
-            let of_kind = Choice::from(u8::from(entry.shown == shown));
-            let found = entry.hash.ct_eq(hash) & of_kind;
+            let of_kind = Choice::from(u8::from(entry.shown.kind == shown.kind));
+            let found = entry.shown.hash.ct_eq(&shown.hash) & of_kind;
             place.conditional_assign(&number, found);
         }
         let entry = self.entries.get(usize::try_from(place).ok()?)?;
@@ -172,7 +182,7 @@ struct Parser<'a> {
     text: &'a str,
 }
 
-impl<'a> Parser<'a> {
+impl Parser<'_> {
     fn file(self) -> Result<Tokens, String> {
         let file = DeTable::parse(self.text).map_err(|error| {
             // The message shows no source: there may be a token in it by mistake.
@@ -184,15 +194,13 @@ impl<'a> Parser<'a> {
         let mut hashes = BTreeSet::new();
         for (key, value) in file.into_inner() {
             let span = key.span();
-            let entries = match value.into_inner() {
-                DeValue::Array(entries) if key.get_ref() == ENTRY => entries,
-                _ => {
-                    return Err(self.mistake(
-                        &span,
-                        format!("only entries are expected here, each below a line [[{ENTRY}]]"),
-                    ));
-                }
+            let is_entries = key.get_ref() == ENTRY;
+            let DeValue::Array(entries) = value.into_inner() else {
+                return Err(self.only_entries(&span));
             };
+            if !is_entries {
+                return Err(self.only_entries(&span));
+            }
             for value in entries {
                 let span = value.span();
                 let entry = self.entry(value)?;
@@ -200,7 +208,7 @@ impl<'a> Parser<'a> {
                     let text = format!("there are two entries with the name {:?}", entry.name);
                     return Err(self.mistake(&span, text));
                 }
-                if !hashes.insert(entry.hash) {
+                if !hashes.insert(entry.shown.hash) {
                     let text = format!("{:?} has the hash of another entry", entry.name);
                     return Err(self.mistake(&span, text));
                 }
@@ -212,6 +220,13 @@ impl<'a> Parser<'a> {
             }
         }
         Ok(tokens)
+    }
+
+    fn only_entries(self, span: &Range<usize>) -> String {
+        self.mistake(
+            span,
+            format!("only entries are expected here, each below a line [[{ENTRY}]]"),
+        )
     }
 
     fn entry(self, value: Spanned<DeValue<'_>>) -> Result<Entry, String> {
@@ -232,11 +247,14 @@ impl<'a> Parser<'a> {
                 ("name", None) => name = Some(self.name(&value)?),
                 ("token_sha256", None) => {
                     self.once(shown.is_some(), &key.span())?;
-                    shown = Some((Shown::Token, self.hash(&value)?));
+                    shown = Some(Shown {
+                        kind: Kind::Token,
+                        hash: self.hash(&value)?,
+                    });
                 }
                 ("certificate_sha256", None) => {
                     self.once(shown.is_some(), &key.span())?;
-                    shown = Some((Shown::Certificate, self.hash(&value)?));
+                    shown = Some(Shown::certificate(self.hash(&value)?));
                 }
                 ("expires", None) => expires = Some(self.expires(&value)?),
                 // The key is not shown: it may be a token that was put into the wrong place.
@@ -250,12 +268,10 @@ impl<'a> Parser<'a> {
         }
         let missing = |what: &str| self.mistake(&whole, format!("the entry has no {what}"));
         let name = name.ok_or_else(|| missing("name"))?;
-        let (shown, hash) =
-            shown.ok_or_else(|| missing("token_sha256 and no certificate_sha256"))?;
+        let shown = shown.ok_or_else(|| missing("token_sha256 and no certificate_sha256"))?;
         Ok(Entry {
             name,
             shown,
-            hash,
             expires,
             grants: Arc::new(grants),
         })
@@ -265,42 +281,36 @@ impl<'a> Parser<'a> {
         if is_there {
             return Err(self.mistake(
                 span,
-                "an entry has either token_sha256 or certificate_sha256".into(),
+                "an entry has either token_sha256 or certificate_sha256",
             ));
         }
         Ok(())
     }
 
     fn name(self, value: &Spanned<DeValue<'_>>) -> Result<String, String> {
-        match value.get_ref() {
-            DeValue::String(name) if is_name(name) => Ok(name.to_string()),
-            _ => Err(self.mistake(&value.span(), format!("name: expected {NAME}, in quotes"))),
-        }
+        let name = value.get_ref().as_str().filter(|name| is_name(name));
+        let name = name.map(ToOwned::to_owned);
+        name.ok_or_else(|| self.mistake(&value.span(), format!("name: expected {NAME}, in quotes")))
     }
 
     fn hash(self, value: &Spanned<DeValue<'_>>) -> Result<Hash, String> {
-        let hash = match value.get_ref() {
-            DeValue::String(text) => of_hex(text),
-            _ => None,
-        };
-        hash.ok_or_else(|| {
+        value.get_ref().as_str().and_then(of_hex).ok_or_else(|| {
             self.mistake(
                 &value.span(),
-                "expected a SHA-256 hash: 64 hexadecimal digits, in quotes".into(),
+                "expected a SHA-256 hash: 64 hexadecimal digits, in quotes",
             )
         })
     }
 
     fn expires(self, value: &Spanned<DeValue<'_>>) -> Result<Timestamp, String> {
-        let text = match value.get_ref() {
-            DeValue::Datetime(time) => Some(time.to_string()),
-            DeValue::String(text) => Some(text.to_string()),
-            _ => None,
+        let text = match value.get_ref().as_datetime() {
+            Some(time) => Some(time.to_string()),
+            None => value.get_ref().as_str().map(ToOwned::to_owned),
         };
         text.and_then(|text| text.parse().ok()).ok_or_else(|| {
             self.mistake(
                 &value.span(),
-                "expires: expected a date, or a time with its offset, such as 2027-01-31 or 2027-01-31T12:00:00Z".into(),
+                "expires: expected a date, or a time with its offset, such as 2027-01-31 or 2027-01-31T12:00:00Z",
             )
         })
     }
@@ -340,9 +350,9 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    fn mistake(self, span: &Range<usize>, text: String) -> String {
+    fn mistake(self, span: &Range<usize>, text: impl Display) -> String {
         let before = self.text.as_bytes().get(..span.start).unwrap_or_default();
-        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        let line = before.split(|byte| *byte == b'\n').count();
         format!("{line}: {text}")
     }
 }

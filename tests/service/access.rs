@@ -8,8 +8,8 @@ use std::time::Duration;
 use headcount::api::{METHODS, Method, Role, RpcStatus};
 use headcount::proto::{
     self, CountRequest, CreateSegmentRequest, ExportMembersRequest, FreezeSource,
-    ListPopulationsRequest, Segment, Selection, VerifyRequest, WriteRequest, WriteStreamRequest,
-    selection,
+    ListPopulationsRequest, Segment, Selection, VerifyRequest, WatchSegmentsRequest, WriteRequest,
+    WriteStreamRequest, selection,
 };
 use headcount::server::{NewToken, ServerConfig, check};
 use prost::Message;
@@ -528,6 +528,64 @@ async fn tokens_come_and_go_without_a_restart_and_a_broken_file_changes_nothing(
     put(&path, &text);
     until(service, &newer, true).await;
     until(service, &new, false).await;
+    guarded.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_caller_may_not_go_on() {
+    let guarded = Guarded::start().await;
+    let path = guarded.folder.path().join("tokens.toml");
+    let watch = |name: &str| {
+        let request = guarded.by(
+            name,
+            WatchSegmentsRequest {
+                population: SHOP.into(),
+                ..WatchSegmentsRequest::default()
+            },
+        );
+        let mut segments = guarded.service.segments();
+        async move { segments.watch_segments(request).await.unwrap().into_inner() }
+    };
+    // Until the date that the test takes place on is over, and until the entry is taken away.
+    let expires = watch("lasting").await;
+    let goes = watch("read-shop").await;
+    let stays = watch("read-all").await;
+    let text = std::fs::read_to_string(&path).unwrap();
+    let ended = |mut stream: tonic::Streaming<proto::WatchSegmentsResponse>| async move {
+        let ended = tokio::time::timeout(Duration::from_secs(20), async {
+            loop {
+                match stream.message().await {
+                    Ok(Some(_)) => {}
+                    Ok(None) => panic!("it ended without a reason"),
+                    Err(status) => return status,
+                }
+            }
+        });
+        ended.await.expect("it ends")
+    };
+    let without: String = text
+        .split("[[caller]]")
+        .filter(|entry| !entry.contains("\"read-shop\""))
+        .collect::<Vec<_>>()
+        .join("[[caller]]");
+    put(&path, &without);
+    let status = ended(goes).await;
+    expect_error(
+        Err::<(), _>(status),
+        Code::Unauthenticated,
+        "UNAUTHENTICATED",
+        None,
+    );
+    guarded.service.clock.advance("48h".parse().unwrap());
+    let status = ended(expires).await;
+    expect_error(
+        Err::<(), _>(status),
+        Code::Unauthenticated,
+        "UNAUTHENTICATED",
+        None,
+    );
+    let goes_on = tokio::time::timeout(Duration::from_millis(300), ended(stays)).await;
+    assert!(goes_on.is_err(), "{goes_on:?}");
     guarded.stop().await;
 }
 

@@ -1,5 +1,6 @@
 //! TLS: who is let in by which certificate, and what happens when they change.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,7 +57,10 @@ impl Authority {
         Signed {
             certificate: certificate.pem(),
             key: key.serialize_pem(),
-            sha256: hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+            sha256: hash.iter().fold(String::new(), |mut text, byte| {
+                let _ = write!(text, "{byte:02x}");
+                text
+            }),
         }
     }
 

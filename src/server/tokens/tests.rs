@@ -14,6 +14,16 @@ fn now() -> Timestamp {
     "2026-01-01".parse().unwrap()
 }
 
+impl Tokens {
+    fn of_token(&self, token: &[u8], now: impl FnOnce() -> Timestamp) -> Option<Arc<Grants>> {
+        self.grants(&Shown::token(token), now)
+    }
+
+    fn of_certificate(&self, hash: &Hash, now: impl FnOnce() -> Timestamp) -> Option<Arc<Grants>> {
+        self.grants(&Shown::certificate(*hash), now)
+    }
+}
+
 fn entry(lines: &str) -> String {
     format!("[[caller]]\nname = \"a\"\ntoken_sha256 = \"{HASH}\"\n{lines}")
 }
