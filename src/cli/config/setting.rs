@@ -151,6 +151,7 @@ impl Kind {
             Self::Number { unit, .. } => format!("a whole number of {unit} from {allowed}"),
             Self::Span { .. } => format!("a span of time such as 90s{quotes}, from {allowed}"),
             Self::Switch { .. } => allowed,
+            Self::File { .. } if place == Place::Command => "the path of a file".into(),
             Self::File { .. } | Self::Text { .. } => format!("{allowed}{quotes}"),
         }
     }
@@ -185,7 +186,9 @@ impl Kind {
             }
             Self::Span { .. } => span(text.to_str()?),
             Self::Switch { .. } => text.to_str()?.parse().ok().map(Value::Switch),
-            Self::File { .. } | Self::Text { .. } => Some(Value::Text(text.into())),
+            // A variable that is empty by mistake must not take away what protects the service.
+            Self::File { .. } => (!text.is_empty()).then(|| Value::Text(text.into())),
+            Self::Text { .. } => Some(Value::Text(text.into())),
         }
     }
 

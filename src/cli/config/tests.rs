@@ -177,7 +177,12 @@ fn a_flag_goes_before_a_variable_before_the_file_before_the_default() {
             let line = line(&found, setting);
             assert_eq!((&line.value, line.source), (value, source));
             // What is shown is what is used.
-            let only = said(setting, &value.text(), Source::Flag).unwrap();
+            let only = match (&setting.kind, source) {
+                // There is no flag for no file.
+                (Kind::File { .. }, Source::Default) => in_force(&file_of(setting, "''"), &[]),
+                _ => said(setting, &value.text(), Source::Flag),
+            };
+            let only = only.unwrap();
             assert_eq!(
                 format!("{:?}", found.settings),
                 format!("{:?}", only.settings)
@@ -262,6 +267,10 @@ fn texts_that_are_no_values_are_refused() {
         }
     }
     assert!(said(setting("store.data"), "", Source::Flag).is_err());
+    for name in ["auth.tokens", "tls.certificate", "tls.key", "tls.client_ca"] {
+        let error = said(setting(name), "", Source::Variable).unwrap_err();
+        assert!(error.ends_with("expected the path of a file"), "{error}");
+    }
     for text in [
         "",
         "warning",
