@@ -292,6 +292,17 @@ fn commands_speak_tls_and_trust_what_they_are_told_to() {
         (vec!["--ca", &ca, "--client-key", &own_key], "go together"),
         (vec!["--ca", &key], "there is no certificate in it"),
         (vec!["--ca", "gone.pem"], "gone.pem: "),
+        (
+            vec![
+                "--ca",
+                &ca,
+                "--client-certificate",
+                &own_key,
+                "--client-key",
+                &own,
+            ],
+            "can't be used",
+        ),
     ] {
         let refused = ask(&arguments);
         assert_eq!(refused.code, 2, "{arguments:?}: {refused:?}");
