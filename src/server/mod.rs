@@ -5,6 +5,7 @@
 
 mod admission;
 mod config;
+mod connections;
 mod edge;
 mod guard;
 mod health;
@@ -30,6 +31,7 @@ use crate::proto::{
     user_service_server::UserServiceServer,
 };
 use admission::Admission;
+use connections::Connections;
 use edge::{Door, Edge};
 use guard::Guard;
 use health::Health;
@@ -68,7 +70,12 @@ pub async fn run(
     health.tell(&engine.state()).await;
     let follower = tokio::spawn(health.clone().follow(states));
 
-    let api = Api::new(engine, closing.clone(), config.queries);
+    let api = Api::new(
+        engine,
+        closing.clone(),
+        config.queries,
+        config.unread_timeout,
+    );
     let door = Arc::new(Door {
         guard: Guard,
         admission: Admission,
@@ -125,7 +132,11 @@ pub async fn run(
             AdminServiceServer::new(api).max_decoding_message_size(config.other_bytes),
         ))
         .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
+            Connections::new(
+                TcpIncoming::from(listener).with_nodelay(Some(true)),
+                connections::affordable(config.connections),
+                config.handshake_timeout,
+            ),
             async move {
                 let _ = incoming_closing.wait_for(|closing| *closing).await;
             },

@@ -1,0 +1,79 @@
+//! Calls that are given up as soon as they are made.
+
+use std::time::Instant;
+
+use crate::process::{Server, span};
+use crate::raw::{CHECK, END_STREAM, ENHANCE_YOUR_CALM, Raw, call, frame, kind};
+
+/// Calls of one burst.
+const BURST: u32 = 2_000;
+
+/// Bursts on new connections, each of which the service ends. Returns how often it said why.
+async fn bursts(server: &Server, after: impl Fn(u32) -> Vec<u8>) -> usize {
+    let mut burst = Vec::new();
+    for number in 0..BURST {
+        let stream = 2 * number + 1;
+        burst.extend(call(stream, CHECK, 0));
+        burst.extend(after(stream));
+    }
+    let began = Instant::now();
+    let mut told = 0;
+    loop {
+        let mut raw = Raw::begin(server.address).await;
+        raw.send(&burst).await;
+        // It may also be too late to read why.
+        match raw.ended_with().await {
+            None => {}
+            Some(ENHANCE_YOUR_CALM) => told += 1,
+            Some(error) => panic!("ended with {error}"),
+        }
+        if began.elapsed() > span() {
+            return told;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_the_client_resets() {
+    let server = Server::start(&[]).await;
+    let attack = async {
+        let reset = |stream| frame(kind::RESET, 0, stream, &8_u32.to_be_bytes());
+        assert!(bursts(&server, reset).await > 0);
+    };
+    server
+        .withstands("calls that the client resets", 32, attack)
+        .await;
+}
+
+/// A window that grows by nothing is an error for which the service has to reset the stream.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_the_service_is_made_to_reset() {
+    let server = Server::start(&[]).await;
+    let attack = async {
+        let nothing = |stream| frame(kind::WINDOW_UPDATE, 0, stream, &[0; 4]);
+        assert!(bursts(&server, nothing).await > 0);
+    };
+    server
+        .withstands("calls that the service is made to reset", 32, attack)
+        .await;
+}
+
+/// A client that makes calls and leaves, without another word.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_end_in_the_middle() {
+    let server = Server::start(&[]).await;
+    let attack = async {
+        let mut burst = Vec::new();
+        for number in 0..50 {
+            burst.extend(call(2 * number + 1, CHECK, END_STREAM * (number as u8 % 2)));
+        }
+        let began = Instant::now();
+        while began.elapsed() < span() {
+            let mut raw = Raw::begin(server.address).await;
+            raw.send(&burst).await;
+        }
+    };
+    server
+        .withstands("connections that end in the middle", 32, attack)
+        .await;
+}
