@@ -4,8 +4,9 @@
 //! as much memory once they are decoded, only to be refused for their number. Counting them takes a
 //! walk over the bytes and no memory.
 //!
-//! Invariants: nothing is refused here that would not be refused once it was decoded; bytes that are
-//! no message are left to whoever decodes them; the walk goes no deeper than an expression may.
+//! Invariants: nothing is refused here that would not be refused once it was decoded, but for too many
+//! values of all lists together, which only a message that is looked at can have; bytes that are no
+//! message are left to whoever decodes them; the walk goes no deeper than an expression may.
 
 use std::any::TypeId;
 
@@ -38,15 +39,17 @@ enum Counted {
     Users,
     Members,
     History,
+    Values,
 }
 
-const COUNTED: [Limit; 6] = [
+const COUNTED: [Limit; 7] = [
     limit::UPDATES_PER_REQUEST,
     limit::EVENTS_PER_REQUEST,
     limit::SELECTIONS_PER_REQUEST,
     limit::USERS_PER_REQUEST,
     limit::MEMBERS_PER_REQUEST,
     limit::SEGMENT_HISTORY,
+    limit::VALUES_PER_REQUEST,
 ];
 
 /// What is in a field.
@@ -242,7 +245,11 @@ impl Counts {
             match number {
                 number::PREDICATE => {
                     let values = Fields(content).filter(|(number, _)| *number == number::VALUES);
-                    self.tree.values += values.count() as u64;
+                    let values = values.count() as u64;
+                    self.tree.values += values;
+                    if let Some(total) = self.totals.get_mut(Counted::Values as usize) {
+                        *total = (total.0 + values, name);
+                    }
                     limit::LIST_VALUES.check(self.tree.values).map_err(over)?;
                 }
                 // What comes twice is one message with the contents of both, so that the values of all
@@ -467,6 +474,11 @@ mod tests {
         let expected = over(limit::LIST_VALUES, "selections[0]");
         let lists = any_of(vec![listed(1), any_of(vec![listed(10_001)])]);
         assert_eq!(check(&counting(vec![lists])), expected);
+        let many = vec![any_of(vec![listed(10_000); 10]); 5];
+        assert_eq!(check(&counting(many.clone())), Ok(()));
+        let more = many.into_iter().chain([listed(1)]).collect();
+        let expected = over(limit::VALUES_PER_REQUEST, "expression");
+        assert_eq!(check(&counting(more)), expected);
         let segment = CreateSegmentRequest {
             segment: Some(Segment {
                 definition: Some(segment::Definition::Expression(wide(257))),

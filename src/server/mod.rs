@@ -4,6 +4,7 @@
 //! after [`ServerConfig::drain`] at the latest, whatever clients do.
 
 mod admission;
+mod arrival;
 mod config;
 mod connections;
 mod edge;
@@ -31,6 +32,7 @@ use crate::proto::{
     user_service_server::UserServiceServer,
 };
 use admission::Admission;
+use arrival::Arriving;
 use connections::Connections;
 use edge::{Door, Edge};
 use guard::Guard;
@@ -99,37 +101,64 @@ pub async fn run(
         .add_service(reflection().build_v1alpha()?)
         .add_service(behind(
             &door,
-            IngestServiceServer::new(api.clone()).max_decoding_message_size(config.write_bytes),
-        ))
-        .add_service(behind(
-            &door,
-            BySize {
-                batch: query
-                    .clone()
-                    .max_decoding_message_size(config.batch_query_bytes),
-                other: query.max_decoding_message_size(config.query_bytes),
+            Arriving {
+                inner: IngestServiceServer::new(api.clone())
+                    .max_decoding_message_size(config.write_bytes),
+                most: config.write_bytes,
             },
         ))
         .add_service(behind(
             &door,
-            UserServiceServer::new(api.clone()).max_decoding_message_size(config.other_bytes),
-        ))
-        .add_service(behind(
-            &door,
-            SchemaServiceServer::new(api.clone()).max_decoding_message_size(config.other_bytes),
-        ))
-        .add_service(behind(
-            &door,
             BySize {
-                batch: segment
-                    .clone()
-                    .max_decoding_message_size(config.batch_query_bytes),
-                other: segment.max_decoding_message_size(config.query_bytes),
+                batch: Arriving {
+                    inner: query
+                        .clone()
+                        .max_decoding_message_size(config.batch_query_bytes),
+                    most: config.batch_query_bytes,
+                },
+                other: Arriving {
+                    inner: query.max_decoding_message_size(config.query_bytes),
+                    most: config.query_bytes,
+                },
             },
         ))
         .add_service(behind(
             &door,
-            AdminServiceServer::new(api).max_decoding_message_size(config.other_bytes),
+            Arriving {
+                inner: UserServiceServer::new(api.clone())
+                    .max_decoding_message_size(config.other_bytes),
+                most: config.other_bytes,
+            },
+        ))
+        .add_service(behind(
+            &door,
+            Arriving {
+                inner: SchemaServiceServer::new(api.clone())
+                    .max_decoding_message_size(config.other_bytes),
+                most: config.other_bytes,
+            },
+        ))
+        .add_service(behind(
+            &door,
+            BySize {
+                batch: Arriving {
+                    inner: segment
+                        .clone()
+                        .max_decoding_message_size(config.batch_query_bytes),
+                    most: config.batch_query_bytes,
+                },
+                other: Arriving {
+                    inner: segment.max_decoding_message_size(config.query_bytes),
+                    most: config.query_bytes,
+                },
+            },
+        ))
+        .add_service(behind(
+            &door,
+            Arriving {
+                inner: AdminServiceServer::new(api).max_decoding_message_size(config.other_bytes),
+                most: config.other_bytes,
+            },
         ))
         .serve_with_incoming_shutdown(
             Connections::new(

@@ -15,5 +15,6 @@ mod nesting;
 mod process;
 mod raw;
 mod resets;
+mod sizes;
 mod slow;
 mod unread;

@@ -115,7 +115,7 @@ impl Server {
     async fn fill(&self) {
         let mut ingest = IngestServiceClient::new(self.channel.clone());
         let numbers: Vec<usize> = (0..USERS).collect();
-        for part in numbers.chunks(4_000) {
+        for part in numbers.chunks(800) {
             let updates = part.iter().map(|number| UserUpdate {
                 user_id: user(*number),
                 set: [(

@@ -116,17 +116,6 @@ impl Raw {
         timeout(SOON, read).await.expect("a frame, or the end")
     }
 
-    /// Reads to the end, and returns why the service ended the connection, if it said so.
-    pub(crate) async fn ended_with(&mut self) -> Option<u32> {
-        let mut error = None;
-        while let Some((kind, _, content)) = self.read().await {
-            if kind == kind::GO_AWAY {
-                error = Some(u32::from_be_bytes(content[4..8].try_into().unwrap()));
-            }
-        }
-        error
-    }
-
     /// Waits until the service closes the connection.
     pub(crate) async fn is_closed(&mut self) {
         let mut bytes = [0; 4_096];

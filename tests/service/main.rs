@@ -14,6 +14,7 @@ mod export;
 mod harness;
 mod ingest;
 mod kept_events;
+mod limits;
 mod lists;
 mod members;
 mod preview;
