@@ -500,8 +500,12 @@ mod tests {
         let mut bytes = vec![(2 << 3) | LENGTH];
         prost::encoding::encode_varint(twice.len() as u64, &mut bytes);
         bytes.extend(&twice);
-        let selection = Selection::decode(bytes.as_slice()).unwrap();
-        assert_eq!(selection.encoded_len(), bytes.len() - 1 - 2, "it is merged");
+        let merged = Selection::decode(bytes.as_slice()).unwrap();
+        let both = of(expression::Kind::Negation(Box::new(listed(12_000))));
+        assert_eq!(
+            merged.selection,
+            Some(selection::Selection::Expression(both))
+        );
         let mut request = vec![(2 << 3) | LENGTH];
         prost::encoding::encode_varint(bytes.len() as u64, &mut request);
         request.extend(&bytes);

@@ -92,14 +92,11 @@ impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Whole<B> {
             return Poll::Ready(Some(Ok(after)));
         }
         while !this.has_ended {
-            let next = match ready!(Pin::new(&mut this.body).poll_frame(context)) {
-                Some(next) => next?.into_data(),
-                None => {
-                    this.has_ended = true;
-                    break;
-                }
+            let Some(next) = ready!(Pin::new(&mut this.body).poll_frame(context)) else {
+                this.has_ended = true;
+                break;
             };
-            match next {
+            match next?.into_data() {
                 Ok(data) => {
                     this.place.pass(&data);
                     if this.place.awaits(this.most) {

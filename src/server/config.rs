@@ -47,7 +47,7 @@ impl Default for ServerConfig {
             queries: 1_024,
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),
-            unread_timeout: Duration::from_secs(60),
+            unread_timeout: Duration::from_mins(1),
             drain: Duration::from_secs(10),
         }
     }

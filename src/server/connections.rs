@@ -27,7 +27,7 @@ const PREFACE: usize = 24;
 /// How long nothing is accepted once the system refused to: it most likely will again.
 const PAUSE: Duration = Duration::from_millis(50);
 /// How often it is said that connections are refused.
-const TOLD: Duration = Duration::from_secs(60);
+const TOLD: Duration = Duration::from_mins(1);
 
 /// How many connections there may be where so many are wanted: fewer if the process can't open as
 /// many files.

@@ -43,6 +43,16 @@ use wire::BySize;
 /// The most bytes of headers a call may have.
 const HEADER_BYTES: u32 = 16 << 10;
 
+/// A service that takes messages of up to so many bytes.
+macro_rules! limited {
+    ($service:expr, $most:expr) => {
+        Arriving {
+            inner: $service.max_decoding_message_size($most),
+            most: $most,
+        }
+    };
+}
+
 /// Why the server ended before it was told to.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
@@ -101,64 +111,33 @@ pub async fn run(
         .add_service(reflection().build_v1alpha()?)
         .add_service(behind(
             &door,
-            Arriving {
-                inner: IngestServiceServer::new(api.clone())
-                    .max_decoding_message_size(config.write_bytes),
-                most: config.write_bytes,
-            },
+            limited!(IngestServiceServer::new(api.clone()), config.write_bytes),
         ))
         .add_service(behind(
             &door,
             BySize {
-                batch: Arriving {
-                    inner: query
-                        .clone()
-                        .max_decoding_message_size(config.batch_query_bytes),
-                    most: config.batch_query_bytes,
-                },
-                other: Arriving {
-                    inner: query.max_decoding_message_size(config.query_bytes),
-                    most: config.query_bytes,
-                },
+                batch: limited!(query.clone(), config.batch_query_bytes),
+                other: limited!(query, config.query_bytes),
             },
         ))
         .add_service(behind(
             &door,
-            Arriving {
-                inner: UserServiceServer::new(api.clone())
-                    .max_decoding_message_size(config.other_bytes),
-                most: config.other_bytes,
-            },
+            limited!(UserServiceServer::new(api.clone()), config.other_bytes),
         ))
         .add_service(behind(
             &door,
-            Arriving {
-                inner: SchemaServiceServer::new(api.clone())
-                    .max_decoding_message_size(config.other_bytes),
-                most: config.other_bytes,
-            },
+            limited!(SchemaServiceServer::new(api.clone()), config.other_bytes),
         ))
         .add_service(behind(
             &door,
             BySize {
-                batch: Arriving {
-                    inner: segment
-                        .clone()
-                        .max_decoding_message_size(config.batch_query_bytes),
-                    most: config.batch_query_bytes,
-                },
-                other: Arriving {
-                    inner: segment.max_decoding_message_size(config.query_bytes),
-                    most: config.query_bytes,
-                },
+                batch: limited!(segment.clone(), config.batch_query_bytes),
+                other: limited!(segment, config.query_bytes),
             },
         ))
         .add_service(behind(
             &door,
-            Arriving {
-                inner: AdminServiceServer::new(api).max_decoding_message_size(config.other_bytes),
-                most: config.other_bytes,
-            },
+            limited!(AdminServiceServer::new(api), config.other_bytes),
         ))
         .serve_with_incoming_shutdown(
             Connections::new(

@@ -70,7 +70,11 @@ async fn connections_that_end_in_the_middle() {
     let attack = async {
         let mut burst = Vec::new();
         for number in 0..50 {
-            burst.extend(call(2 * number + 1, CHECK, END_STREAM * (number as u8 % 2)));
+            burst.extend(call(
+                2 * number + 1,
+                CHECK,
+                if number % 2 == 0 { END_STREAM } else { 0 },
+            ));
         }
         let began = Instant::now();
         while began.elapsed() < span() {

@@ -24,8 +24,14 @@ const SIZES: [&str; 8] = [
 fn allowed(service: &str, name: &str) -> usize {
     match (service, name) {
         ("headcount.v1.IngestService", _) => 65_536,
-        (_, "BatchCheck" | "BatchCount" | "CreateSegment")
-        | (_, "AddSegmentMembers" | "RemoveSegmentMembers") => 16_384,
+        (
+            _,
+            "BatchCheck"
+            | "BatchCount"
+            | "CreateSegment"
+            | "AddSegmentMembers"
+            | "RemoveSegmentMembers",
+        ) => 16_384,
         ("headcount.v1.QueryService" | "headcount.v1.SegmentService", _) => 8_192,
         _ => 4_096,
     }
@@ -50,8 +56,8 @@ async fn messages_of_each_method() {
             let soon = std::time::Duration::from_millis(300);
             let status = match tokio::time::timeout(soon, answer).await {
                 Ok(status) => status.unwrap(),
-                Err(_) if bytes <= allowed => continue,
-                Err(_) => panic!("{path} takes {bytes} bytes"),
+                Err(_elapsed) if bytes <= allowed => continue,
+                Err(_elapsed) => panic!("{path} takes {bytes} bytes"),
             };
             let details = status.get_error_details();
             let fact = |name: &str| {

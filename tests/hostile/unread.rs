@@ -80,7 +80,7 @@ async fn streams_that_nobody_reads() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_seat_is_not_kept_for_who_does_not_read() {
     // All of them have come before the first is given up.
-    let server = Server::start(&["--unread-timeout", "5s"]).await;
+    let server = Server::start(&["--unread-timeout", "10s"]).await;
     let attack = async {
         let connection = call::connect(server.address, 0).await;
         let message = call::message(&watching(false));
