@@ -515,10 +515,11 @@ mod tests {
 
     #[test]
     fn groups_hide_nothing_and_garbage_ends_the_count() {
-        let mut bytes = vec![(99 << 3 | u32::from(GROUP)) as u8 | 0x80, 6];
+        // A group that is the field 99.
+        let mut bytes = vec![0x98 | GROUP, 6];
         assert_eq!(Fields(&bytes).count(), 0);
         bytes.extend([(1 << 3) | LENGTH, 1, b'x']);
-        bytes.extend([(99_u32 << 3 | u32::from(GROUP_END)) as u8 | 0x80, 6]);
+        bytes.extend([0x98 | GROUP_END, 6]);
         bytes.extend([(2 << 3) | LENGTH, 0]);
         let found: Vec<u32> = Fields(&bytes).map(|(number, _)| number).collect();
         assert_eq!(found, [2]);

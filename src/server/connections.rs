@@ -289,7 +289,7 @@ mod tests {
         client.write_all(&[0; PREFACE]).await.unwrap();
         let mut bytes = [0; 64];
         assert_eq!(connection.read(&mut bytes).await.unwrap(), PREFACE);
-        tokio::time::sleep(2 * PATIENCE).await;
+        sleep(2 * PATIENCE).await;
         client.write_all(b"more").await.unwrap();
         assert_eq!(connection.read(&mut bytes).await.unwrap(), 4);
     }

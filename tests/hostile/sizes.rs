@@ -54,11 +54,11 @@ async fn messages_of_each_method() {
             let answer = call::with(server.address, &path, &[], message);
             // One that is a good request of a stream may go on for ever.
             let soon = std::time::Duration::from_millis(300);
-            let status = match tokio::time::timeout(soon, answer).await {
-                Ok(status) => status.unwrap(),
-                Err(_elapsed) if bytes <= allowed => continue,
-                Err(_elapsed) => panic!("{path} takes {bytes} bytes"),
+            let Ok(status) = tokio::time::timeout(soon, answer).await else {
+                assert!(bytes <= allowed, "{path} takes {bytes} bytes");
+                continue;
             };
+            let status = status.unwrap();
             let details = status.get_error_details();
             let fact = |name: &str| {
                 let info = details.error_info()?;

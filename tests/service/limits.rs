@@ -249,6 +249,7 @@ impl Tries {
     }
 
     /// Tries as much as this of what a limit bounds. `None` if that is not tried here.
+    #[expect(clippy::too_many_lines, reason = "a table: a case for each limit")]
     async fn request(&self, limit: Limit, size: usize) -> Option<Tried> {
         let x = |length: usize| "x".repeat(length);
         Some(match limit.name {
@@ -524,8 +525,8 @@ async fn filled(folder: &std::path::Path) -> Tries {
 }
 
 /// What an error beyond a limit says.
-fn says(limit: Limit, allowed: u64, tried: Tried) {
-    let Err(status) = tried else {
+fn says(limit: Limit, allowed: u64, outcome: Tried) {
+    let Err(status) = outcome else {
         panic!("more than {} is taken", limit.name);
     };
     let details = status.get_error_details();
@@ -557,12 +558,12 @@ async fn every_limit_holds_where_it_says() {
                 let folder = tempfile::tempdir().unwrap();
                 let store = configured(*limit, allowed as u64);
                 let tries = prepared(folder.path(), &store).await;
-                let tried = tries.store(*limit, size).await;
-                let tried = tried.unwrap_or_else(|| panic!("{} is not tried", limit.name));
+                let outcome = tries.store(*limit, size).await;
+                let outcome = outcome.unwrap_or_else(|| panic!("{} is not tried", limit.name));
                 if size <= allowed {
-                    tried.unwrap_or_else(|status| panic!("{size} {}: {status}", limit.unit));
+                    outcome.unwrap_or_else(|status| panic!("{size} {}: {status}", limit.unit));
                 } else {
-                    says(*limit, allowed as u64, tried);
+                    says(*limit, allowed as u64, outcome);
                 }
                 tries.0.stop().await;
             }
@@ -570,13 +571,13 @@ async fn every_limit_holds_where_it_says() {
         }
         let allowed = usize::try_from(limit.default).unwrap();
         for size in [allowed - 1, allowed, allowed + 1] {
-            let tried = tries.request(*limit, size).await;
-            let tried = tried.unwrap_or_else(|| panic!("{} is not tried", limit.name));
+            let outcome = tries.request(*limit, size).await;
+            let outcome = outcome.unwrap_or_else(|| panic!("{} is not tried", limit.name));
             if size <= allowed {
                 let name = limit.name;
-                tried.unwrap_or_else(|status| panic!("{name}, {size}: {status}"));
+                outcome.unwrap_or_else(|status| panic!("{name}, {size}: {status}"));
             } else {
-                says(*limit, limit.default, tried);
+                says(*limit, limit.default, outcome);
             }
         }
     }
