@@ -5,8 +5,8 @@
 
 use tonic::{Request, Response, Streaming};
 
+use super::access::{begin, begin_stream};
 use super::convert::{self, Origins, Path};
-use super::deadline::Deadline;
 use super::error::ApiError;
 use super::parts::{self, parts};
 use super::write_stream::{ANSWERS, WriteStream};
@@ -57,8 +57,7 @@ impl IngestService for Api {
         &self,
         request: Request<WriteRequest>,
     ) -> Result<Response<WriteResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         let name = convert::population_name(request.population)?;
         let id = Path::Field(&Path::Root, "request_id");
         let id = convert::request_id(request.request_id, &id)?;
@@ -89,10 +88,10 @@ impl IngestService for Api {
         &self,
         request: Request<Streaming<WriteStreamRequest>>,
     ) -> Result<Response<Self::WriteStreamStream>, RpcStatus> {
-        let deadline = Deadline::of(&request);
+        let (deadline, requests) = begin_stream(request);
         let (answers, receiver) = parts(ANSWERS, self.patience);
         let stream = WriteStream::new(self.clone(), answers);
-        tokio::spawn(stream.run(request.into_inner(), deadline));
+        tokio::spawn(stream.run(requests, deadline));
         Ok(Response::new(receiver))
     }
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use prost::Message;
 use tonic::{Request, Response};
 
+use super::access::begin;
 use super::convert::{self, MEMBERS_PAGE, Path, Selected};
 use super::deadline::Deadline;
 use super::error::ApiError;
@@ -224,8 +225,7 @@ impl QueryService for Api {
         &self,
         request: Request<CountRequest>,
     ) -> Result<Response<CountResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         let is_small = request.encoded_len() <= INLINE_CHECK_BYTES;
         let name = convert::population_name(request.population)?;
         let selected = convert::selection(&self.filters, request.selection, &ROOT)?;
@@ -266,8 +266,7 @@ impl QueryService for Api {
         &self,
         request: Request<BatchCountRequest>,
     ) -> Result<Response<BatchCountResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         let name = convert::population_name(request.population)?;
         let path = Path::Field(&ROOT, "selections");
         if request.selections.is_empty() {
@@ -314,8 +313,7 @@ impl QueryService for Api {
         &self,
         request: Request<CheckRequest>,
     ) -> Result<Response<CheckResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         let is_small = request.encoded_len() <= INLINE_CHECK_BYTES
             && request.segments.len() <= INLINE_CHECK_SEGMENTS
             && !request.explain;
@@ -332,8 +330,7 @@ impl QueryService for Api {
         &self,
         request: Request<BatchCheckRequest>,
     ) -> Result<Response<BatchCheckResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         check_size(&request)?;
         let name = convert::population_name(request.population)?;
         self.reach(&request.min_revision, deadline).await?;
@@ -367,8 +364,7 @@ impl QueryService for Api {
         &self,
         request: Request<ListMembersRequest>,
     ) -> Result<Response<ListMembersResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         let name = convert::population_name(request.population)?;
         let selected = convert::selection(&self.filters, request.selection, &ROOT)?;
         let limit = MEMBERS_PAGE.asked(request.page_size)?;
@@ -404,8 +400,7 @@ impl QueryService for Api {
         &self,
         request: Request<StreamMembersRequest>,
     ) -> Result<Response<Self::StreamMembersStream>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         let name = convert::population_name(request.population)?;
         let selected = convert::selection(&self.filters, request.selection, &ROOT)?;
         self.reach(&request.min_revision, deadline).await?;
@@ -439,8 +434,8 @@ impl QueryService for Api {
         &self,
         request: Request<BreakdownRequest>,
     ) -> Result<Response<BreakdownResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let response = self.break_down(request.into_inner(), deadline).await?;
+        let (deadline, request) = begin(request)?;
+        let response = self.break_down(request, deadline).await?;
         Ok(Response::new(response))
     }
 
@@ -448,8 +443,8 @@ impl QueryService for Api {
         &self,
         request: Request<SummarizeRequest>,
     ) -> Result<Response<SummarizeResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let response = self.summary(request.into_inner(), deadline).await?;
+        let (deadline, request) = begin(request)?;
+        let response = self.summary(request, deadline).await?;
         Ok(Response::new(response))
     }
 
@@ -457,8 +452,7 @@ impl QueryService for Api {
         &self,
         request: Request<ExplainRequest>,
     ) -> Result<Response<ExplainResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         let name = convert::population_name(request.population)?;
         let selected = convert::selection(&self.filters, request.selection, &ROOT)?;
         self.reach(&request.min_revision, deadline).await?;
@@ -490,8 +484,8 @@ impl QueryService for Api {
         &self,
         request: Request<OverlapRequest>,
     ) -> Result<Response<OverlapResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let response = self.overlap_of(request.into_inner(), deadline).await?;
+        let (deadline, request) = begin(request)?;
+        let response = self.overlap_of(request, deadline).await?;
         Ok(Response::new(response))
     }
 
@@ -499,8 +493,8 @@ impl QueryService for Api {
         &self,
         request: Request<CompareRequest>,
     ) -> Result<Response<CompareResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let response = self.comparison(request.into_inner(), deadline).await?;
+        let (deadline, request) = begin(request)?;
+        let response = self.comparison(request, deadline).await?;
         Ok(Response::new(response))
     }
 
@@ -510,8 +504,8 @@ impl QueryService for Api {
         &self,
         request: Request<ExportMembersRequest>,
     ) -> Result<Response<Self::ExportMembersStream>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let stream = self.export(request.into_inner(), deadline).await?;
+        let (deadline, request) = begin(request)?;
+        let stream = self.export(request, deadline).await?;
         Ok(Response::new(stream))
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::SecurityConfig;
+
 /// The bounds of a server. The defaults hold under attack.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
@@ -30,6 +32,8 @@ pub struct ServerConfig {
     pub keepalive_timeout: Duration,
     /// How long a stream is kept of which its client reads nothing.
     pub unread_timeout: Duration,
+    /// What protects the server.
+    pub security: SecurityConfig,
     /// How long open calls may take to end once the server is told to stop.
     pub drain: Duration,
 }
@@ -48,6 +52,7 @@ impl Default for ServerConfig {
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),
             unread_timeout: Duration::from_mins(1),
+            security: SecurityConfig::default(),
             drain: Duration::from_secs(10),
         }
     }

@@ -20,8 +20,9 @@ use tokio::time::{Instant, Sleep, sleep};
 use tokio_stream::Stream;
 use tonic::transport::server::Connected;
 
-/// Files that are kept for the store: its log, its snapshots, and backups of them.
-const FILES_KEPT: u64 = 256;
+/// Files that are kept for what is no connection with a seat: log and snapshots, backups of them, and
+/// connections that are not secure yet.
+const FILES_KEPT: u64 = 1_024;
 /// How many bytes every client of HTTP/2 begins with.
 const PREFACE: usize = 24;
 /// How long nothing is accepted once the system refused to: it most likely will again.
@@ -68,7 +69,7 @@ fn files(_needed: u64) -> Option<u64> {
 }
 
 /// The connections that come in, as far as there are seats for them.
-pub(super) struct Connections<S> {
+pub(super) struct Seats<S> {
     incoming: S,
     seats: Arc<Semaphore>,
     /// How long a connection may take to begin.
@@ -78,7 +79,7 @@ pub(super) struct Connections<S> {
     refused: Refused,
 }
 
-impl<S> Connections<S> {
+impl<S> Seats<S> {
     /// Lets in so many connections at once, which may take so long to begin.
     pub(super) fn new(incoming: S, most: usize, patience: Duration) -> Self {
         Self {
@@ -94,11 +95,11 @@ impl<S> Connections<S> {
     }
 }
 
-impl<S, T> Stream for Connections<S>
+impl<S, T> Stream for Seats<S>
 where
     S: Stream<Item = io::Result<T>> + Unpin,
 {
-    type Item = io::Result<Connection<T>>;
+    type Item = io::Result<Seated<T>>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
@@ -111,7 +112,7 @@ where
                 None => return Poll::Ready(None),
                 Some(Ok(io)) => {
                     if let Ok(seat) = Arc::clone(&this.seats).try_acquire_owned() {
-                        return Poll::Ready(Some(Ok(Connection {
+                        return Poll::Ready(Some(Ok(Seated {
                             io,
                             beginning: Some(Beginning {
                                 missing: PREFACE,
@@ -152,7 +153,7 @@ impl Refused {
 }
 
 /// A connection with its seat.
-pub(super) struct Connection<T> {
+pub(super) struct Seated<T> {
     io: T,
     /// Nothing once it has begun.
     beginning: Option<Beginning>,
@@ -165,7 +166,7 @@ struct Beginning {
     end: Pin<Box<Sleep>>,
 }
 
-impl<T: Connected> Connected for Connection<T> {
+impl<T: Connected> Connected for Seated<T> {
     type ConnectInfo = T::ConnectInfo;
 
     fn connect_info(&self) -> Self::ConnectInfo {
@@ -173,7 +174,7 @@ impl<T: Connected> Connected for Connection<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Connection<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for Seated<T> {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -197,7 +198,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Connection<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Connection<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for Seated<T> {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -241,8 +242,8 @@ mod tests {
     fn connections(
         incoming: Vec<Coming>,
         most: usize,
-    ) -> Connections<impl Stream<Item = Coming> + Unpin> {
-        Connections::new(tokio_stream::iter(incoming), most, PATIENCE)
+    ) -> Seats<impl Stream<Item = Coming> + Unpin> {
+        Seats::new(tokio_stream::iter(incoming), most, PATIENCE)
     }
 
     #[tokio::test]
