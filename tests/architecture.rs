@@ -83,7 +83,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ),
     ("http_body", &["src/server/"]),
     ("mimalloc", &["src/main.rs"]),
-    ("rustix", &["src/engine/pool.rs"]),
+    ("rustix", &["src/engine/pool.rs", "src/server/seats.rs"]),
     ("quick_cache", &["src/api/filters.rs"]),
     ("clap", &["src/cli/", "src/main.rs"]),
     ("csv", &["src/cli/"]),

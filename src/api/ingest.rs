@@ -3,13 +3,12 @@
 //! Invariant: what a retry may repeat is known by its id, and the judge of whether it is a repeat
 //! is whoever carries it out, never this file.
 
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Streaming};
 
 use super::access::{begin, begin_stream};
 use super::convert::{self, Origins, Path};
 use super::error::ApiError;
+use super::parts::{self, parts};
 use super::write_stream::{ANSWERS, WriteStream};
 use super::{Api, RpcStatus};
 use crate::engine::{Committed, record};
@@ -83,16 +82,16 @@ impl IngestService for Api {
         }))
     }
 
-    type WriteStreamStream = ReceiverStream<Result<WriteStreamResponse, RpcStatus>>;
+    type WriteStreamStream = parts::Receiver<WriteStreamResponse>;
 
     async fn write_stream(
         &self,
         request: Request<Streaming<WriteStreamRequest>>,
     ) -> Result<Response<Self::WriteStreamStream>, RpcStatus> {
         let (deadline, requests) = begin_stream(request);
-        let (answers, receiver) = mpsc::channel(ANSWERS);
+        let (answers, receiver) = parts(ANSWERS, self.patience);
         let stream = WriteStream::new(self.clone(), answers);
         tokio::spawn(stream.run(requests, deadline));
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        Ok(Response::new(receiver))
     }
 }

@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use prost::Message;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response};
 
 use super::access::begin;
 use super::convert::{self, MEMBERS_PAGE, Path, Selected};
 use super::deadline::Deadline;
 use super::error::ApiError;
+use super::parts::{self, Gone, Sender, parts};
 use super::token::{Page, Tokens, request_hash};
 use super::{Api, RpcStatus, export};
 use crate::model::{PopulationName, Timestamp, UserId, limit};
@@ -395,7 +394,7 @@ impl QueryService for Api {
         }))
     }
 
-    type StreamMembersStream = ReceiverStream<Result<StreamMembersResponse, RpcStatus>>;
+    type StreamMembersStream = parts::Receiver<StreamMembersResponse>;
 
     async fn stream_members(
         &self,
@@ -409,7 +408,7 @@ impl QueryService for Api {
         let population = self.population(&name)?;
         // What is wrong with the question is said before the stream begins.
         bind(&population, &selected, as_of)?;
-        let (parts, receiver) = mpsc::channel(STREAM_PARTS);
+        let (parts, receiver) = parts(STREAM_PARTS, self.patience);
         let stream = MemberStream {
             api: self.clone(),
             population,
@@ -419,13 +418,16 @@ impl QueryService for Api {
         };
         tokio::spawn(async move {
             // Nobody reads any more: the work in hand is called off.
-            tokio::select! {
+            let ended = tokio::select! {
                 biased;
-                () = parts.closed() => {}
-                () = stream.send(&parts) => {}
+                () = parts.closed() => Ok(()),
+                ended = stream.send(&parts) => ended,
+            };
+            if let Err(error) = ended {
+                parts.fail(error);
             }
         });
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        Ok(Response::new(receiver))
     }
 
     async fn breakdown(
@@ -610,44 +612,31 @@ struct MemberStream {
 }
 
 impl MemberStream {
-    async fn send(&self, parts: &mpsc::Sender<Result<StreamMembersResponse, RpcStatus>>) {
+    async fn send(&self, parts: &Sender<StreamMembersResponse>) -> Result<(), ApiError> {
         let mut from = None;
         let mut is_first = true;
         loop {
-            let part = tokio::select! {
+            let (user_ids, next, revision) = tokio::select! {
                 biased;
-                () = self.api.closed() => Err(ApiError::stopping()),
-                part = self.part(from) => part,
-            };
-            let (user_ids, next, revision) = match part {
-                Ok(part) => part,
-                Err(error) => {
-                    let _ = parts.send(Err(error.into())).await;
-                    return;
-                }
+                () = self.api.closed() => return Err(ApiError::stopping()),
+                part = self.part(from) => part?,
             };
             if is_first || !user_ids.is_empty() {
                 let response = StreamMembersResponse { user_ids, revision };
                 // A client that does not read holds the stream up no longer than its deadline.
                 let sent = self.deadline.bound(async {
                     tokio::select! {
-                        sent = parts.send(Ok(response)) => Ok(sent.is_ok()),
+                        sent = parts.send(response) => Ok(sent),
                         () = self.api.closed() => Err(ApiError::stopping()),
                     }
                 });
-                match sent.await {
-                    Ok(true) => {}
-                    Ok(false) => return,
-                    Err(error) => {
-                        // Behind what is not read yet, so that the end is not taken for a good one.
-                        let _ = parts.send(Err(error.into())).await;
-                        return;
-                    }
+                if let Err(Gone) = sent.await? {
+                    return Ok(());
                 }
             }
             is_first = false;
             if next.is_none() {
-                return;
+                return Ok(());
             }
             from = next;
         }

@@ -4,12 +4,14 @@
 //! after [`ServerConfig::drain`] at the latest, whatever clients do.
 
 mod admission;
+mod arrival;
 mod config;
 mod connection;
 mod edge;
 mod guard;
 mod health;
 mod observe;
+mod seats;
 mod security;
 pub mod telemetry;
 mod tls;
@@ -39,16 +41,28 @@ use crate::proto::{
     user_service_server::UserServiceServer,
 };
 use admission::Admission;
+use arrival::Arriving;
 use connection::connections;
 use edge::{Door, Edge};
 use guard::Guard;
 use health::Health;
 use observe::Meters;
+use seats::Seats;
 use security::Security;
 use wire::BySize;
 
 /// The most bytes of headers a call may have.
 const HEADER_BYTES: u32 = 16 << 10;
+
+/// A service that takes messages of up to so many bytes.
+macro_rules! limited {
+    ($service:expr, $most:expr) => {
+        Arriving {
+            inner: $service.max_decoding_message_size($most),
+            most: $most,
+        }
+    };
+}
 
 /// Why the server ended before it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -102,7 +116,12 @@ pub async fn run(
     let follower = tokio::spawn(health.clone().follow(states));
 
     let guard = Guard::new(tokens, config.security.reload_interval, engine.clone());
-    let api = Api::new(engine, closing.clone(), config.queries);
+    let api = Api::new(
+        engine,
+        closing.clone(),
+        config.queries,
+        config.unread_timeout,
+    );
     let door = Arc::new(Door {
         guard,
         admission: Admission,
@@ -115,7 +134,11 @@ pub async fn run(
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let incoming = connections(listener, tls, closing.clone());
+    let incoming = Seats::new(
+        connections(listener, tls, closing.clone()),
+        seats::affordable(config.connections),
+        config.handshake_timeout,
+    );
     let mut incoming_closing = closing;
     let serving = Server::builder()
         .max_concurrent_streams(config.streams_per_connection)
@@ -127,37 +150,33 @@ pub async fn run(
         .add_service(behind(&door, reflection().build_v1alpha()?))
         .add_service(behind(
             &door,
-            IngestServiceServer::new(api.clone()).max_decoding_message_size(config.write_bytes),
+            limited!(IngestServiceServer::new(api.clone()), config.write_bytes),
         ))
         .add_service(behind(
             &door,
             BySize {
-                batch: query
-                    .clone()
-                    .max_decoding_message_size(config.batch_query_bytes),
-                other: query.max_decoding_message_size(config.query_bytes),
+                batch: limited!(query.clone(), config.batch_query_bytes),
+                other: limited!(query, config.query_bytes),
             },
         ))
         .add_service(behind(
             &door,
-            UserServiceServer::new(api.clone()).max_decoding_message_size(config.other_bytes),
+            limited!(UserServiceServer::new(api.clone()), config.other_bytes),
         ))
         .add_service(behind(
             &door,
-            SchemaServiceServer::new(api.clone()).max_decoding_message_size(config.other_bytes),
+            limited!(SchemaServiceServer::new(api.clone()), config.other_bytes),
         ))
         .add_service(behind(
             &door,
             BySize {
-                batch: segment
-                    .clone()
-                    .max_decoding_message_size(config.batch_query_bytes),
-                other: segment.max_decoding_message_size(config.query_bytes),
+                batch: limited!(segment.clone(), config.batch_query_bytes),
+                other: limited!(segment, config.query_bytes),
             },
         ))
         .add_service(behind(
             &door,
-            AdminServiceServer::new(api).max_decoding_message_size(config.other_bytes),
+            limited!(AdminServiceServer::new(api), config.other_bytes),
         ))
         .serve_with_incoming_shutdown(incoming, async move {
             let _ = incoming_closing.wait_for(|closing| *closing).await;

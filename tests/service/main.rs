@@ -15,6 +15,7 @@ mod export;
 mod harness;
 mod ingest;
 mod kept_events;
+mod limits;
 mod lists;
 mod members;
 mod preview;

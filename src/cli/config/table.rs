@@ -158,6 +158,23 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         section: "server",
+        key: "max_connections",
+        flag: "max-connections",
+        variable: "HEADCOUNT_MAX_CONNECTIONS",
+        help: "Connections at once; more are closed as soon as they are made. Fewer if the process may \
+               not open so many files.",
+        kind: Kind::Number {
+            default: 4_096,
+            least: 1,
+            most: 1_000_000,
+            unit: "connections",
+            zero: None,
+            limit: None,
+            put: |settings, number| settings.server.connections = size(number),
+        },
+    },
+    Setting {
+        section: "server",
         key: "max_calls_per_connection",
         flag: "max-calls-per-connection",
         variable: "HEADCOUNT_MAX_CALLS_PER_CONNECTION",
@@ -214,6 +231,35 @@ pub(super) static SETTINGS: &[Setting] = &[
         kind: Kind::bytes(64 << 10, 4 << 10, 16 << 20, |settings, number| {
             settings.server.other_bytes = size(number);
         }),
+    },
+    Setting {
+        section: "server",
+        key: "handshake_timeout",
+        flag: "handshake-timeout",
+        variable: "HEADCOUNT_HANDSHAKE_TIMEOUT",
+        help: "How long a new connection may take to say that it speaks HTTP/2.",
+        kind: Kind::Span {
+            default: 10,
+            least: 1,
+            most: HOUR,
+            zero: None,
+            put: |settings, span| settings.server.handshake_timeout = span,
+        },
+    },
+    Setting {
+        section: "server",
+        key: "unread_timeout",
+        flag: "unread-timeout",
+        variable: "HEADCOUNT_UNREAD_TIMEOUT",
+        help: "How long a stream is kept of which its client reads nothing; five times as long for a \
+               backup.",
+        kind: Kind::Span {
+            default: 60,
+            least: 1,
+            most: HOUR,
+            zero: None,
+            put: |settings, span| settings.server.unread_timeout = span,
+        },
     },
     Setting {
         section: "server",
