@@ -7,6 +7,7 @@
 
 mod analysis;
 mod backup;
+mod bench;
 mod cdnow;
 mod comparisons;
 mod config;

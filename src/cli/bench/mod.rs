@@ -122,7 +122,7 @@ pub(super) async fn bench(
         }
     }
     let counted = schedule.counted();
-    let watched = watchers.ended().await;
+    let watched = watchers.ended(moves::LAST).await;
     for listener in listening {
         listener.abort();
     }

@@ -26,7 +26,7 @@ pub(super) const MOVED: u64 = 10_000;
 /// How long the first watermark may take.
 const FIRST: Duration = Duration::from_secs(10);
 /// How long after the last move all must be told.
-const LAST: Duration = Duration::from_secs(10);
+pub(super) const LAST: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(10);
 
 /// A move of a user: the user, and how many moves there were before.
@@ -213,13 +213,13 @@ impl Watchers {
     }
 
     /// Waits until all was told, or for no longer than it may take; returns what was.
-    pub(super) async fn ended(&self) -> Watched {
+    pub(super) async fn ended(&self, patience: Duration) -> Watched {
         let is_settled = |open: &Mutex<Open>| {
             let open = lock(open);
             open.acknowledged.is_empty() || open.broken.is_some()
         };
         let begin = Instant::now();
-        while begin.elapsed() < LAST && !self.open.iter().all(is_settled) {
+        while begin.elapsed() < patience && !self.open.iter().all(is_settled) {
             tokio::time::sleep(LOOK).await;
         }
         let mut watched = Watched {
@@ -320,7 +320,7 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn what_is_acknowledged_and_not_told_is_lost() {
         let watchers = Watchers::new(1, 10);
         let begin = Instant::now();
@@ -342,7 +342,7 @@ mod tests {
         watchers.acknowledge((1, 1), after(70), false);
         tell(1, false, 80);
         watchers.acknowledge((3, 0), after(90), true);
-        let watched = watchers.ended().await;
+        let watched = watchers.ended(Duration::ZERO).await;
         assert_eq!(
             (watched.lost, watched.out_of_turn, watched.told_first),
             (1, 2, 1)
