@@ -1,5 +1,8 @@
 //! Load on a real service: what was sent is what arrived, and every failure is counted.
 
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::service::{Ended, Service};
@@ -274,6 +277,63 @@ fn an_open_loop_sends_what_was_planned() {
     );
 }
 
+/// A command in the background, and the service held up while it runs.
+fn held_up(service: &Service, arguments: &[&str]) -> Value {
+    let child = service
+        .command(&[&["--output", "json", "bench"], arguments].concat())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(1_500));
+    service.signal("-STOP");
+    std::thread::sleep(Duration::from_secs(1));
+    service.signal("-CONT");
+    let ended: Ended = child.wait_with_output().unwrap().into();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    ended.json()
+}
+
+#[test]
+fn a_service_that_stands_still_is_slow_in_an_open_loop() {
+    let (_folder, service) = prepared("50");
+    let load = ["--profile", "checks", "--duration", "4s", "--warmup", "0s"];
+    // A quarter of the calls are due while nothing is answered, and wait for 500 ms on average.
+    let open = held_up(&service, &[&load[..], &["--rate", "200"]].concat());
+    assert!(number(&open, "/all/latency_us/p90") > 200_000, "{open}");
+    // Whoever asks one thing after another sees one slow answer.
+    let closed = held_up(&service, &[&load[..], &["--in-flight", "1"]].concat());
+    assert!(number(&closed, "/all/latency_us/max") > 500_000, "{closed}");
+    assert!(number(&closed, "/all/latency_us/p90") < 200_000, "{closed}");
+}
+
+#[test]
+fn refusals_are_no_failures() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["--max-queries", "1"];
+    let service = Service::start_with(&folder.path().join("data"), &arguments);
+    let load = [
+        "--prepare",
+        "--users",
+        "20000",
+        "--calls",
+        "3000",
+        "--in-flight",
+        "64",
+    ];
+    // What takes its time, so that others come meanwhile.
+    let slow = ["--profile", "counts", "--filter", "sum(purchase, 90d) > 50"];
+    let ended = bench(&service, &[&load[..], &slow].concat());
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let json = ended.json();
+    let counts = &json["operations"]["count"];
+    let refused = number(counts, "/refused");
+    assert!(refused > 0, "{json}");
+    assert_eq!(number(counts, "/failed"), 0);
+    assert_eq!(number(counts, "/answered") + refused, 3_000);
+    assert!(number(counts, "/refused_latency_us/p50") > 0);
+}
+
 #[test]
 fn failures_are_counted_by_their_reason() {
     let (_folder, service) = prepared("10");
@@ -426,12 +486,12 @@ fn an_interrupted_bench_reports_what_it_has() {
     ];
     let child = service
         .command(&arguments)
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    std::thread::sleep(std::time::Duration::from_secs(2));
-    let killed = std::process::Command::new("kill")
+    std::thread::sleep(Duration::from_secs(2));
+    let killed = Command::new("kill")
         .args(["-INT", &child.id().to_string()])
         .status();
     assert!(killed.unwrap().success());

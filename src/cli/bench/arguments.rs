@@ -89,7 +89,7 @@ pub(in crate::cli) struct BenchArgs {
     /// Streams that watch the segment that users are moved into and out of.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(super) watchers: u32,
-    /// Write how the times are spread to a file, as text that HdrHistogram's tools plot; a file for each kind of call
+    /// Write how the times are spread to a file, as text that tools for such histograms plot; a file for each kind of call
     /// if there are several: FILE-check and so on.
     #[arg(long, value_name = "FILE")]
     pub(super) histogram: Option<PathBuf>,

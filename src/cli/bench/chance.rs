@@ -10,7 +10,7 @@ pub(super) const SCORE: u64 = 5;
 pub(super) const PROPERTY: u64 = 1 << 16;
 pub(super) const EVENT: u64 = 1 << 32;
 
-/// A draw: any 64 bits (SplitMix64, Steele and others 2014).
+/// A draw: any 64 bits (as by `SplitMix64`, Steele and others 2014).
 pub(super) fn of(seed: u64, number: u64, what: u64) -> u64 {
     mixed(mixed(seed ^ mixed(what)).wrapping_add(number))
 }

@@ -18,7 +18,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::Channel;
-use tonic::{Request, Status, Streaming};
+use tonic::{Code, Request, Status, Streaming};
 use tonic_types::StatusExt;
 
 use super::chance::{self, below};
@@ -123,8 +123,7 @@ impl From<Status> for Unanswered {
         let outcome = if reason == OVERLOADED {
             Outcome::Refused
         } else {
-            let code = format!("{:?} {reason}", status.code());
-            Outcome::Failed(code.trim_end().to_owned())
+            failed(status.code(), reason, status.message())
         };
         Self {
             outcome,
@@ -136,7 +135,7 @@ impl From<Status> for Unanswered {
 impl Unanswered {
     fn broken(cause: &str) -> Self {
         Self {
-            outcome: Outcome::Failed(format!("no connection: {cause}")),
+            outcome: Outcome::Failed("no connection".into(), cause.into()),
             is_broken: true,
         }
     }
@@ -151,7 +150,7 @@ impl Sender {
             let (outcome, is_broken) = match ended {
                 Ok(Ok(())) => (Outcome::Answered, false),
                 Ok(Err(unanswered)) => (unanswered.outcome, unanswered.is_broken),
-                Err(_) => (Outcome::Failed("no answer in time".into()), false),
+                Err(_) => (late(self.work.patience), false),
             };
             if outcome != Outcome::Answered {
                 self.stream = None;
@@ -205,7 +204,7 @@ impl Sender {
     async fn move_one(&mut self, turn: Turn) -> Result<(), Unanswered> {
         let Some((moved, enters)) = self.mover.next() else {
             return Err(Unanswered {
-                outcome: Outcome::Failed("nobody is left to move".into()),
+                outcome: Outcome::Failed("nobody left to move".into(), String::new()),
                 is_broken: false,
             });
         };
@@ -219,17 +218,16 @@ impl Sender {
     }
 
     async fn write_streamed(&mut self, updates: Vec<UserUpdate>) -> Result<(), Unanswered> {
-        let mut stream = match self.stream.take() {
-            Some(stream) => stream,
-            None => {
-                let (requests, receiver) = mpsc::channel(1);
-                let mut ingest = self.client.ingest();
-                let answers = ingest.write_stream(ReceiverStream::new(receiver)).await?;
-                Stream {
-                    requests,
-                    answers: answers.into_inner(),
-                    sequence: 0,
-                }
+        let mut stream = if let Some(stream) = self.stream.take() {
+            stream
+        } else {
+            let (requests, receiver) = mpsc::channel(1);
+            let mut ingest = self.client.ingest();
+            let answers = ingest.write_stream(ReceiverStream::new(receiver)).await?;
+            Stream {
+                requests,
+                answers: answers.into_inner(),
+                sequence: 0,
             }
         };
         stream.sequence += 1;
@@ -250,15 +248,22 @@ impl Sender {
                 outcome: Outcome::Refused,
                 is_broken: false,
             }),
-            Some(error) => {
-                let code = tonic::Code::from(error.code);
-                Err(Unanswered {
-                    outcome: Outcome::Failed(format!("{code:?} {}", error.reason)),
-                    is_broken: false,
-                })
-            }
+            Some(error) => Err(Unanswered {
+                outcome: failed(error.code.into(), &error.reason, &error.message),
+                is_broken: false,
+            }),
         }
     }
+}
+
+fn failed(code: Code, reason: &str, message: &str) -> Outcome {
+    let error = format!("{code:?} {reason}");
+    Outcome::Failed(error.trim_end().to_owned(), message.to_owned())
+}
+
+fn late(patience: Duration) -> Outcome {
+    let said = format!("it took more than {} s", patience.as_secs_f64());
+    Outcome::Failed("no answer in time".into(), said)
 }
 
 /// One of a ring.

@@ -15,6 +15,7 @@ mod requests;
 mod schedule;
 mod tally;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -97,13 +98,48 @@ pub(super) async fn bench(
     );
 
     let schedule = Arc::new(Schedule::new(plan));
-    let releasing = Arc::clone(&schedule);
+    let is_interrupted = load(&clients, &args, &work, &schedule, &notes, interruption).await?;
+    let counted = schedule.counted();
+    let watched = watchers.ended(moves::LAST).await;
+    for listener in listening {
+        listener.abort();
+    }
+    let report = Report {
+        server: &global.server,
+        population: &client.population,
+        args: &args,
+        mix,
+        plan,
+        senders: args.senders(),
+        users: users.count(),
+        counted,
+        is_interrupted,
+        tally: load::noted(&notes),
+        kept: schedule.kept(),
+        watched: intent.moves.then_some(watched),
+    };
+    report.write(&mut files)?;
+    output.answer(|| report.text(), || report.json())?;
+    Ok(u8::from(report.has_failures()))
+}
+
+/// Sends all there is to send, and tells whether it was interrupted.
+async fn load(
+    clients: &[Client],
+    args: &BenchArgs,
+    work: &Arc<Work>,
+    schedule: &Arc<Schedule>,
+    notes: &Notes,
+    mut interruption: Pin<&mut impl Future<Output = ()>>,
+) -> Result<bool, CliError> {
     let senders = args.senders();
+    let waiting = usize::try_from(senders).unwrap_or(usize::MAX);
+    let releasing = Arc::clone(schedule);
     let releasing = std::thread::Builder::new()
         .name("release".into())
-        .spawn(move || releasing.release(usize::try_from(senders).unwrap_or(usize::MAX)))
+        .spawn(move || releasing.release(waiting))
         .map_err(|error| CliError::Other(format!("can't start a thread: {error}")))?;
-    let mut sending = load::start(&clients, senders, &work, &schedule, &notes);
+    let mut sending = load::start(clients, senders, work, schedule, notes);
     let mut seconds = interval(SECOND);
     seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
     seconds.tick().await;
@@ -118,36 +154,14 @@ pub(super) async fn bench(
                 is_interrupted = true;
                 schedule.stop();
             }
-            _ = seconds.tick() => progress(&schedule, &notes),
+            _ = seconds.tick() => progress(schedule, notes),
         }
     }
-    let counted = schedule.counted();
-    let watched = watchers.ended(moves::LAST).await;
-    for listener in listening {
-        listener.abort();
-    }
     if releasing.join().is_err() {
-        return Err(CliError::Other(
-            "the schedule failed: a fault of the program".into(),
-        ));
+        let fault = "the schedule failed: a fault of the program";
+        return Err(CliError::Other(fault.into()));
     }
-    let report = Report {
-        server: &global.server,
-        population: &client.population,
-        args: &args,
-        mix,
-        plan,
-        senders,
-        users: users.count(),
-        counted,
-        is_interrupted,
-        tally: load::noted(&notes),
-        kept: schedule.kept(),
-        watched: intent.moves.then_some(watched),
-    };
-    report.write(&mut files)?;
-    output.answer(|| report.text(), || report.json())?;
-    Ok(u8::from(report.has_failures()))
+    Ok(is_interrupted)
 }
 
 /// Who is asked of, and how many of them are moved.

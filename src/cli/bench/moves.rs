@@ -286,20 +286,20 @@ mod tests {
 
     #[test]
     fn each_user_has_one_mover() {
-        let mut moved = Vec::new();
+        let mut users = Vec::new();
         for sender in 0..3 {
             let mut mover = Mover::new(sender, 3, 10);
             for _ in 0..mover.users.len() {
                 let ((user, before), enters) = mover.next().unwrap();
                 assert!(before == 0 && enters);
-                moved.push(user);
+                users.push(user);
                 mover.moved();
             }
             let ((user, before), enters) = mover.next().unwrap();
             assert_eq!((user, before, enters), (sender, 1, false), "once around");
         }
-        moved.sort_unstable();
-        assert_eq!(moved, (0..10).collect::<Vec<_>>());
+        users.sort_unstable();
+        assert_eq!(users, (0..10).collect::<Vec<_>>());
     }
 
     #[test]

@@ -132,10 +132,7 @@ pub(super) fn user(seed: u64, number: u64, today: i64) -> UserUpdate {
     let age = 18 + below(draw(PROPERTY), 32) + below(draw(PROPERTY + 1), 32);
     let version = weighted(draw(PROPERTY + 2), &VERSIONS).unwrap_or_default();
     let mut set = vec![
-        (
-            MARK,
-            value(Kind::Int64Value(i64::from_ne_bytes(seed.to_ne_bytes()))),
-        ),
+        (MARK, int64(seed)),
         (TURN, int64(0)),
         ("country", text(draw(PROPERTY + 3), &COUNTRIES)),
         ("plan", text(draw(PROPERTY + 4), &PLANS)),

@@ -15,7 +15,7 @@ use super::moves::Watched;
 use super::schedule::{Kept, Plan};
 use super::tally::{OfKind, Tally, Times};
 use crate::cli::error::CliError;
-use crate::cli::output::{Table, bar, counted, grouped, percent};
+use crate::cli::output::{Table, bar, counted, grouped, percent, printable};
 
 const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999)];
 /// Lines for each halving of what is left, in a file of percentiles.
@@ -94,13 +94,16 @@ impl Report<'_> {
         let mut text = self.heading();
         let _ = write!(text, "\n\n{}", self.table());
         for (operation, kind) in self.kinds() {
-            for (error, count) in &kind.failed {
+            for (error, failure) in &kind.failed {
                 let _ = write!(
                     text,
                     "\n{} of {} failed: {error}",
-                    grouped(*count),
+                    grouped(failure.count),
                     operation.name()
                 );
+                if !failure.first.is_empty() {
+                    let _ = write!(text, ": {}", printable(&failure.first));
+                }
             }
         }
         self.notes(&mut text);
@@ -287,12 +290,16 @@ impl Report<'_> {
     }
 
     fn kind_json(&self, kind: &OfKind) -> Value {
+        let errors = kind.failed.iter();
+        let errors: Map<_, _> = errors
+            .map(|(error, failure)| (error.clone(), json!(failure.count)))
+            .collect();
         json!({
             "calls": kind.calls(),
             "answered": kind.answered(),
             "refused": kind.refused,
             "failed": kind.failures(),
-            "errors": kind.failed,
+            "errors": errors,
             "per_second": per_second(kind.calls(), self.counted),
             "latency_us": latency_json(&kind.times),
             "refused_latency_us": latency_json(&kind.refused_times),
@@ -467,7 +474,7 @@ fn edge(micros: u64) -> String {
     }
 }
 
-/// The usual text of an HdrHistogram, in milliseconds.
+/// The text that tools for HDR histograms read, in milliseconds.
 fn percentiles(histogram: &Histogram<u64>) -> String {
     #[expect(clippy::cast_precision_loss, reason = "three decimals are shown")]
     let millis = |micros: u64| micros as f64 / 1e3;

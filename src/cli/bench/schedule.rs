@@ -272,7 +272,7 @@ mod tests {
             .collect();
         assert_eq!(numbers, [0, 1, 2, 3, 4]);
         assert_eq!(schedule.kept(), None);
-        let schedule = Schedule::new(plan(None, None, Duration::from_secs(60)));
+        let schedule = Schedule::new(plan(None, None, Duration::from_mins(1)));
         schedule.stop();
         assert!(schedule.turn().await.is_none());
     }
@@ -306,7 +306,7 @@ mod tests {
     #[tokio::test]
     async fn what_could_not_be_sent_is_counted() {
         let schedule = Schedule {
-            start: Instant::now().checked_sub(Duration::from_secs(60)).unwrap(),
+            start: Instant::now().checked_sub(Duration::from_mins(1)).unwrap(),
             ..Schedule::new(plan(Some(10.0), Some(20), Duration::ZERO))
         };
         schedule.release(1);

@@ -50,8 +50,16 @@ pub(super) enum Outcome {
     Answered,
     /// Too much load, as the service said: it was not tried.
     Refused,
-    /// With its status and reason, or what broke.
-    Failed(String),
+    /// By what, in a few words that are the same each time; and what else was said.
+    Failed(String, String),
+}
+
+/// Calls that failed in the same way.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub(super) count: u64,
+    /// What was said of one of them.
+    pub(super) first: String,
 }
 
 /// The calls of one kind.
@@ -60,7 +68,7 @@ pub(super) struct OfKind {
     pub(super) times: Times,
     pub(super) refused: u64,
     pub(super) refused_times: Times,
-    pub(super) failed: BTreeMap<String, u64>,
+    pub(super) failed: BTreeMap<String, Failure>,
 }
 
 impl OfKind {
@@ -71,7 +79,7 @@ impl OfKind {
                 self.refused += 1;
                 self.refused_times.record(time);
             }
-            Outcome::Failed(error) => *self.failed.entry(error).or_default() += 1,
+            Outcome::Failed(error, said) => self.fail(error, 1, said),
         }
     }
 
@@ -79,9 +87,17 @@ impl OfKind {
         self.times.add(&other.times);
         self.refused += other.refused;
         self.refused_times.add(&other.refused_times);
-        for (error, count) in &other.failed {
-            *self.failed.entry(error.clone()).or_default() += count;
+        for (error, failure) in &other.failed {
+            self.fail(error.clone(), failure.count, failure.first.clone());
         }
+    }
+
+    fn fail(&mut self, error: String, count: u64, said: String) {
+        let failure = self.failed.entry(error).or_insert_with(|| Failure {
+            count: 0,
+            first: said,
+        });
+        failure.count += count;
     }
 
     pub(super) fn answered(&self) -> u64 {
@@ -89,7 +105,7 @@ impl OfKind {
     }
 
     pub(super) fn failures(&self) -> u64 {
-        self.failed.values().sum()
+        self.failed.values().map(|failure| failure.count).sum()
     }
 
     pub(super) fn calls(&self) -> u64 {
@@ -141,12 +157,12 @@ mod tests {
         other.record(Operation::Check, Outcome::Refused, millis(2));
         other.record(
             Operation::Count,
-            Outcome::Failed("broken".into()),
+            Outcome::Failed("broken".into(), "a pipe".into()),
             millis(9),
         );
         one.record(
             Operation::Count,
-            Outcome::Failed("broken".into()),
+            Outcome::Failed("broken".into(), "a pipe".into()),
             millis(9),
         );
         one.add(&other);
@@ -158,7 +174,7 @@ mod tests {
         assert_eq!(checks.times.histogram().min(), 1_000);
         let longest = checks.times.histogram().max();
         assert!(longest.abs_diff(3_600_000_000) < 3_600_000, "{longest}");
-        assert_eq!(one.of(Operation::Count).failed["broken"], 2);
+        assert_eq!(one.of(Operation::Count).failed["broken"].count, 2);
         assert_eq!(one.all().calls(), 5);
         assert_eq!(one.all().failures(), 2);
     }
