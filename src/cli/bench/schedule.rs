@@ -98,7 +98,8 @@ pub(super) struct Schedule {
 pub(super) struct Kept {
     /// Calls that were due.
     pub(super) due: u64,
-    /// Of them, those that were sent more than a millisecond late, since all that may be outstanding were.
+    /// Of them, those that were sent more than a millisecond late: all that may be outstanding were, or
+    /// the client had no processor.
     pub(super) late: u64,
     /// How late the latest one was.
     pub(super) latest: Duration,
