@@ -10,7 +10,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::convert::{self, Path, Selected};
 use super::deadline::Deadline;
 use super::error::ApiError;
-use super::exports::{Lease, Pinned, no_room};
+use super::exports::{Lease, Pinned, gone, no_room};
 use super::query::{bind, time_resolution};
 use super::token::{ExportPlace, request_hash};
 use super::{Api, RpcStatus};
@@ -63,7 +63,7 @@ impl Api {
                 let asked = api.asked(request)?;
                 let goes_on = api.tokens.read_export(asked.hash, &resume_token)?;
                 let (place, (lease, pinned)) = match goes_on {
-                    Some((id, place)) => (place, api.exports.go_on(id, Instant::now())?),
+                    Some((id, place)) => (place, api.go_on(id, &asked.name)?),
                     None => (ExportPlace::default(), api.pin(&asked, given, stop)?),
                 };
                 Ok(ExportStream {
@@ -147,6 +147,17 @@ impl Api {
             convert::selection(&self.filters, given.selection, &path)
         });
         selected.collect()
+    }
+
+    /// Goes on with an export, if it is one of the population that the caller was judged for: whoever
+    /// makes up a token must not read another one by it.
+    fn go_on(&self, id: u64, name: &PopulationName) -> Result<(Lease, Arc<Pinned>), ApiError> {
+        let (lease, pinned) = self.exports.go_on(id, Instant::now())?;
+        let population = self.population(name)?;
+        if !Arc::ptr_eq(&pinned.population, &population) {
+            return Err(gone());
+        }
+        Ok((lease, pinned))
     }
 
     /// Evaluates what is asked for.

@@ -118,6 +118,15 @@ pub(super) fn no_room(exceeded: Limit) -> ApiError {
     .fact("allowed", exceeded.default)
 }
 
+/// The error about an export that there is not, or not any more.
+pub(super) fn gone() -> ApiError {
+    ApiError::new(
+        Reason::ExportNotFound,
+        "the export is not kept any more: it was not read for ten minutes, gave way to others, or the service was started anew; begin anew, without the token",
+    )
+    .at("resume_token")
+}
+
 impl Exports {
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
@@ -165,11 +174,7 @@ impl Exports {
         });
         drop(kept);
         let Some(pinned) = found else {
-            return Err(ApiError::new(
-                Reason::ExportNotFound,
-                "the export is not kept any more: it was not read for ten minutes, gave way to others, or the service was started anew; begin anew, without the token",
-            )
-            .at("resume_token"));
+            return Err(gone());
         };
         let exports = Arc::clone(self);
         Ok((Lease { exports, id }, pinned))

@@ -7,8 +7,8 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Streaming};
 
+use super::access::{begin, begin_stream};
 use super::convert::{self, Origins, Path};
-use super::deadline::Deadline;
 use super::error::ApiError;
 use super::write_stream::{ANSWERS, WriteStream};
 use super::{Api, RpcStatus};
@@ -58,8 +58,7 @@ impl IngestService for Api {
         &self,
         request: Request<WriteRequest>,
     ) -> Result<Response<WriteResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         let name = convert::population_name(request.population)?;
         let id = Path::Field(&Path::Root, "request_id");
         let id = convert::request_id(request.request_id, &id)?;
@@ -90,10 +89,10 @@ impl IngestService for Api {
         &self,
         request: Request<Streaming<WriteStreamRequest>>,
     ) -> Result<Response<Self::WriteStreamStream>, RpcStatus> {
-        let deadline = Deadline::of(&request);
+        let (deadline, requests) = begin_stream(request);
         let (answers, receiver) = mpsc::channel(ANSWERS);
         let stream = WriteStream::new(self.clone(), answers);
-        tokio::spawn(stream.run(request.into_inner(), deadline));
+        tokio::spawn(stream.run(requests, deadline));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 }

@@ -6,6 +6,7 @@
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::indexing_slicing))]
 
+mod access;
 mod admin;
 mod analysis;
 mod backup;
@@ -37,6 +38,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::sync::watch::Receiver;
 
+pub use access::{Caller, EVERYWHERE, Grants, unauthenticated};
 pub use methods::{Cost, METHODS, Messages, Method, Role, method};
 pub use status::{RpcStatus, of_transport};
 

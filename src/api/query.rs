@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response};
 
+use super::access::begin;
 use super::convert::{self, MEMBERS_PAGE, Path, Selected};
 use super::deadline::Deadline;
 use super::error::ApiError;
@@ -225,8 +226,7 @@ impl QueryService for Api {
         &self,
         request: Request<CountRequest>,
     ) -> Result<Response<CountResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         let is_small = request.encoded_len() <= INLINE_CHECK_BYTES;
         let name = convert::population_name(request.population)?;
         let selected = convert::selection(&self.filters, request.selection, &ROOT)?;
@@ -267,8 +267,7 @@ impl QueryService for Api {
         &self,
         request: Request<BatchCountRequest>,
     ) -> Result<Response<BatchCountResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         let name = convert::population_name(request.population)?;
         let path = Path::Field(&ROOT, "selections");
         if request.selections.is_empty() {
@@ -315,8 +314,7 @@ impl QueryService for Api {
         &self,
         request: Request<CheckRequest>,
     ) -> Result<Response<CheckResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         let is_small = request.encoded_len() <= INLINE_CHECK_BYTES
             && request.segments.len() <= INLINE_CHECK_SEGMENTS
             && !request.explain;
@@ -333,8 +331,7 @@ impl QueryService for Api {
         &self,
         request: Request<BatchCheckRequest>,
     ) -> Result<Response<BatchCheckResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         check_size(&request)?;
         let name = convert::population_name(request.population)?;
         self.reach(&request.min_revision, deadline).await?;
@@ -368,8 +365,7 @@ impl QueryService for Api {
         &self,
         request: Request<ListMembersRequest>,
     ) -> Result<Response<ListMembersResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         let name = convert::population_name(request.population)?;
         let selected = convert::selection(&self.filters, request.selection, &ROOT)?;
         let limit = MEMBERS_PAGE.asked(request.page_size)?;
@@ -405,8 +401,7 @@ impl QueryService for Api {
         &self,
         request: Request<StreamMembersRequest>,
     ) -> Result<Response<Self::StreamMembersStream>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         let name = convert::population_name(request.population)?;
         let selected = convert::selection(&self.filters, request.selection, &ROOT)?;
         self.reach(&request.min_revision, deadline).await?;
@@ -437,8 +432,8 @@ impl QueryService for Api {
         &self,
         request: Request<BreakdownRequest>,
     ) -> Result<Response<BreakdownResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let response = self.break_down(request.into_inner(), deadline).await?;
+        let (deadline, request) = begin(request)?;
+        let response = self.break_down(request, deadline).await?;
         Ok(Response::new(response))
     }
 
@@ -446,8 +441,8 @@ impl QueryService for Api {
         &self,
         request: Request<SummarizeRequest>,
     ) -> Result<Response<SummarizeResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let response = self.summary(request.into_inner(), deadline).await?;
+        let (deadline, request) = begin(request)?;
+        let response = self.summary(request, deadline).await?;
         Ok(Response::new(response))
     }
 
@@ -455,8 +450,7 @@ impl QueryService for Api {
         &self,
         request: Request<ExplainRequest>,
     ) -> Result<Response<ExplainResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         let name = convert::population_name(request.population)?;
         let selected = convert::selection(&self.filters, request.selection, &ROOT)?;
         self.reach(&request.min_revision, deadline).await?;
@@ -488,8 +482,8 @@ impl QueryService for Api {
         &self,
         request: Request<OverlapRequest>,
     ) -> Result<Response<OverlapResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let response = self.overlap_of(request.into_inner(), deadline).await?;
+        let (deadline, request) = begin(request)?;
+        let response = self.overlap_of(request, deadline).await?;
         Ok(Response::new(response))
     }
 
@@ -497,8 +491,8 @@ impl QueryService for Api {
         &self,
         request: Request<CompareRequest>,
     ) -> Result<Response<CompareResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let response = self.comparison(request.into_inner(), deadline).await?;
+        let (deadline, request) = begin(request)?;
+        let response = self.comparison(request, deadline).await?;
         Ok(Response::new(response))
     }
 
@@ -508,8 +502,8 @@ impl QueryService for Api {
         &self,
         request: Request<ExportMembersRequest>,
     ) -> Result<Response<Self::ExportMembersStream>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let stream = self.export(request.into_inner(), deadline).await?;
+        let (deadline, request) = begin(request)?;
+        let stream = self.export(request, deadline).await?;
         Ok(Response::new(stream))
     }
 }

@@ -97,6 +97,8 @@ fn sent(reason: Reason) -> Sent {
             ErrorReason::Overloaded,
             Some(OVERLOAD_DELAY),
         ),
+        Reason::Unauthenticated => (Code::Unauthenticated, ErrorReason::Unauthenticated, None),
+        Reason::PermissionDenied => (Code::PermissionDenied, ErrorReason::PermissionDenied, None),
         Reason::Internal => (Code::Internal, ErrorReason::Internal, None),
     };
     Sent {

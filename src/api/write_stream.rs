@@ -10,8 +10,8 @@ use std::collections::VecDeque;
 
 use prost::Message;
 use tokio::sync::mpsc;
-use tonic::Streaming;
 
+use super::access::Incoming;
 use super::convert::{self, Origins, Path};
 use super::deadline::Deadline;
 use super::error::ApiError;
@@ -147,7 +147,7 @@ impl WriteStream {
 
     pub(super) async fn run(
         mut self,
-        mut requests: Streaming<WriteStreamRequest>,
+        mut requests: Incoming<WriteStreamRequest>,
         deadline: Deadline,
     ) {
         let served = deadline.bound(async { Ok(self.serve(&mut requests).await) });
@@ -163,7 +163,7 @@ impl WriteStream {
     /// status. What was accepted is answered before.
     async fn serve(
         &mut self,
-        requests: &mut Streaming<WriteStreamRequest>,
+        requests: &mut Incoming<WriteStreamRequest>,
     ) -> Result<Option<RpcStatus>, Gone> {
         let api = self.api.clone();
         let end = loop {
@@ -386,7 +386,7 @@ impl WriteStream {
 /// The next message; `None` when the client has sent all.
 async fn read(
     api: &Api,
-    requests: &mut Streaming<WriteStreamRequest>,
+    requests: &mut Incoming<WriteStreamRequest>,
 ) -> Result<Option<WriteStreamRequest>, RpcStatus> {
     tokio::select! {
         message = requests.message() => message.map_err(|status| {
