@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::SecurityConfig;
+
 /// The bounds of a server. The defaults hold under attack.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
@@ -24,6 +26,8 @@ pub struct ServerConfig {
     pub keepalive_interval: Duration,
     /// How long it may take to answer.
     pub keepalive_timeout: Duration,
+    /// What protects the server.
+    pub security: SecurityConfig,
     /// How long open calls may take to end once the server is told to stop.
     pub drain: Duration,
 }
@@ -39,6 +43,7 @@ impl Default for ServerConfig {
             queries: 1_024,
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),
+            security: SecurityConfig::default(),
             drain: Duration::from_secs(10),
         }
     }

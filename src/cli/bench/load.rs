@@ -17,7 +17,6 @@ use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
-use tonic::transport::Channel;
 use tonic::{Code, Request, Status, Streaming};
 use tonic_types::StatusExt;
 
@@ -27,7 +26,7 @@ use super::moves::{Mover, Watchers};
 use super::requests::{self, Encoded};
 use super::schedule::{Schedule, Turn};
 use super::tally::{Outcome, Tally};
-use crate::cli::client::{Client, innermost};
+use crate::cli::client::{Channel, Client, innermost};
 use crate::proto::{UserUpdate, WriteStreamRequest, WriteStreamResponse};
 
 /// How long whoever lost the connection waits before the next call of a closed loop.
