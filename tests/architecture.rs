@@ -87,6 +87,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("quick_cache", &["src/api/filters.rs"]),
     ("clap", &["src/cli/", "src/main.rs"]),
     ("csv", &["src/cli/"]),
+    ("hdrhistogram", &["src/cli/bench/"]),
     ("indicatif", &["src/cli/"]),
     ("serde_json", &["src/cli/"]),
     ("toml", &["src/cli/config/", "src/server/tokens.rs"]),

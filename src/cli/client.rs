@@ -23,6 +23,8 @@ use crate::proto::schema_service_client::SchemaServiceClient;
 use crate::proto::segment_service_client::SegmentServiceClient;
 use crate::proto::user_service_client::UserServiceClient;
 
+/// The population if none is named.
+const DEFAULT: &str = "default";
 const CONNECT: Duration = Duration::from_secs(5);
 /// A page of 10,000 user ids at their limit fits.
 const ANSWER_BYTES: usize = 16 << 20;
@@ -217,7 +219,7 @@ impl Client {
             })?;
         Ok(Self {
             channel: InterceptedService::new(channel, bearer),
-            population: global.population.clone(),
+            population: global.population.clone().unwrap_or_else(|| DEFAULT.into()),
         })
     }
 

@@ -207,7 +207,7 @@ async fn run(
 async fn tell(args: &DemoArgs, address: SocketAddr, output: Output) -> Result<(), CliError> {
     let client = Client::connect(&Global {
         server: format!("http://{address}"),
-        population: "default".into(),
+        population: None,
         access: Access::default(),
         output: super::Format::Table,
     })

@@ -8,6 +8,7 @@
 mod access;
 mod analysis;
 mod backup;
+mod bench;
 mod cdnow;
 mod comparisons;
 mod config;

@@ -154,6 +154,13 @@ impl Service {
         self.child.wait().expect("it ends");
     }
 
+    /// Sends the service a signal by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args([name, &id]).status();
+        assert!(sent.expect("kill").success());
+    }
+
     /// Tells the service to stop; returns its exit code.
     pub(crate) fn terminate(mut self) -> i32 {
         let id = self.child.id().to_string();
