@@ -22,8 +22,6 @@ use crate::proto::{BackupCompletion, BackupFile, BackupResponse, BackupSummary};
 const PIECE: usize = 1 << 20;
 /// Pieces that wait for a client that reads slowly.
 const WAITING: usize = 2;
-/// How long a piece waits before it asks again for a thread, where all are busy.
-const BUSY: Duration = Duration::from_millis(20);
 /// A client that takes nothing for so long is given up, since the snapshot is kept for it.
 const PATIENCE: Duration = Duration::from_mins(5);
 
@@ -116,19 +114,15 @@ async fn piece(
     position: usize,
     offset: u64,
 ) -> Result<Vec<u8>, ApiError> {
-    loop {
-        let backup = Arc::clone(backup);
-        let read = api.evaluate(deadline, move |_| {
-            let file = backup.files().get(position);
-            let read = file.map(|file| backup.read(file, offset, PIECE));
-            read.transpose()
-                .map_err(|error| ApiError::new(Reason::Internal, error.to_string()))
-        });
-        match read.await {
-            Ok(Some(bytes)) if !bytes.is_empty() => return Ok(bytes),
-            Ok(_) => return Err(ApiError::new(Reason::Internal, "a file ended too early")),
-            Err(error) if error.reason == Reason::Overloaded => tokio::time::sleep(BUSY).await,
-            Err(error) => return Err(error),
-        }
+    let backup = Arc::clone(backup);
+    let read = api.step(deadline, move |_| {
+        let file = backup.files().get(position);
+        let read = file.map(|file| backup.read(file, offset, PIECE));
+        read.transpose()
+            .map_err(|error| ApiError::new(Reason::Internal, error.to_string()))
+    });
+    match read.await? {
+        Some(bytes) if !bytes.is_empty() => Ok(bytes),
+        _ => Err(ApiError::new(Reason::Internal, "a file ended too early")),
     }
 }

@@ -141,6 +141,9 @@ fn ids(users: &[UserId]) -> Vec<String> {
     users.iter().map(|user| user.as_str().to_owned()).collect()
 }
 
+/// Ids, where the ones after them are, and the revision.
+type Members = (Vec<String>, Option<Position>, String);
+
 impl Api {
     async fn check_inline(
         &self,
@@ -198,24 +201,22 @@ impl Api {
         .await
     }
 
-    /// The part of a list of members from a position on.
-    async fn members(
+    /// The work of finding the part of a list of members from a position on.
+    fn members(
         &self,
-        deadline: Deadline,
         population: Arc<Population>,
         selected: Selected,
         as_of: Timestamp,
         from: Option<Position>,
         limit: usize,
-    ) -> Result<(Vec<String>, Option<Position>, String), ApiError> {
+    ) -> impl FnOnce(&Stop) -> Result<Members, ApiError> + Send + 'static {
         let api = self.clone();
-        self.evaluate(deadline, move |stop| {
+        move |stop: &Stop| {
             let revision = api.applied();
             let bound = bind(&population, &selected, as_of)?;
             let page = query::members(&population, &bound, from, limit, stop)?;
             Ok((ids(&page.users), page.next, revision))
-        })
-        .await
+        }
     }
 }
 
@@ -384,9 +385,8 @@ impl QueryService for Api {
         };
         let population = self.population(&name)?;
         let time_resolution = time_resolution([&bind(&population, &selected, as_of)?]);
-        let (user_ids, next, revision) = self
-            .members(deadline, population, selected, as_of, from, limit)
-            .await?;
+        let members = self.members(population, selected, as_of, from, limit);
+        let (user_ids, next, revision) = self.evaluate(deadline, members).await?;
         let next = next.map(|next| Page {
             as_of: Some(as_of),
             place: next.to_number().to_le_bytes().to_vec(),
@@ -659,19 +659,18 @@ impl MemberStream {
         }
     }
 
-    async fn part(
-        &self,
-        from: Option<Position>,
-    ) -> Result<(Vec<String>, Option<Position>, String), ApiError> {
-        self.api
-            .members(
-                self.deadline,
-                Arc::clone(&self.population),
-                self.selected.clone(),
-                self.as_of,
-                from,
-                STREAM_PART_USERS,
-            )
-            .await
+    async fn part(&self, from: Option<Position>) -> Result<Members, ApiError> {
+        let members = self.api.members(
+            Arc::clone(&self.population),
+            self.selected.clone(),
+            self.as_of,
+            from,
+            STREAM_PART_USERS,
+        );
+        match from {
+            None => self.api.evaluate(self.deadline, members).await,
+            // What was begun is not refused in the middle.
+            Some(_) => self.api.step(self.deadline, members).await,
+        }
     }
 }

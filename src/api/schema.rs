@@ -100,7 +100,7 @@ impl SchemaService for Api {
         let population = self.population(&name)?;
         let revision = self.applied();
         let message = self
-            .evaluate(deadline, move |_| {
+            .step(deadline, move |_| {
                 let info = population.property(&property).ok_or_else(|| {
                     ApiError::property_not_found(&property, &population.catalog().near(&property))
                         .at("name")
@@ -135,7 +135,7 @@ impl SchemaService for Api {
         let revision = self.applied();
         let users = population.user_count();
         let mut listed = self
-            .evaluate(deadline, move |_| {
+            .step(deadline, move |_| {
                 let mut listed = population.properties();
                 listed.retain(|info| {
                     after
@@ -191,7 +191,7 @@ impl SchemaService for Api {
                     | CommitError::ReadOnly { .. }
                     | CommitError::Full { .. }
                     | CommitError::Stopping
-                    | CommitError::Overloaded) => error.into(),
+                    | CommitError::Overloaded(_)) => error.into(),
                 })
             })
             .await?;

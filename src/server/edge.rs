@@ -15,7 +15,7 @@ use tonic::codegen::http::{Request, Response};
 use tonic::codegen::{Body as HttpBody, BoxFuture, Bytes, Service};
 use tonic::server::NamedService;
 
-use super::admission::{Admission, Place};
+use super::admission::{Admission, Place, RequestBody};
 use super::guard::Guard;
 use super::observe::{Meters, Observed};
 use super::wire::in_our_words;
@@ -34,7 +34,7 @@ impl Door {
         &self,
         method: Option<&'static Method>,
         request: Request<Body>,
-    ) -> Result<(Request<Body>, Place), RpcStatus> {
+    ) -> Result<(Request<RequestBody>, Place), RpcStatus> {
         let request = self.guard.check(method, request)?;
         self.admission.enter(method, request)
     }
@@ -53,7 +53,7 @@ impl<S: NamedService> NamedService for Edge<S> {
 
 impl<S> Service<Request<Body>> for Edge<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S: Service<Request<RequestBody>, Response = Response<Body>, Error = Infallible>,
     S::Future: Send + 'static,
 {
     type Response = Response<Body>;
@@ -94,7 +94,7 @@ struct Held {
 impl Held {
     fn end(self, code: Code) {
         self.observed.end(code);
-        let Place = self.place;
+        drop(self.place);
     }
 }
 

@@ -29,7 +29,7 @@ use crate::proto::{
     schema_service_server::SchemaServiceServer, segment_service_server::SegmentServiceServer,
     user_service_server::UserServiceServer,
 };
-use admission::Admission;
+use admission::{Admission, Fullness};
 use edge::{Door, Edge};
 use guard::Guard;
 use health::Health;
@@ -68,10 +68,10 @@ pub async fn run(
     health.tell(&engine.state()).await;
     let follower = tokio::spawn(health.clone().follow(states));
 
-    let api = Api::new(engine, closing.clone(), config.queries);
+    let api = Api::new(engine, closing.clone());
     let door = Arc::new(Door {
         guard: Guard,
-        admission: Admission,
+        admission: Admission::new(&config),
         meters: Meters,
     });
     let query = QueryServiceServer::new(api.clone());
@@ -138,6 +138,10 @@ pub async fn run(
     };
     follower.abort();
     let _ = close.send(true);
+    for room in door.admission.fullness().filter(|room| room.refused > 0) {
+        let Fullness { limit, refused, .. } = room;
+        tracing::info!(limit, refused, "calls were refused for want of room");
+    }
     if let Some(ended) = ended {
         return Ok(ended?);
     }
@@ -145,8 +149,9 @@ pub async fn run(
     if let Ok(ended) = tokio::time::timeout(config.drain, serving).await {
         return Ok(ended?);
     }
+    let left = door.admission.calls();
     tracing::warn!(
-        "some calls did not end within {} s; their connections are dropped",
+        "{left} calls did not end within {} s; their connections are dropped",
         config.drain.as_secs()
     );
     Ok(())
