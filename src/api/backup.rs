@@ -48,19 +48,16 @@ pub(super) async fn backup(api: &Api, deadline: Deadline) -> Result<BackupStream
     let (parts, receiver) = mpsc::channel(WAITING);
     let api = api.clone();
     tokio::spawn(async move {
-        tokio::select! {
+        let outcome = tokio::select! {
             biased;
-            () = parts.closed() => {}
-            outcome = send(&api, deadline, &backup, &parts) => {
-                if let Err(Ended::Failed(error)) = outcome {
-                    // Whoever asked may have gone.
-                    let _ = parts.send(Err(error.into())).await;
-                }
-            }
-            () = api.closed() => {
-                let error = ApiError::new(Reason::NotServing, "the service is stopping");
-                let _ = parts.send(Err(error.into())).await;
-            }
+            () = parts.closed() => Err(Ended::Unread),
+            outcome = send(&api, deadline, &backup, &parts) => outcome,
+            () = api.closed() => Err(Ended::Failed(ApiError::stopping())),
+        };
+        // Nothing is kept for a client that reads slowly, or never, how it ended.
+        drop(backup);
+        if let Err(Ended::Failed(error)) = outcome {
+            let _ = parts.send(Err(error.into())).await;
         }
     });
     Ok(ReceiverStream::new(receiver))
@@ -79,30 +76,36 @@ async fn send(
         users: info.users,
         bytes: backup.files().iter().map(|file| file.length).sum(),
     };
-    pass(parts, Part::Summary(summary)).await?;
+    pass(parts, deadline, Part::Summary(summary)).await?;
     for (position, file) in backup.files().iter().enumerate() {
         let named = BackupFile {
             name: file.name.clone(),
             length: file.length,
             checksum: file.checksum,
         };
-        pass(parts, Part::File(named)).await?;
+        pass(parts, deadline, Part::File(named)).await?;
         let mut offset = 0;
         while offset < file.length {
             let content = piece(api, deadline, backup, position, offset).await?;
             offset += content.len() as u64;
-            pass(parts, Part::Content(content)).await?;
+            pass(parts, deadline, Part::Content(content)).await?;
         }
     }
     let files = backup.files().len() as u64;
-    pass(parts, Part::Completion(BackupCompletion { files })).await
+    let completion = Part::Completion(BackupCompletion { files });
+    pass(parts, deadline, completion).await
 }
 
-async fn pass(parts: &Parts, part: Part) -> Result<(), Ended> {
+async fn pass(parts: &Parts, deadline: Deadline, part: Part) -> Result<(), Ended> {
     let response = BackupResponse { part: Some(part) };
-    match tokio::time::timeout(PATIENCE, parts.send(Ok(response))).await {
-        Ok(sent) => sent.map_err(|_| Ended::Unread),
-        Err(_) => Err(Ended::Unread),
+    let sent = async {
+        let sent = tokio::time::timeout(PATIENCE, parts.send(Ok(response))).await;
+        Ok(sent.is_ok_and(|sent| sent.is_ok()))
+    };
+    if deadline.bound(sent).await? {
+        Ok(())
+    } else {
+        Err(Ended::Unread)
     }
 }
 

@@ -160,7 +160,10 @@ impl Api {
         let revision = self.applied();
         let as_of = self.as_of(as_of)?;
         let bounds = asked.selected.iter();
-        let bounds = bounds.map(|selected| bind(&population, selected, as_of));
+        let bounds = bounds.map(|selected| {
+            stop.check()?;
+            bind(&population, selected, as_of)
+        });
         let bounds = bounds.collect::<Result<Vec<_>, ApiError>>()?;
         let lease = self.exports.begin(Instant::now())?;
         let export = query::export(&population, &bounds, &|bytes| lease.take(bytes), stop);

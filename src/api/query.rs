@@ -60,8 +60,13 @@ fn bind_all(
     population: &Population,
     selected: &[Selected],
     as_of: Timestamp,
+    stop: &Stop,
 ) -> Result<Vec<Arc<Bound>>, ApiError> {
-    let bound = selected.iter().map(|one| bind(population, one, as_of));
+    let bound = selected.iter().map(|one| {
+        // A large definition takes milliseconds.
+        stop.check()?;
+        bind(population, one, as_of)
+    });
     bound.collect()
 }
 
@@ -163,8 +168,8 @@ impl Api {
         let revision = self.applied();
         // After the revision, so that all events up to there have happened.
         let as_of = self.as_of(request.as_of)?;
-        let bounds = bind_all(&population, &selected, as_of)?;
         let stop = Stop::at(deadline.instant());
+        let bounds = bind_all(&population, &selected, as_of, &stop)?;
         let checked = query::check_until(&population, &user, &bounds, &stop)?;
         Ok(answered(checked, Vec::new(), &bounds, revision))
     }
@@ -190,7 +195,7 @@ impl Api {
             )?;
             let revision = api.applied();
             let as_of = api.as_of(given)?;
-            let bounds = bind_all(&population, &selected, as_of)?;
+            let bounds = bind_all(&population, &selected, as_of, stop)?;
             if request.explain {
                 let (checked, explanations) = explained(&population, &user, &bounds, stop)?;
                 return Ok(answered(checked, explanations, &bounds, revision));
@@ -289,6 +294,7 @@ impl QueryService for Api {
                 let as_of = api.as_of(given)?;
                 let selections = request.selections.into_iter().enumerate();
                 let bounds = selections.map(|(position, given)| {
+                    stop.check()?;
                     let selected = convert::selection(
                         &api.filters,
                         given.selection,
@@ -352,7 +358,7 @@ impl QueryService for Api {
                 )?;
                 let revision = api.applied();
                 let as_of = api.as_of(given)?;
-                let bounds = bind_all(&population, &selected, as_of)?;
+                let bounds = bind_all(&population, &selected, as_of, stop)?;
                 let until = request.want_valid_until;
                 let users = check_users(&population, request.user_ids, &bounds, until, stop)?;
                 Ok(BatchCheckResponse {

@@ -218,16 +218,20 @@ impl SchemaService for Api {
         let revision = self.applied();
         let prefix = request.prefix;
         let mut values = self
-            .evaluate(deadline, move |_| {
-                population
-                    .values(&property, &prefix, after.as_ref(), size + 1)
+            .evaluate(deadline, move |stop| {
+                let go_on = || stop.check().is_ok();
+                let values = population
+                    .values(&property, &prefix, after.as_ref(), size + 1, go_on)
                     .map_err(|error| match error {
                         crate::population::ValuesError::NotFound { property } => {
                             let near = population.catalog().near(&property);
                             ApiError::property_not_found(&property, &near).at("property")
                         }
                         error @ crate::population::ValuesError::Type { .. } => error.into(),
-                    })
+                    });
+                // Those of a list that was stopped are not all.
+                stop.check()?;
+                values
             })
             .await?;
         let asked = values.len();

@@ -156,7 +156,10 @@ impl WriteStream {
             Ok(Ok(None) | Err(Gone)) => return,
             Ok(Ok(Some(end))) => end,
         };
-        let _ = self.answers.send(Err(end)).await;
+        // What waits is given up while the client reads what is before the end, if it ever does.
+        let answers = self.answers.clone();
+        drop((self, requests));
+        let _ = answers.send(Err(end)).await;
     }
 
     /// Serves until the client has sent all and is answered, or the stream must end early with a

@@ -1,6 +1,7 @@
 //! A server to test, the words for what is sent to it, and what an error must look like.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,7 @@ pub(crate) const NOW: &str = "2026-01-01";
 pub(crate) struct Service {
     pub(crate) channel: Channel,
     pub(crate) clock: Arc<ManualClock>,
+    address: SocketAddr,
     engine: Engine,
     stop: oneshot::Sender<()>,
     running: JoinHandle<Result<(), ServerError>>,
@@ -80,19 +82,20 @@ impl Service {
         let running = tokio::spawn(server::run(engine.clone(), listener, config, async {
             let _ = stopped.await;
         }));
-        let channel = Channel::from_shared(format!("http://{address}"))
-            .unwrap()
-            .connect()
-            .await
-            .unwrap();
         Self {
-            channel,
+            channel: connect(address).await,
             clock,
+            address,
             engine,
             stop,
             running,
             folder: None,
         }
+    }
+
+    /// Another connection.
+    pub(crate) async fn connect(&self) -> Channel {
+        connect(self.address).await
     }
 
     /// Ends the server and the store. Fails if that takes too long.
@@ -188,6 +191,11 @@ impl Service {
             request.page_token = page.next_page_token;
         }
     }
+}
+
+async fn connect(address: SocketAddr) -> Channel {
+    let channel = Channel::from_shared(format!("http://{address}"));
+    channel.unwrap().connect().await.unwrap()
 }
 
 /// A request to count.
