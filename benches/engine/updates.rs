@@ -102,7 +102,7 @@ pub fn run(
     }
     let plan = PropertyName::new("plan").expect("a good name");
     for counted in population
-        .values(&plan, "", None, PLANS.len())
+        .values(&plan, "", None, PLANS.len(), || true)
         .expect("strings")
     {
         let place = PLANS

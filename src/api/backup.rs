@@ -4,7 +4,6 @@
 //! message says that everything was sent, so that a stream that broke is never taken for whole.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::Api;
 use super::convert;
@@ -20,8 +19,6 @@ use crate::proto::{BackupCompletion, BackupFile, BackupResponse, BackupSummary};
 const PIECE: usize = 1 << 20;
 /// Pieces that wait for a client that reads slowly.
 const WAITING: usize = 2;
-/// How long a piece waits before it asks again for a thread, where all are busy.
-const BUSY: Duration = Duration::from_millis(20);
 /// How much longer than of other streams nothing may be read, since pieces are large, and whoever
 /// reads them may write to a slow disk.
 const LONGER: u32 = 5;
@@ -81,27 +78,29 @@ async fn send(
         users: info.users,
         bytes: backup.files().iter().map(|file| file.length).sum(),
     };
-    pass(parts, Part::Summary(summary)).await?;
+    pass(parts, deadline, Part::Summary(summary)).await?;
     for (position, file) in backup.files().iter().enumerate() {
         let named = BackupFile {
             name: file.name.clone(),
             length: file.length,
             checksum: file.checksum,
         };
-        pass(parts, Part::File(named)).await?;
+        pass(parts, deadline, Part::File(named)).await?;
         let mut offset = 0;
         while offset < file.length {
             let content = piece(api, deadline, backup, position, offset).await?;
             offset += content.len() as u64;
-            pass(parts, Part::Content(content)).await?;
+            pass(parts, deadline, Part::Content(content)).await?;
         }
     }
     let files = backup.files().len() as u64;
-    pass(parts, Part::Completion(BackupCompletion { files })).await
+    let completion = Part::Completion(BackupCompletion { files });
+    pass(parts, deadline, completion).await
 }
 
-async fn pass(parts: &Parts, part: Part) -> Result<(), Ended> {
-    Ok(parts.send(BackupResponse { part: Some(part) }).await?)
+async fn pass(parts: &Parts, deadline: Deadline, part: Part) -> Result<(), Ended> {
+    let sent = async { Ok(parts.send(BackupResponse { part: Some(part) }).await) };
+    Ok(deadline.bound(sent).await??)
 }
 
 /// Reads a piece of a file, when a query thread is free.
@@ -112,19 +111,15 @@ async fn piece(
     position: usize,
     offset: u64,
 ) -> Result<Vec<u8>, ApiError> {
-    loop {
-        let backup = Arc::clone(backup);
-        let read = api.evaluate(deadline, move |_| {
-            let file = backup.files().get(position);
-            let read = file.map(|file| backup.read(file, offset, PIECE));
-            read.transpose()
-                .map_err(|error| ApiError::new(Reason::Internal, error.to_string()))
-        });
-        match read.await {
-            Ok(Some(bytes)) if !bytes.is_empty() => return Ok(bytes),
-            Ok(_) => return Err(ApiError::new(Reason::Internal, "a file ended too early")),
-            Err(error) if error.reason == Reason::Overloaded => tokio::time::sleep(BUSY).await,
-            Err(error) => return Err(error),
-        }
+    let backup = Arc::clone(backup);
+    let read = api.step(deadline, move |_| {
+        let file = backup.files().get(position);
+        let read = file.map(|file| backup.read(file, offset, PIECE));
+        read.transpose()
+            .map_err(|error| ApiError::new(Reason::Internal, error.to_string()))
+    });
+    match read.await? {
+        Some(bytes) if !bytes.is_empty() => Ok(bytes),
+        _ => Err(ApiError::new(Reason::Internal, "a file ended too early")),
     }
 }

@@ -48,6 +48,7 @@ impl Api {
             let as_of = api.as_of(given)?;
             let selections = request.selections.into_iter().enumerate();
             let bounds = selections.map(|(position, given)| {
+                stop.check()?;
                 let path = Path::Index(&path, position);
                 let selected = convert::selection(&api.filters, given.selection, &path)?;
                 bind(&population, &selected, as_of)

@@ -6,7 +6,7 @@
 use std::fmt::{Debug, Display};
 use std::time::Duration;
 
-use crate::engine::{CommitError, QueryFailed, SnapshotError};
+use crate::engine::{CommitError, Crowded, QueryFailed, SnapshotError};
 use crate::filter::FilterError;
 use crate::model::{EventName, LimitExceeded, PropertyName, Reason, SegmentName};
 use crate::population::{Refusal, ValuesError};
@@ -23,6 +23,8 @@ pub(super) struct ApiError {
     pub(super) field: Option<String>,
     /// Machine-readable facts, by name.
     pub(super) facts: Vec<(&'static str, String)>,
+    /// How soon to try again, if something else is known than what the reason says.
+    pub(super) retry_after: Option<Duration>,
 }
 
 impl ApiError {
@@ -32,6 +34,7 @@ impl ApiError {
             message: message.to_string(),
             field: None,
             facts: Vec::new(),
+            retry_after: None,
         }
     }
 
@@ -89,7 +92,7 @@ impl ApiError {
     pub(super) fn overloaded() -> Self {
         Self::new(
             Reason::Overloaded,
-            "too many queries wait already; try again later",
+            "too many queries wait already; try again after a moment",
         )
     }
 
@@ -154,7 +157,7 @@ impl ApiError {
             CommitError::ReadOnly { .. }
             | CommitError::Full { .. }
             | CommitError::Stopping
-            | CommitError::Overloaded => None,
+            | CommitError::Overloaded(_) => None,
         };
         let api: Self = error.into();
         match field {
@@ -267,10 +270,13 @@ impl From<CommitError> for ApiError {
         match error {
             CommitError::Refused(refusal) => refusal.into(),
             CommitError::RefusedBefore(refusal) => Self::from(refusal).fact("replayed", true),
+            CommitError::Overloaded(Crowded { retry_after }) => Self {
+                retry_after: Some(retry_after),
+                ..Self::new(Reason::Overloaded, error).fact("limit", "write_wait")
+            },
             error @ (CommitError::ReadOnly { .. }
             | CommitError::Full { .. }
-            | CommitError::Stopping
-            | CommitError::Overloaded) => Self::new(error.reason(), error),
+            | CommitError::Stopping) => Self::new(error.reason(), error),
         }
     }
 }
@@ -296,6 +302,15 @@ impl From<ValuesError> for ApiError {
 impl From<Stopped> for ApiError {
     fn from(_: Stopped) -> Self {
         Self::deadline()
+    }
+}
+
+impl From<Crowded> for ApiError {
+    fn from(Crowded { retry_after }: Crowded) -> Self {
+        Self {
+            retry_after: Some(retry_after),
+            ..Self::overloaded().fact("limit", "query_wait")
+        }
     }
 }
 

@@ -68,7 +68,7 @@ impl Api {
         let revision = self.applied();
         let now = self.engine.now();
         let message = self
-            .evaluate(deadline, move |stop| {
+            .step(deadline, move |stop| {
                 let info = population.event(&event).ok_or_else(|| {
                     ApiError::event_not_found(&event, &population.catalog().near_events(&event))
                         .at("name")
@@ -102,7 +102,7 @@ impl Api {
         let committed = committed.map_err(|error| of_event(error, &population, "event.name"))?;
         let now = self.engine.now();
         let message = self
-            .evaluate(deadline, move |stop| {
+            .step(deadline, move |stop| {
                 // Who deletes them meanwhile leaves what was declared.
                 let info = population.event(&declaration.name);
                 let info = info.unwrap_or_else(|| without_events(declaration));
@@ -151,7 +151,7 @@ impl Api {
         let revision = self.applied();
         let now = self.engine.now();
         let (events, has_more) = self
-            .evaluate(deadline, move |stop| {
+            .step(deadline, move |stop| {
                 let mut listed = population.events();
                 listed.retain(|info| {
                     after

@@ -164,7 +164,10 @@ impl Api {
         let revision = self.applied();
         let as_of = self.as_of(as_of)?;
         let bounds = asked.selected.iter();
-        let bounds = bounds.map(|selected| bind(&population, selected, as_of));
+        let bounds = bounds.map(|selected| {
+            stop.check()?;
+            bind(&population, selected, as_of)
+        });
         let bounds = bounds.collect::<Result<Vec<_>, ApiError>>()?;
         let lease = self.exports.begin(Instant::now())?;
         let export = query::export(&population, &bounds, &|bytes| lease.take(bytes), stop);
@@ -263,7 +266,7 @@ impl ExportStream {
     async fn ids(&mut self, first: u64) -> Result<ExportedIds, ApiError> {
         let pinned = Arc::clone(&self.pinned);
         let read = move |_: &Stop| Ok(pinned.export.ids(&pinned.population, first, PART_USERS));
-        let ids: Vec<Option<UserId>> = self.api.evaluate(self.deadline, read).await?;
+        let ids: Vec<Option<UserId>> = self.api.step(self.deadline, read).await?;
         self.place.offset = first + ids.len() as u64;
         let text = |id: UserId| id.as_str().to_owned();
         let user_ids = if self.format == ExportFormat::Bitmaps {
@@ -293,7 +296,7 @@ impl ExportStream {
         } else {
             let pinned = Arc::clone(&self.pinned);
             let made = move |stop: &Stop| Ok(pinned.export.bitmap(position, stop)?);
-            let bitmap = Arc::new(self.api.evaluate(self.deadline, made).await?);
+            let bitmap = Arc::new(self.api.step(self.deadline, made).await?);
             self.bitmap = Some(Arc::clone(&bitmap));
             bitmap
         };

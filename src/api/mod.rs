@@ -29,6 +29,8 @@ mod query;
 mod schema;
 mod segments;
 mod status;
+#[cfg(all(test, feature = "testing"))]
+mod tests;
 mod token;
 mod user;
 mod verify;
@@ -44,9 +46,9 @@ use tokio::sync::watch::Receiver;
 pub use access::{Caller, EVERYWHERE, Grants, unauthenticated};
 pub use codec::Codec;
 pub use methods::{Cost, METHODS, Messages, Method, Role, method};
-pub use status::{RpcStatus, of_transport};
+pub use status::{RpcStatus, of_transport, overloaded, too_slow};
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Turn};
 use crate::model::{PopulationName, Reason, Revision, Timestamp};
 use crate::population::{Population, nearest};
 use crate::query::Stop;
@@ -68,22 +70,18 @@ pub struct Api {
     checkers: Arc<segments::Checkers>,
     exports: Arc<exports::Exports>,
     closing: Receiver<bool>,
-    /// A permit for each query that waits for a thread or runs on one.
-    queries: Arc<Semaphore>,
+    /// A permit for each step that waits for a thread or runs on one.
+    steps: Arc<Semaphore>,
     /// How long a stream is kept of which nothing is read.
     patience: Duration,
 }
 
 impl Api {
-    /// The services of a store, which take so many queries at once and keep a stream of which
-    /// nothing is read for so long. Streams end soon after `closing` turns true.
+    /// The services of a store, which keep a stream of which nothing is read for so long. Streams
+    /// end soon after `closing` turns true.
     #[must_use]
-    pub fn new(
-        engine: Engine,
-        closing: Receiver<bool>,
-        queries: usize,
-        patience: Duration,
-    ) -> Self {
+    pub fn new(engine: Engine, closing: Receiver<bool>, patience: Duration) -> Self {
+        let steps = (engine.query_threads() / 2).max(1);
         Self {
             tokens: Tokens::new(engine.store_id()),
             filters: Filters::new(),
@@ -91,7 +89,7 @@ impl Api {
             exports: Arc::default(),
             engine,
             closing,
-            queries: Arc::new(Semaphore::new(queries.min(Semaphore::MAX_PERMITS))),
+            steps: Arc::new(Semaphore::new(steps)),
             patience,
         }
     }
@@ -154,25 +152,55 @@ impl Api {
         }
     }
 
-    /// Runs work that may take long on the query threads. It is told to stop at the deadline, and
-    /// when nobody waits for it any more.
+    /// Runs work that may take long on the query threads, unless too many wait for them. It is told
+    /// to stop at the deadline, and when nobody waits for it any more.
     async fn evaluate<T: Send + 'static>(
         &self,
         deadline: Deadline,
         work: impl FnOnce(&Stop) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<T, ApiError> {
         // Refused at once while there is time to ask elsewhere, rather than late.
-        let permit = Arc::clone(&self.queries).try_acquire_owned();
-        let permit = permit.map_err(|_| ApiError::overloaded())?;
+        let turn = self.engine.enter_query()?;
+        self.run(turn, deadline, work).await
+    }
+
+    /// Runs a step of something that was begun already, or work that is small and seldom, on the
+    /// query threads. It is never refused, but waits until few others like it run, so that however
+    /// many there are, most of the threads are for queries.
+    async fn step<T: Send + 'static>(
+        &self,
+        deadline: Deadline,
+        work: impl FnOnce(&Stop) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let permit = async {
+            let permit = Arc::clone(&self.steps).acquire_owned().await;
+            // Nobody closes it.
+            permit.map_err(|_| ApiError::stopping())
+        };
+        let permit = deadline.bound(permit).await?;
+        let turn = self.engine.join_queries();
+        let work = move |stop: &Stop| {
+            let _permit = permit;
+            work(stop)
+        };
+        self.run(turn, deadline, work).await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        mut turn: Turn,
+        deadline: Deadline,
+        work: impl FnOnce(&Stop) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
         let stop = Stop::at(deadline.instant());
         let guard = StopOnDrop(stop.clone());
         let result = deadline
             .bound(async {
                 self.engine
                     .query(move || {
-                        let _permit = permit;
                         // Who gave up while this waited for a thread costs nothing more.
                         stop.check()?;
+                        turn.begin()?;
                         work(&stop)
                     })
                     .await?

@@ -60,8 +60,13 @@ fn bind_all(
     population: &Population,
     selected: &[Selected],
     as_of: Timestamp,
+    stop: &Stop,
 ) -> Result<Vec<Arc<Bound>>, ApiError> {
-    let bound = selected.iter().map(|one| bind(population, one, as_of));
+    let bound = selected.iter().map(|one| {
+        // A large definition takes milliseconds.
+        stop.check()?;
+        bind(population, one, as_of)
+    });
     bound.collect()
 }
 
@@ -141,6 +146,9 @@ fn ids(users: &[UserId]) -> Vec<String> {
     users.iter().map(|user| user.as_str().to_owned()).collect()
 }
 
+/// Ids, where the ones after them are, and the revision.
+type Members = (Vec<String>, Option<Position>, String);
+
 impl Api {
     async fn check_inline(
         &self,
@@ -160,8 +168,8 @@ impl Api {
         let revision = self.applied();
         // After the revision, so that all events up to there have happened.
         let as_of = self.as_of(request.as_of)?;
-        let bounds = bind_all(&population, &selected, as_of)?;
         let stop = Stop::at(deadline.instant());
+        let bounds = bind_all(&population, &selected, as_of, &stop)?;
         let checked = query::check_until(&population, &user, &bounds, &stop)?;
         Ok(answered(checked, Vec::new(), &bounds, revision))
     }
@@ -187,7 +195,7 @@ impl Api {
             )?;
             let revision = api.applied();
             let as_of = api.as_of(given)?;
-            let bounds = bind_all(&population, &selected, as_of)?;
+            let bounds = bind_all(&population, &selected, as_of, stop)?;
             if request.explain {
                 let (checked, explanations) = explained(&population, &user, &bounds, stop)?;
                 return Ok(answered(checked, explanations, &bounds, revision));
@@ -198,24 +206,22 @@ impl Api {
         .await
     }
 
-    /// The part of a list of members from a position on.
-    async fn members(
+    /// The work of finding the part of a list of members from a position on.
+    fn members(
         &self,
-        deadline: Deadline,
         population: Arc<Population>,
         selected: Selected,
         as_of: Timestamp,
         from: Option<Position>,
         limit: usize,
-    ) -> Result<(Vec<String>, Option<Position>, String), ApiError> {
+    ) -> impl FnOnce(&Stop) -> Result<Members, ApiError> + Send + 'static {
         let api = self.clone();
-        self.evaluate(deadline, move |stop| {
+        move |stop: &Stop| {
             let revision = api.applied();
             let bound = bind(&population, &selected, as_of)?;
             let page = query::members(&population, &bound, from, limit, stop)?;
             Ok((ids(&page.users), page.next, revision))
-        })
-        .await
+        }
     }
 }
 
@@ -286,6 +292,7 @@ impl QueryService for Api {
                 let as_of = api.as_of(given)?;
                 let selections = request.selections.into_iter().enumerate();
                 let bounds = selections.map(|(position, given)| {
+                    stop.check()?;
                     let selected = convert::selection(
                         &api.filters,
                         given.selection,
@@ -347,7 +354,7 @@ impl QueryService for Api {
                 )?;
                 let revision = api.applied();
                 let as_of = api.as_of(given)?;
-                let bounds = bind_all(&population, &selected, as_of)?;
+                let bounds = bind_all(&population, &selected, as_of, stop)?;
                 let until = request.want_valid_until;
                 let users = check_users(&population, request.user_ids, &bounds, until, stop)?;
                 Ok(BatchCheckResponse {
@@ -379,9 +386,8 @@ impl QueryService for Api {
         };
         let population = self.population(&name)?;
         let time_resolution = time_resolution([&bind(&population, &selected, as_of)?]);
-        let (user_ids, next, revision) = self
-            .members(deadline, population, selected, as_of, from, limit)
-            .await?;
+        let members = self.members(population, selected, as_of, from, limit);
+        let (user_ids, next, revision) = self.evaluate(deadline, members).await?;
         let next = next.map(|next| Page {
             as_of: Some(as_of),
             place: next.to_number().to_le_bytes().to_vec(),
@@ -642,19 +648,18 @@ impl MemberStream {
         }
     }
 
-    async fn part(
-        &self,
-        from: Option<Position>,
-    ) -> Result<(Vec<String>, Option<Position>, String), ApiError> {
-        self.api
-            .members(
-                self.deadline,
-                Arc::clone(&self.population),
-                self.selected.clone(),
-                self.as_of,
-                from,
-                STREAM_PART_USERS,
-            )
-            .await
+    async fn part(&self, from: Option<Position>) -> Result<Members, ApiError> {
+        let members = self.api.members(
+            Arc::clone(&self.population),
+            self.selected.clone(),
+            self.as_of,
+            from,
+            STREAM_PART_USERS,
+        );
+        match from {
+            None => self.api.evaluate(self.deadline, members).await,
+            // What was begun is not refused in the middle.
+            Some(_) => self.api.step(self.deadline, members).await,
+        }
     }
 }

@@ -98,7 +98,7 @@ impl SchemaService for Api {
         let population = self.population(&name)?;
         let revision = self.applied();
         let message = self
-            .evaluate(deadline, move |_| {
+            .step(deadline, move |_| {
                 let info = population.property(&property).ok_or_else(|| {
                     ApiError::property_not_found(&property, &population.catalog().near(&property))
                         .at("name")
@@ -132,7 +132,7 @@ impl SchemaService for Api {
         let revision = self.applied();
         let users = population.user_count();
         let mut listed = self
-            .evaluate(deadline, move |_| {
+            .step(deadline, move |_| {
                 let mut listed = population.properties();
                 listed.retain(|info| {
                     after
@@ -187,7 +187,7 @@ impl SchemaService for Api {
                     | CommitError::ReadOnly { .. }
                     | CommitError::Full { .. }
                     | CommitError::Stopping
-                    | CommitError::Overloaded) => error.into(),
+                    | CommitError::Overloaded(_)) => error.into(),
                 })
             })
             .await?;
@@ -213,16 +213,20 @@ impl SchemaService for Api {
         let revision = self.applied();
         let prefix = request.prefix;
         let mut values = self
-            .evaluate(deadline, move |_| {
-                population
-                    .values(&property, &prefix, after.as_ref(), size + 1)
+            .evaluate(deadline, move |stop| {
+                let go_on = || stop.check().is_ok();
+                let values = population
+                    .values(&property, &prefix, after.as_ref(), size + 1, go_on)
                     .map_err(|error| match error {
                         crate::population::ValuesError::NotFound { property } => {
                             let near = population.catalog().near(&property);
                             ApiError::property_not_found(&property, &near).at("property")
                         }
                         error @ crate::population::ValuesError::Type { .. } => error.into(),
-                    })
+                    });
+                // Those of a list that was stopped are not all.
+                stop.check()?;
+                values
             })
             .await?;
         let asked = values.len();

@@ -141,7 +141,7 @@ impl From<ApiError> for Status {
             let violation = FieldViolation::new(shown(field), message.clone());
             details.set_bad_request(vec![violation]);
         }
-        if let Some(delay) = retry {
+        if let Some(delay) = error.retry_after.or(retry) {
             details.set_retry_info(Some(delay));
         }
         Self::with_error_details(code, message, details)
@@ -158,6 +158,35 @@ impl From<ApiError> for ItemError {
             field: shown(error.field.unwrap_or_default()),
         }
     }
+}
+
+/// Says that there is no room for a call now.
+#[must_use]
+pub fn overloaded(limit: &'static str, allowed: usize) -> Status {
+    ApiError::new(
+        Reason::Overloaded,
+        format!(
+            "the service has as much to do as {limit} allows ({allowed}); try again after a moment"
+        ),
+    )
+    .fact("limit", limit)
+    .fact("allowed", allowed)
+    .into()
+}
+
+/// Says that a request did not arrive in time.
+#[must_use]
+pub fn too_slow(limit: &'static str, allowed: Duration) -> Status {
+    ApiError::new(
+        Reason::DeadlineExceeded,
+        format!(
+            "the message did not arrive within the {} s that {limit} allows; send it faster, or less at a time",
+            allowed.as_secs_f64()
+        ),
+    )
+    .fact("limit", limit)
+    .fact("allowed", format!("{} s", allowed.as_secs_f64()))
+    .into()
 }
 
 /// Says in our words what the transport refused in its own: a message that is too large or no

@@ -4,20 +4,17 @@
 //! Invariant: an answer names properties, events and shards, never a value or a user.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::Api;
 use super::convert;
 use super::deadline::Deadline;
 use super::error::ApiError;
-use crate::model::{PopulationName, Reason};
+use crate::model::PopulationName;
 use crate::population::{CountsCompared, KnownEvent, Population, Property};
 use crate::proto::{Mismatch, PopulationVerification, VerifyRequest, VerifyResponse};
 
 /// Mismatches named in an answer, for each population.
 const NAMED: usize = 100;
-/// How long a step waits before it asks again for a thread, where all are busy.
-const BUSY: Duration = Duration::from_millis(20);
 
 pub(super) async fn verify(
     api: &Api,
@@ -171,28 +168,15 @@ async fn one(
     Ok(found)
 }
 
-/// Runs one step on the query threads. A verification is never in a hurry: where all are busy, it
-/// waits.
+/// Runs one step on the query threads.
 async fn step<T: Send + 'static>(
     api: &Api,
     deadline: Deadline,
     population: &Arc<Population>,
-    compare: impl FnOnce(&Population) -> T + Clone + Send + 'static,
+    compare: impl FnOnce(&Population) -> T + Send + 'static,
 ) -> Result<T, ApiError> {
-    loop {
-        let (population, compare) = (Arc::clone(population), compare.clone());
-        let compared = api.evaluate(deadline, move |_| Ok(compare(&population)));
-        match compared.await {
-            Err(error) if error.reason == Reason::Overloaded => {
-                let waited = async {
-                    tokio::time::sleep(BUSY).await;
-                    Ok(())
-                };
-                deadline.bound(waited).await?;
-            }
-            outcome => return outcome,
-        }
-    }
+    let population = Arc::clone(population);
+    api.step(deadline, move |_| Ok(compare(&population))).await
 }
 
 impl PopulationVerification {

@@ -118,11 +118,11 @@ impl WatchStream {
             let part = match watcher.read() {
                 Next::Part(part) => self.part(part),
                 Next::LookUp => {
-                    let look_up = self.api.engine.query(move || {
+                    let look_up = self.api.step(self.deadline, move |_| {
                         watcher.look_up();
-                        watcher
+                        Ok(watcher)
                     });
-                    watcher = self.deadline.bound(async { Ok(look_up.await?) }).await?;
+                    watcher = look_up.await?;
                     continue;
                 }
                 Next::Wait(mark) => {

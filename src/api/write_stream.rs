@@ -67,7 +67,7 @@ impl Failure {
             CommitError::ReadOnly { .. }
             | CommitError::Full { .. }
             | CommitError::Stopping
-            | CommitError::Overloaded => false,
+            | CommitError::Overloaded(_) => false,
         };
         Self {
             judged,

@@ -8,10 +8,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
 use super::Announcer;
+use super::backlog::Backlog;
+use super::line::Crowded;
 use super::registry::Registry;
 use super::state::State;
 use super::watch::Watches;
@@ -81,7 +84,7 @@ pub enum CommitError {
     Stopping,
     /// Too many commands wait already. Nothing was changed.
     #[error("too many writes wait already; try again after a moment")]
-    Overloaded,
+    Overloaded(Crowded),
 }
 
 impl CommitError {
@@ -93,7 +96,7 @@ impl CommitError {
             Self::ReadOnly { .. } => Reason::StorageReadOnly,
             Self::Full { .. } => Reason::StorageFull,
             Self::Stopping => Reason::NotServing,
-            Self::Overloaded => Reason::Overloaded,
+            Self::Overloaded(_) => Reason::Overloaded,
         }
     }
 }
@@ -119,18 +122,34 @@ impl AsRef<[u8]> for Job {
 pub(super) struct Waiting {
     counters: Arc<Counters>,
     bytes: usize,
+    /// Whether it came by itself, and not on a stream.
+    alone: bool,
 }
 
 impl Waiting {
-    /// Counts so many bytes; `None` if too many wait already. A command never waits for others to
-    /// be smaller: if it is alone, it is taken.
-    pub(super) fn begin(counters: &Arc<Counters>, bytes: usize) -> Option<Self> {
+    /// Counts so many bytes; or refuses, if too many wait already. A command never waits for others
+    /// to be smaller: if it is the only one, it is taken.
+    pub(super) fn begin(counters: &Arc<Counters>, bytes: usize) -> Result<Self, Crowded> {
         let before = counters.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
         let waiting = Self {
             counters: Arc::clone(counters),
             bytes,
+            alone: false,
         };
-        (before == 0 || before.saturating_add(bytes) <= WAITING_BYTES).then_some(waiting)
+        if before == 0 || before.saturating_add(bytes) <= WAITING_BYTES {
+            Ok(waiting)
+        } else {
+            Err(counters.backlog.crowded())
+        }
+    }
+
+    /// The same for a command that did not come on a stream, which is refused also where it would
+    /// wait for too long.
+    pub(super) fn begin_alone(counters: &Arc<Counters>, bytes: usize) -> Result<Self, Crowded> {
+        let mut waiting = Self::begin(counters, bytes)?;
+        counters.backlog.enter(bytes)?;
+        waiting.alone = true;
+        Ok(waiting)
     }
 }
 
@@ -139,6 +158,9 @@ impl Drop for Waiting {
         self.counters
             .waiting_bytes
             .fetch_sub(self.bytes, Ordering::Relaxed);
+        if self.alone {
+            self.counters.backlog.leave(self.bytes);
+        }
     }
 }
 
@@ -164,6 +186,7 @@ pub(super) struct Captured {
 pub(super) struct Counters {
     /// Bytes of the commands that wait.
     pub(super) waiting_bytes: AtomicUsize,
+    pub(super) backlog: Backlog,
     /// Bytes of the log that the newest snapshot does not hold.
     pub(super) log_bytes: AtomicU64,
     /// The revision of the last erasure of a user, 0 if none is in the log.
@@ -243,7 +266,11 @@ impl Committer {
                     Err(_) => break None,
                 }
             };
+            let (writes, began) = (batch.len(), Instant::now());
             self.commit(&mut batch);
+            if writes > 0 {
+                self.counters.backlog.learn(writes, bytes, began.elapsed());
+            }
             match other {
                 None | Some(Task::Commit(_)) => {}
                 Some(Task::Capture(reply)) => self.capture(&reply),

@@ -6,10 +6,12 @@
 //! behind it end with [`Engine::shutdown`], or when the last handle is dropped. Channels of tokio
 //! stop in this file: below it are plain functions on named threads.
 
+mod backlog;
 mod backup;
 mod checkpoint;
 mod commit;
 mod keeper;
+mod line;
 mod pool;
 pub mod record;
 mod record_event;
@@ -40,6 +42,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use backup::{Backup, BackupError, BackupFile, copy, publish};
 pub use checkpoint::{SnapshotError, SnapshotInfo};
 pub use commit::{CommitError, Committed};
+pub use line::{Crowded, Turn};
 pub use pool::{PoolError, QueryFailed};
 pub use recover::{OpenError, SnapshotFault};
 pub use repair::{Loss, Repair, RepairError, RepairStep, plan_repair, repair};
@@ -56,6 +59,7 @@ use crate::storage::{DataFolder, Disk, DiskError, LogOptions, RealDisk, StorageE
 use checkpoint::{Checkpointer, Request, Schedule};
 use commit::{Committer, Counters, Job, Task, Waiting, is_erasure};
 use keeper::Keeper;
+use line::Line;
 use pool::QueryPool;
 use registry::Registry;
 use watch::{Received, Watches};
@@ -108,6 +112,7 @@ struct Shared {
     announcer: Arc<Announcer>,
     counters: Arc<Counters>,
     pool: QueryPool,
+    line: Arc<Line>,
     clock: Arc<dyn Clock>,
     received: Arc<Received>,
     watches: Arc<Watches>,
@@ -270,6 +275,7 @@ impl Engine {
             new_store_id(),
         ));
         let pool = QueryPool::start(options.query_threads)?;
+        let line = Arc::new(Line::new(pool.threads()));
         let store_id = data.store_id();
         let (commits, commit_queue) = mpsc::channel(WAITING_COMMANDS);
         let (checkpoints, requests) = sync_channel(16);
@@ -316,6 +322,7 @@ impl Engine {
             announcer,
             counters,
             pool,
+            line,
             clock,
             received,
             watches,
@@ -337,22 +344,44 @@ impl Engine {
         })))
     }
 
-    /// Carries a command out. Returns once it is durable and applied.
+    /// Carries a command out. Returns once it is durable and applied; or at once, if too much waits.
     ///
     /// A caller that stops waiting does not take the command back.
     ///
     /// # Errors
     /// [`CommitError`] says why it was not.
     pub async fn commit(&self, command: Command) -> Result<Committed, CommitError> {
-        self.submit(command).await?.await
+        let (job, outcome) = self.job(command, Waiting::begin_alone)?;
+        let sent = self.0.commits.try_send(Task::Commit(job));
+        sent.map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => self.overloaded(),
+            mpsc::error::TrySendError::Closed(_) => CommitError::Stopping,
+        })?;
+        outcome.await
     }
 
-    /// Puts a command into the queue and returns before it is carried out. Commands that one
-    /// caller submits one after another are carried out in this order.
+    /// Puts a command of a stream into the queue and returns before it is carried out. Commands that
+    /// one caller submits one after another are carried out in this order. While the queue is full
+    /// it waits, so that who sends a stream is slowed down.
     ///
     /// # Errors
     /// [`CommitError`] if the queue does not take it.
     pub async fn submit(&self, command: Command) -> Result<Submitted, CommitError> {
+        let (job, outcome) = self.job(command, Waiting::begin)?;
+        let sent = self.0.commits.send_timeout(Task::Commit(job), QUEUE_WAIT);
+        sent.await.map_err(|error| match error {
+            mpsc::error::SendTimeoutError::Timeout(_) => self.overloaded(),
+            mpsc::error::SendTimeoutError::Closed(_) => CommitError::Stopping,
+        })?;
+        Ok(outcome)
+    }
+
+    /// Makes what is put into the queue, if there is room for it.
+    fn job(
+        &self,
+        command: Command,
+        begin: impl FnOnce(&Arc<Counters>, usize) -> Result<Waiting, Crowded>,
+    ) -> Result<(Job, Submitted), CommitError> {
         match self.state() {
             State::Serving => {}
             State::Full { .. } if is_erasure(&command) => {}
@@ -361,8 +390,7 @@ impl Engine {
             State::Stopping => return Err(CommitError::Stopping),
         }
         let payload = record::encode(&command);
-        let waiting = Waiting::begin(&self.0.counters, payload.len());
-        let waiting = waiting.ok_or(CommitError::Overloaded)?;
+        let waiting = begin(&self.0.counters, payload.len()).map_err(CommitError::Overloaded)?;
         let (answer, outcome) = oneshot::channel();
         let job = Job {
             payload,
@@ -370,14 +398,11 @@ impl Engine {
             answer,
             waiting,
         };
-        let sent = self.0.commits.send_timeout(Task::Commit(job), QUEUE_WAIT);
-        if let Err(error) = sent.await {
-            return Err(match error {
-                mpsc::error::SendTimeoutError::Timeout(_) => CommitError::Overloaded,
-                mpsc::error::SendTimeoutError::Closed(_) => CommitError::Stopping,
-            });
-        }
-        Ok(Submitted(outcome))
+        Ok((job, Submitted(outcome)))
+    }
+
+    fn overloaded(&self) -> CommitError {
+        CommitError::Overloaded(self.0.counters.backlog.crowded())
     }
 
     /// The population of a name. `default` always exists.
@@ -424,6 +449,32 @@ impl Engine {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, QueryFailed> {
         self.0.pool.run(work).await
+    }
+
+    /// How many threads run queries.
+    #[must_use]
+    pub fn query_threads(&self) -> usize {
+        self.0.pool.threads()
+    }
+
+    /// How many queries wait for a thread or run on one.
+    #[must_use]
+    pub fn queries(&self) -> usize {
+        self.0.line.present()
+    }
+
+    /// Takes the place of a query among those that wait for a thread. To be held until it was run.
+    ///
+    /// # Errors
+    /// [`Crowded`] if it would have to wait for too long.
+    pub fn enter_query(&self) -> Result<Turn, Crowded> {
+        self.0.line.enter()
+    }
+
+    /// Takes such a place for a step of work that was let in before, and is not refused.
+    #[must_use]
+    pub fn join_queries(&self) -> Turn {
+        self.0.line.join()
     }
 
     /// Writes a snapshot while serving. Resolves when it is durable. If nothing was written since the

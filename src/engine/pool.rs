@@ -52,6 +52,10 @@ impl QueryPool {
             .map_err(|source| PoolError { threads, source })
     }
 
+    pub(super) fn threads(&self) -> usize {
+        self.0.current_num_threads()
+    }
+
     /// Runs some work on the threads. What it does in parallel stays on them.
     pub(super) async fn run<T: Send + 'static>(
         &self,

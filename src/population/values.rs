@@ -5,6 +5,9 @@ use super::catalog::Property;
 use crate::index::{Stored, double_from_key, double_to_key};
 use crate::model::{Finite, PropertyName, Text, Timestamp, Value, ValueType};
 
+/// Between so many values it is asked whether to go on.
+const ASKED_EVERY: u32 = 1_024;
+
 /// A value and how many users have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValueCount {
@@ -87,7 +90,8 @@ pub(crate) fn number_of(value: &Value) -> Option<i64> {
 
 impl Population {
     /// The values in use of a property of type bool, string, string set or version, in their
-    /// order: at most `limit` of those that begin with `prefix` and come after `after`.
+    /// order: at most `limit` of those that begin with `prefix` and come after `after`. There may be
+    /// millions to look at: once `go_on` says no, what is returned is not all.
     ///
     /// # Errors
     /// [`ValuesError`] if there is no such property, or its values can't be listed.
@@ -97,6 +101,7 @@ impl Population {
         prefix: &str,
         after: Option<&Value>,
         limit: usize,
+        go_on: impl Fn() -> bool,
     ) -> Result<Vec<ValueCount>, ValuesError> {
         let catalog = self.catalog();
         let Some(property) = catalog.get(property) else {
@@ -116,6 +121,7 @@ impl Population {
                 .with_dictionary(|dictionary| {
                     dictionary
                         .iter()
+                        .take_while(|(code, _)| code % ASKED_EVERY != 0 || go_on())
                         .filter(|(_, text)| text.starts_with(prefix))
                         .filter_map(|(code, text)| Some((property.value_of_text(text)?, code)))
                         .filter(|(value, _)| is_listed(value))

@@ -200,7 +200,9 @@ mod tests {
     }
 
     fn counts(population: &Population, property: &str) -> BTreeMap<Value, u64> {
-        let values = population.values(&name(property), "", None, 100).unwrap();
+        let values = population
+            .values(&name(property), "", None, 100, || true)
+            .unwrap();
         let counts = values.into_iter().map(|value| (value.value, value.count));
         counts.collect()
     }

@@ -23,9 +23,23 @@ pub struct ServerConfig {
     pub handshake_timeout: Duration,
     /// Calls that one connection may have open.
     pub streams_per_connection: u32,
-    /// Queries that wait or run at once, over all connections; more are refused at once. Small
-    /// checks, which take microseconds, are none of them.
+    /// Checks under way at once, over all connections. More are refused, as are more of the others.
+    pub checks: usize,
+    /// Queries under way at once.
     pub queries: usize,
+    /// Writes under way at once.
+    pub writes: usize,
+    /// Any other calls under way at once.
+    pub other_calls: usize,
+    /// Streams under way at once of members, exports, changes of segments and backups.
+    pub read_streams: usize,
+    /// Streams of writes under way at once.
+    pub write_streams: usize,
+    /// Bytes of requests that were received and are not answered yet. What they are read into is
+    /// often 4 times as large, and at worst 40 times.
+    pub request_bytes: usize,
+    /// How long one message of a client may take to arrive once it is waited for.
+    pub body_timeout: Duration,
     /// How often a silent client is asked whether it is still there.
     pub keepalive_interval: Duration,
     /// How long it may take to answer.
@@ -48,7 +62,14 @@ impl Default for ServerConfig {
             connections: 4_096,
             handshake_timeout: Duration::from_secs(10),
             streams_per_connection: 1_024,
+            checks: 4_096,
             queries: 1_024,
+            writes: 4_096,
+            other_calls: 256,
+            read_streams: 1_024,
+            write_streams: 256,
+            request_bytes: 16 << 20,
+            body_timeout: Duration::from_secs(30),
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),
             unread_timeout: Duration::from_mins(1),

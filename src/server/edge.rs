@@ -15,7 +15,7 @@ use tonic::codegen::http::{HeaderMap, Request, Response};
 use tonic::codegen::{Body as HttpBody, BoxFuture, Bytes, Service};
 use tonic::server::NamedService;
 
-use super::admission::{Admission, Place};
+use super::admission::{Admission, Place, RequestBody};
 use super::guard::{Guard, Term, over};
 use super::observe::{Meters, Observed};
 use super::wire::in_our_words;
@@ -34,7 +34,7 @@ impl Door {
         &self,
         method: Option<&'static Method>,
         request: Request<Body>,
-    ) -> Result<(Request<Body>, Place, Option<Term>), RpcStatus> {
+    ) -> Result<(Request<RequestBody>, Place, Option<Term>), RpcStatus> {
         let (request, term) = self.guard.check(method, request)?;
         let (request, place) = self.admission.enter(method, request)?;
         Ok((request, place, term))
@@ -54,7 +54,7 @@ impl<S: NamedService> NamedService for Edge<S> {
 
 impl<S> Service<Request<Body>> for Edge<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S: Service<Request<RequestBody>, Response = Response<Body>, Error = Infallible>,
     S::Future: Send + 'static,
 {
     type Response = Response<Body>;
@@ -95,7 +95,7 @@ struct Held {
 impl Held {
     fn end(self, code: Code) {
         self.observed.end(code);
-        let Place = self.place;
+        drop(self.place);
     }
 }
 

@@ -27,6 +27,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tonic::transport::Server;
+use tonic::transport::server::Router;
 
 pub use config::ServerConfig;
 pub use security::SecurityConfig;
@@ -40,7 +41,7 @@ use crate::proto::{
     schema_service_server::SchemaServiceServer, segment_service_server::SegmentServiceServer,
     user_service_server::UserServiceServer,
 };
-use admission::Admission;
+use admission::{Admission, Fullness};
 use arrival::Arriving;
 use connection::connections;
 use edge::{Door, Edge};
@@ -116,68 +117,20 @@ pub async fn run(
     let follower = tokio::spawn(health.clone().follow(states));
 
     let guard = Guard::new(tokens, config.security.reload_interval, engine.clone());
-    let api = Api::new(
-        engine,
-        closing.clone(),
-        config.queries,
-        config.unread_timeout,
-    );
+    let api = Api::new(engine, closing.clone(), config.unread_timeout);
     let door = Arc::new(Door {
         guard,
-        admission: Admission,
+        admission: Admission::new(&config),
         meters: Meters,
     });
-    let query = QueryServiceServer::new(api.clone());
-    let segment = SegmentServiceServer::new(api.clone());
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
     let incoming = Seats::new(
         connections(listener, tls, closing.clone()),
         seats::affordable(config.connections),
         config.handshake_timeout,
     );
     let mut incoming_closing = closing;
-    let serving = Server::builder()
-        .max_concurrent_streams(config.streams_per_connection)
-        .http2_keepalive_interval(Some(config.keepalive_interval))
-        .http2_keepalive_timeout(Some(config.keepalive_timeout))
-        .http2_max_header_list_size(HEADER_BYTES)
+    let serving = services(&door, api, &config)?
         .add_service(health_service)
-        .add_service(behind(&door, reflection().build_v1()?))
-        .add_service(behind(&door, reflection().build_v1alpha()?))
-        .add_service(behind(
-            &door,
-            limited!(IngestServiceServer::new(api.clone()), config.write_bytes),
-        ))
-        .add_service(behind(
-            &door,
-            BySize {
-                batch: limited!(query.clone(), config.batch_query_bytes),
-                other: limited!(query, config.query_bytes),
-            },
-        ))
-        .add_service(behind(
-            &door,
-            limited!(UserServiceServer::new(api.clone()), config.other_bytes),
-        ))
-        .add_service(behind(
-            &door,
-            limited!(SchemaServiceServer::new(api.clone()), config.other_bytes),
-        ))
-        .add_service(behind(
-            &door,
-            BySize {
-                batch: limited!(segment.clone(), config.batch_query_bytes),
-                other: limited!(segment, config.query_bytes),
-            },
-        ))
-        .add_service(behind(
-            &door,
-            limited!(AdminServiceServer::new(api), config.other_bytes),
-        ))
         .serve_with_incoming_shutdown(incoming, async move {
             let _ = incoming_closing.wait_for(|closing| *closing).await;
         });
@@ -192,6 +145,10 @@ pub async fn run(
         reloader.abort();
     }
     let _ = close.send(true);
+    for room in door.admission.fullness().filter(|room| room.refused > 0) {
+        let Fullness { limit, refused, .. } = room;
+        tracing::info!(limit, refused, "calls were refused for want of room");
+    }
     if let Some(ended) = ended {
         return Ok(ended?);
     }
@@ -199,8 +156,9 @@ pub async fn run(
     if let Ok(ended) = tokio::time::timeout(config.drain, serving).await {
         return Ok(ended?);
     }
+    let left = door.admission.calls();
     tracing::warn!(
-        "some calls did not end within {} s; their connections are dropped",
+        "{left} calls did not end within {} s; their connections are dropped",
         config.drain.as_secs()
     );
     Ok(())
@@ -216,6 +174,54 @@ async fn told_by_signal(tell: SyncSender<()>) {
         // Where one waits already, that is enough.
         let _ = tell.try_send(());
     }
+}
+
+/// All services but health, each behind the door.
+fn services(door: &Arc<Door>, api: Api, config: &ServerConfig) -> Result<Router, ServerError> {
+    let query = QueryServiceServer::new(api.clone());
+    let segment = SegmentServiceServer::new(api.clone());
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    Ok(Server::builder()
+        .max_concurrent_streams(config.streams_per_connection)
+        .http2_keepalive_interval(Some(config.keepalive_interval))
+        .http2_keepalive_timeout(Some(config.keepalive_timeout))
+        .http2_max_header_list_size(HEADER_BYTES)
+        .add_service(behind(door, reflection().build_v1()?))
+        .add_service(behind(door, reflection().build_v1alpha()?))
+        .add_service(behind(
+            door,
+            limited!(IngestServiceServer::new(api.clone()), config.write_bytes),
+        ))
+        .add_service(behind(
+            door,
+            BySize {
+                batch: limited!(query.clone(), config.batch_query_bytes),
+                other: limited!(query, config.query_bytes),
+            },
+        ))
+        .add_service(behind(
+            door,
+            limited!(UserServiceServer::new(api.clone()), config.other_bytes),
+        ))
+        .add_service(behind(
+            door,
+            limited!(SchemaServiceServer::new(api.clone()), config.other_bytes),
+        ))
+        .add_service(behind(
+            door,
+            BySize {
+                batch: limited!(segment.clone(), config.batch_query_bytes),
+                other: limited!(segment, config.query_bytes),
+            },
+        ))
+        .add_service(behind(
+            door,
+            limited!(AdminServiceServer::new(api), config.other_bytes),
+        )))
 }
 
 fn behind<S>(door: &Arc<Door>, inner: S) -> Edge<S> {

@@ -105,6 +105,11 @@ impl Service {
         }
     }
 
+    /// Another connection.
+    pub(crate) async fn connect(&self) -> Channel {
+        connect(self.address).await
+    }
+
     /// Ends the server and the store. Fails if that takes too long.
     pub(crate) async fn stop(self) -> Option<TempDir> {
         self.stop.send(()).unwrap();
@@ -198,6 +203,11 @@ impl Service {
             request.page_token = page.next_page_token;
         }
     }
+}
+
+async fn connect(address: SocketAddr) -> Channel {
+    let channel = Channel::from_shared(format!("http://{address}"));
+    channel.unwrap().connect().await.unwrap()
 }
 
 /// A request to count.

@@ -7,12 +7,16 @@ use crate::api::access;
 use crate::api::convert::{Origins, Path};
 use crate::api::token::Tokens;
 use crate::api::{Caller, Role};
-use crate::engine::{CommitError, SnapshotError};
+use crate::engine::{CommitError, Crowded, SnapshotError};
 use crate::filter;
 use crate::model::{EventName, LimitExceeded, PropertyName, SegmentName, Timestamp, ValueType};
 use crate::population::{Refusal, ValuesError};
 use crate::proto::WriteRequest;
 use crate::query::{BindError, Stopped};
+
+const CROWDED: Crowded = Crowded {
+    retry_after: Duration::from_millis(40),
+};
 
 const REASONS: [Reason; 37] = [
     Reason::Unauthenticated,
@@ -169,7 +173,8 @@ fn errors() -> Vec<ApiError> {
         }
         .into(),
         CommitError::Stopping.into(),
-        CommitError::Overloaded.into(),
+        CommitError::Overloaded(CROWDED).into(),
+        CROWDED.into(),
         filter::parse("age >= ").unwrap_err().into(),
         filter::parse(&"(".repeat(1_000)).unwrap_err().into(),
         BindError::UnknownProperty {
@@ -236,7 +241,6 @@ fn errors() -> Vec<ApiError> {
         SnapshotError::Stopping.into(),
         Stopped.into(),
         ApiError::stopping(),
-        ApiError::overloaded(),
         ApiError::property_not_found(&property, std::slice::from_ref(&property)),
         ApiError::field(&Path::Root, "must not be empty"),
         Tokens::bad_page(),
@@ -306,6 +310,7 @@ fn facts_are_where_the_protocol_says() {
             | Reason::SegmentKind
             | Reason::FreezeConflict => &["segment"],
             Reason::BeyondRetention => &["event", "kept_from"],
+            Reason::Overloaded => &["limit"],
             Reason::PropertyNotFound | Reason::PropertyExists => &["property"],
             Reason::SequenceConflict => &["last_sequence"],
             Reason::InvalidField
@@ -320,7 +325,6 @@ fn facts_are_where_the_protocol_says() {
             | Reason::NotServing
             | Reason::StorageReadOnly
             | Reason::StorageFull
-            | Reason::Overloaded
             | Reason::Unauthenticated
             | Reason::Internal => &[],
             Reason::PermissionDenied => &["role", "population"],
