@@ -134,11 +134,7 @@ pub async fn run(
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let incoming = Seats::new(
-        connections(listener, tls, closing.clone()),
-        seats::affordable(config.connections),
-        config.handshake_timeout,
-    );
+    let incoming = Seats::of(connections(listener, tls, closing.clone()), &config);
     let mut incoming_closing = closing;
     let serving = Server::builder()
         .max_concurrent_streams(config.streams_per_connection)
