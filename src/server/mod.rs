@@ -123,11 +123,7 @@ pub async fn run(
         admission: Admission::new(&config),
         meters: Meters,
     });
-    let incoming = Seats::new(
-        connections(listener, tls, closing.clone()),
-        seats::affordable(config.connections),
-        config.handshake_timeout,
-    );
+    let incoming = Seats::of(connections(listener, tls, closing.clone()), &config);
     let mut incoming_closing = closing;
     let serving = services(&door, api, &config)?
         .add_service(health_service)

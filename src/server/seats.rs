@@ -20,6 +20,8 @@ use tokio::time::{Instant, Sleep, sleep};
 use tokio_stream::Stream;
 use tonic::transport::server::Connected;
 
+use super::config::ServerConfig;
+
 /// Files that are kept for what is no connection with a seat: log and snapshots, backups of them, and
 /// connections that are not secure yet.
 const FILES_KEPT: u64 = 1_024;
@@ -32,7 +34,7 @@ const TOLD: Duration = Duration::from_mins(1);
 
 /// How many connections there may be where so many are wanted: fewer if the process can't open as
 /// many files.
-pub(super) fn affordable(wanted: usize) -> usize {
+fn affordable(wanted: usize) -> usize {
     let most = files(wanted as u64 + FILES_KEPT).map_or(wanted, |files| {
         let kept = FILES_KEPT.min(files / 2);
         usize::try_from(files - kept).unwrap_or(usize::MAX)
@@ -71,7 +73,7 @@ fn files(_needed: u64) -> Option<u64> {
 /// The connections that come in, as far as there are seats for them.
 pub(super) struct Seats<S> {
     incoming: S,
-    seats: Arc<Semaphore>,
+    free: Arc<Semaphore>,
     /// How long a connection may take to begin.
     patience: Duration,
     /// Until when nothing is accepted.
@@ -80,11 +82,17 @@ pub(super) struct Seats<S> {
 }
 
 impl<S> Seats<S> {
+    /// Lets in as many connections as a server is to have.
+    pub(super) fn of(incoming: S, config: &ServerConfig) -> Self {
+        let most = affordable(config.connections);
+        Self::new(incoming, most, config.handshake_timeout)
+    }
+
     /// Lets in so many connections at once, which may take so long to begin.
-    pub(super) fn new(incoming: S, most: usize, patience: Duration) -> Self {
+    fn new(incoming: S, most: usize, patience: Duration) -> Self {
         Self {
             incoming,
-            seats: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
+            free: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
             patience,
             pause: None,
             refused: Refused {
@@ -111,7 +119,7 @@ where
             match ready!(Pin::new(&mut this.incoming).poll_next(context)) {
                 None => return Poll::Ready(None),
                 Some(Ok(io)) => {
-                    if let Ok(seat) = Arc::clone(&this.seats).try_acquire_owned() {
+                    if let Ok(seat) = Arc::clone(&this.free).try_acquire_owned() {
                         return Poll::Ready(Some(Ok(Seated {
                             io,
                             beginning: Some(Beginning {
@@ -254,9 +262,9 @@ mod tests {
         let seated = connections.next().await.unwrap().unwrap();
         assert!(connections.next().await.is_none(), "there is one seat");
         assert_eq!(refused.read(&mut [0; 8]).await.unwrap(), 0, "it is closed");
-        assert_eq!(connections.seats.available_permits(), 0);
+        assert_eq!(connections.free.available_permits(), 0);
         drop(seated);
-        assert_eq!(connections.seats.available_permits(), 1);
+        assert_eq!(connections.free.available_permits(), 1);
     }
 
     #[tokio::test]
