@@ -184,11 +184,14 @@ impl Exports {
         id: u64,
         now: Instant,
     ) -> Result<(Lease, Arc<Pinned>), ApiError> {
-        let (lease, pinned) = self.go_on(id, now)?;
-        if !Arc::ptr_eq(&pinned.population, population) {
+        let is_of_it = self.kept().entries.get(&id).is_some_and(|entry| {
+            let pinned = entry.pinned.as_ref();
+            pinned.is_some_and(|pinned| Arc::ptr_eq(&pinned.population, population))
+        });
+        if !is_of_it {
             return Err(gone());
         }
-        Ok((lease, pinned))
+        self.go_on(id, now)
     }
 
     /// Drops an export when its time comes, though nobody asks. To be called on the runtime.
