@@ -38,7 +38,7 @@ use tokio::sync::Semaphore;
 use tokio::sync::watch::Receiver;
 
 pub use methods::{Cost, METHODS, Messages, Method, Role, method};
-pub use status::{RpcStatus, of_transport};
+pub use status::{RpcStatus, not_serving_yet, of_transport};
 
 use crate::engine::Engine;
 use crate::model::{PopulationName, Reason, Revision, Timestamp};

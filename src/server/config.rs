@@ -24,7 +24,10 @@ pub struct ServerConfig {
     pub keepalive_interval: Duration,
     /// How long it may take to answer.
     pub keepalive_timeout: Duration,
-    /// How long open calls may take to end once the server is told to stop.
+    /// How long calls are still served once the server is told to stop, while its health says that it
+    /// does not serve, so that load balancers see it before calls are refused.
+    pub drain_grace: Duration,
+    /// How long open calls may take to end after that.
     pub drain: Duration,
 }
 
@@ -39,6 +42,7 @@ impl Default for ServerConfig {
             queries: 1_024,
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),
+            drain_grace: Duration::ZERO,
             drain: Duration::from_secs(10),
         }
     }

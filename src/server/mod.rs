@@ -1,14 +1,17 @@
 //! The process around the services: sockets, health, reflection, and an end within a bound.
 //!
-//! Invariant: once told to stop, the server takes no new call, ends open streams, and returns
-//! after [`ServerConfig::drain`] at the latest, whatever clients do.
+//! Invariant: once told to stop, the server says so in its health, serves on for
+//! [`ServerConfig::drain_grace`], takes no new call then, ends open streams, and returns after
+//! [`ServerConfig::drain`] more at the latest, whatever clients do.
 
 mod admission;
 mod config;
 mod edge;
 mod guard;
 mod health;
+pub mod notify;
 mod observe;
+mod starting;
 pub mod telemetry;
 mod wire;
 
@@ -20,9 +23,10 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 pub use config::ServerConfig;
+pub use starting::run_until as run_starting;
 
 use crate::api::Api;
-use crate::engine::Engine;
+use crate::engine::{Engine, State};
 use crate::proto::{
     FILE_DESCRIPTOR_SET, admin_service_server::AdminServiceServer,
     ingest_service_server::IngestServiceServer, query_service_server::QueryServiceServer,
@@ -137,10 +141,15 @@ pub async fn run(
         () = shutdown => None,
     };
     follower.abort();
-    let _ = close.send(true);
     if let Some(ended) = ended {
         return Ok(ended?);
     }
+    // Readiness first: who is told by it where to call goes elsewhere while calls are still served.
+    health.tell(&State::Stopping).await;
+    if let Ok(ended) = tokio::time::timeout(config.drain_grace, &mut serving).await {
+        return Ok(ended?);
+    }
+    let _ = close.send(true);
     health.end().await;
     if let Ok(ended) = tokio::time::timeout(config.drain, serving).await {
         return Ok(ended?);

@@ -25,5 +25,6 @@ mod same_answers;
 mod seed_example;
 mod segments;
 mod standard;
+mod starting;
 mod users;
 mod watching;
