@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use headcount::api::Api;
 use headcount::cli::probe::{ImportFormat, ImportRow, import_rows};
@@ -40,7 +41,7 @@ pub static SERVICE: LazyLock<Service> = LazyLock::new(|| {
     };
     let (closing, closed) = watch::channel(false);
     Service {
-        api: Api::new(engine, closed, 64),
+        api: Api::new(engine, closed, 64, Duration::from_secs(60)),
         runtime,
         _closing: closing,
         _folder: folder,

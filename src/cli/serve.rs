@@ -41,6 +41,12 @@ pub(super) async fn serve(args: ServeArgs, output: Output) -> Result<u8, CliErro
     // The address first: a port that is taken is known at once, not after minutes of loading.
     let listener = bind(listen).await?;
     let address = address_of(&listener)?;
+    check(&bounds, address)?;
+    let scheme = if bounds.security.certificate.is_some() {
+        "https"
+    } else {
+        "http"
+    };
     manager.status(&format!("reading what is kept; the port is {address}"));
     let opening = open_behind(listener, bounds.clone(), options);
     let (engine, listener) = tokio::select! {
@@ -53,7 +59,7 @@ pub(super) async fn serve(args: ServeArgs, output: Output) -> Result<u8, CliErro
     };
     tokio::spawn(manager.clone().watch_over(engine.clone()));
     manager.ready(&format!("serving on {address}"));
-    announce(address, output)?;
+    announce(scheme, address, output)?;
     let end_within = bounds.drain_grace.saturating_add(bounds.drain);
     let told_to_stop = async {
         interruption.await;
@@ -131,11 +137,16 @@ pub(super) async fn open(options: EngineOptions) -> Result<Engine, CliError> {
     }
 }
 
-fn announce(address: SocketAddr, output: Output) -> Result<(), CliError> {
+/// Whether what is to protect the service can be used, and is enough for the address.
+pub(super) fn check(config: &ServerConfig, address: SocketAddr) -> Result<(), CliError> {
+    server::check(config, address).map_err(|error| CliError::Input(error.to_string()))
+}
+
+fn announce(scheme: &str, address: SocketAddr, output: Output) -> Result<(), CliError> {
     if output.is_json() {
         output::line(&serde_json::json!({ "listening": address.to_string() }).to_string())
     } else {
-        output::line(&format!("serving on http://{address}"))
+        output::line(&format!("serving on {scheme}://{address}"))
     }
 }
 

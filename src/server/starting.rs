@@ -2,6 +2,7 @@
 //!
 //! Invariant: nobody waits. Health is `NOT_SERVING`, and every method of the protocol is refused with
 //! `NOT_SERVING`, so that clients and load balancers tell a service that starts from one that hangs.
+//! That is all that anybody is told, so that nobody is asked who calls; TLS is spoken where it is later.
 
 use std::convert::Infallible;
 use std::future::Ready;
@@ -15,10 +16,12 @@ use tonic::codegen::Service;
 use tonic::codegen::http::{Request, Response};
 use tonic::server::NamedService;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
 use super::config::ServerConfig;
+use super::connection::connections;
 use super::health::Health;
+use super::seats::{self, Seats};
+use super::security::Security;
 use super::{HEADER_BYTES, ServerError};
 use crate::api::{Api, not_serving_yet};
 use crate::engine::State;
@@ -42,10 +45,17 @@ pub async fn run_until(
     config: &ServerConfig,
     opened: impl Future<Output = ()> + Send,
 ) -> Result<(), ServerError> {
+    let address = listener.local_addr()?;
+    let security = Security::open(&config.security, address).map_err(ServerError::Security)?;
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let health = Health::new(reporter);
     health.tell(&State::Stopping).await;
     let (close, mut closing) = tokio::sync::watch::channel(false);
+    let incoming = Seats::new(
+        connections(listener, security.tls.clone(), closing.clone()),
+        seats::affordable(config.connections),
+        config.handshake_timeout,
+    );
     let serving = Server::builder()
         .max_concurrent_streams(config.streams_per_connection)
         .http2_keepalive_interval(Some(config.keepalive_interval))
@@ -58,12 +68,9 @@ pub async fn run_until(
         .add_service(NotYet::<SchemaServiceServer<Api>>::new())
         .add_service(NotYet::<SegmentServiceServer<Api>>::new())
         .add_service(NotYet::<AdminServiceServer<Api>>::new())
-        .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
-            async move {
-                let _ = closing.wait_for(|closing| *closing).await;
-            },
-        );
+        .serve_with_incoming_shutdown(incoming, async move {
+            let _ = closing.wait_for(|closing| *closing).await;
+        });
     tokio::pin!(serving);
     tokio::select! {
         ended = &mut serving => return Ok(ended?),
