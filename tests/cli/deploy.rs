@@ -166,7 +166,8 @@ fn the_pod_fits_the_program() {
     let lines: Vec<&str> = file.lines().map(str::trim).collect();
     let variables = lines.windows(2).filter_map(|pair| {
         let name = pair[0].strip_prefix("- name: ")?;
-        Some((name, pair[1].strip_prefix("value: ")?))
+        let value = pair[1].strip_prefix("value: ")?;
+        Some((name, value.trim_matches('"')))
     });
     let variables: Vec<_> = variables.collect();
     assert!(variables.len() >= 3, "{variables:?}");
