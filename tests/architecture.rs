@@ -156,7 +156,14 @@ fn files(folders: &[&str], extensions: &[&str]) -> Vec<File> {
 }
 
 fn rust_files() -> Vec<File> {
-    let folders = ["src", "tests", "benches", "examples", "fuzz/fuzz_targets"];
+    let folders = [
+        "src",
+        "tests",
+        "benches",
+        "examples",
+        "fuzz/fuzz_targets",
+        "fuzz/src",
+    ];
     let mut files = files(&folders, &["rs"]);
     files.push(File {
         path: "build.rs".into(),
@@ -372,7 +379,7 @@ fn nothing_is_put_off() {
 
 fn documents() -> Vec<File> {
     let mut documents = files(&["docs"], &["md"]);
-    for name in ["README.md", "fuzz/README.md"] {
+    for name in ["README.md", "SECURITY.md", "fuzz/README.md"] {
         if let Ok(content) = std::fs::read_to_string(root().join(name)) {
             documents.push(File {
                 path: name.into(),
@@ -385,7 +392,7 @@ fn documents() -> Vec<File> {
 
 #[test]
 fn paths_named_in_the_documentation_exist() {
-    const FOLDERS: [&str; 9] = [
+    const FOLDERS: [&str; 10] = [
         "src/",
         "proto/",
         "tests/",
@@ -394,6 +401,7 @@ fn paths_named_in_the_documentation_exist() {
         "benches/",
         "examples/",
         "data/",
+        "deploy/",
         ".ci/",
     ];
     let mut violations = Vec::new();
@@ -419,6 +427,34 @@ fn paths_named_in_the_documentation_exist() {
             }
         }
     }
+    none(&violations);
+}
+
+#[test]
+fn every_target_of_fuzzing_is_built_described_and_has_a_corpus() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
+    let (manifest, readme) = (read("fuzz/Cargo.toml"), read("fuzz/README.md"));
+    let mut violations = Vec::new();
+    let targets = files(&["fuzz/fuzz_targets"], &["rs"]);
+    for file in &targets {
+        let name = Path::new(&file.path).file_stem().unwrap().to_str().unwrap();
+        if !manifest.contains(&format!(
+            "[[bin]]\nname = \"{name}\"\npath = \"fuzz_targets/"
+        )) {
+            violations.push(format!("{name} is no [[bin]] in fuzz/Cargo.toml"));
+        }
+        if !readme.contains(&format!("\n| `{name}` | ")) {
+            violations.push(format!("{name} has no row in fuzz/README.md"));
+        }
+        let seeds = root().join("fuzz/seeds").join(name);
+        let seeds = seeds.read_dir().map_or(0, Iterator::count);
+        if seeds == 0 {
+            violations.push(format!("there is nothing in fuzz/seeds/{name}"));
+        }
+    }
+    let built = manifest.matches("[[bin]]").count();
+    let seeded = root().join("fuzz/seeds").read_dir().unwrap().count();
+    assert_eq!((built, seeded), (targets.len(), targets.len()));
     none(&violations);
 }
 

@@ -1,83 +1,54 @@
 //! Any message of any method has an answer or an error that says what is wrong with it, and the
-//! service goes on. The first byte names the method, the others are the message as it is sent.
+//! service goes on. The first byte names the method, the others are the message as it is sent; of a
+//! stream of writes, all bytes of the body.
 
 #![no_main]
 
-use std::sync::LazyLock;
-
-use headcount::api::Api;
-use headcount::clock::SystemClock;
-use headcount::engine::{Engine, EngineOptions};
 use headcount::proto::admin_service_server::AdminService;
-use headcount::proto::ingest_service_server::IngestService;
+use headcount::proto::ingest_service_server::{IngestService, IngestServiceServer};
 use headcount::proto::query_service_server::QueryService;
 use headcount::proto::schema_service_server::SchemaService;
 use headcount::proto::segment_service_server::SegmentService;
 use headcount::proto::user_service_server::UserService;
+use headcount_fuzz::{SERVICE, judge, judge_error, request};
 use libfuzzer_sys::{Corpus, fuzz_target};
-use prost::Message;
-use tokio::runtime::{Builder, Runtime};
-use tokio::sync::watch;
-use tonic::{Code, Request, Response, Status};
+use std::time::Duration;
+use tokio_stream::StreamExt;
+use tonic::Code;
 
-struct Service {
-    api: Api,
-    runtime: Runtime,
-    _closing: watch::Sender<bool>,
-    _folder: tempfile::TempDir,
-}
-
-/// One service for all inputs: what they write adds up.
-static SERVICE: LazyLock<Service> = LazyLock::new(|| {
-    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let options = EngineOptions::new(folder.path().join("data"));
-    let engine = {
-        let _inside = runtime.enter();
-        Engine::open(&options, std::sync::Arc::new(SystemClock)).unwrap()
-    };
-    let (closing, closed) = watch::channel(false);
-    Service {
-        api: Api::new(engine, closed, 64),
-        runtime,
-        _closing: closing,
-        _folder: folder,
-    }
-});
-
-fn request<T: Message + Default>(bytes: &[u8]) -> Option<Request<T>> {
-    let mut request = Request::new(T::decode(bytes).ok()?);
-    // What waits for a revision that never comes gives up at once.
-    let deadline = "1m".parse().unwrap();
-    request.metadata_mut().insert("grpc-timeout", deadline);
-    Some(request)
-}
-
-fn judge<T: Message>(answer: Result<Response<T>, Status>) {
-    match answer {
-        Ok(answer) => drop(answer.into_inner().encode_to_vec()),
-        Err(status) => {
-            assert!(
-                !matches!(status.code(), Code::Internal | Code::Unknown),
-                "{status:?}"
-            );
-            assert!(!status.message().is_empty(), "{status:?}");
-            assert!(status.message().len() < 4_096, "{status:?}");
-            assert!(!status.details().is_empty(), "{status:?}");
-        }
-    }
-}
+/// Messages that are read of a stream at most: of who watches, there is no end.
+const READ: usize = 8;
 
 macro_rules! call {
     ($service:ident, $method:ident, $bytes:ident) => {{
         let Some(request) = request($bytes) else {
             return Corpus::Reject;
         };
-        judge(
-            SERVICE
-                .runtime
-                .block_on($service::$method(&SERVICE.api, request)),
-        );
+        judge(SERVICE.wait($service::$method(&SERVICE.api, request)));
+    }};
+}
+
+macro_rules! stream {
+    ($service:ident, $method:ident, $bytes:ident) => {{
+        let Some(request) = request($bytes) else {
+            return Corpus::Reject;
+        };
+        SERVICE.wait(async {
+            match $service::$method(&SERVICE.api, request).await {
+                Err(status) => judge_error(&status),
+                Ok(answers) => {
+                    let mut answers = answers.into_inner();
+                    for _ in 0..READ {
+                        let next = answers.next();
+                        match tokio::time::timeout(Duration::from_millis(2), next).await {
+                            Ok(Some(Ok(_))) => {}
+                            Ok(Some(Err(status))) => judge_error(&status),
+                            Ok(None) | Err(_) => break,
+                        }
+                    }
+                }
+            }
+        });
     }};
 }
 
@@ -85,7 +56,7 @@ fuzz_target!(|input: &[u8]| -> Corpus {
     let Some((method, bytes)) = input.split_first() else {
         return Corpus::Reject;
     };
-    match method % 25 {
+    match method % 38 {
         0 => call!(IngestService, write, bytes),
         1 => call!(UserService, get_user, bytes),
         2 => call!(UserService, delete_user, bytes),
@@ -110,7 +81,25 @@ fuzz_target!(|input: &[u8]| -> Corpus {
         21 => call!(SegmentService, delete_segment, bytes),
         22 => call!(SegmentService, list_segments, bytes),
         23 => call!(SegmentService, preview_segment, bytes),
-        _ => call!(SegmentService, list_user_segments, bytes),
+        24 => call!(SegmentService, list_user_segments, bytes),
+        25 => call!(SegmentService, get_segment, bytes),
+        26 => call!(SegmentService, add_segment_members, bytes),
+        27 => call!(SegmentService, remove_segment_members, bytes),
+        28 => call!(QueryService, breakdown, bytes),
+        29 => call!(QueryService, summarize, bytes),
+        30 => call!(QueryService, overlap, bytes),
+        31 => call!(QueryService, compare, bytes),
+        32 => call!(SchemaService, delete_property, bytes),
+        33 => call!(AdminService, verify, bytes),
+        34 => stream!(QueryService, stream_members, bytes),
+        35 => stream!(QueryService, export_members, bytes),
+        36 => stream!(SegmentService, watch_segments, bytes),
+        _ => {
+            let server = IngestServiceServer::new(SERVICE.api.clone());
+            let path = "/headcount.v1.IngestService/WriteStream";
+            let code = SERVICE.call(server, path, bytes);
+            assert!(code != Code::Unknown, "the stream ended without a status");
+        }
     }
     Corpus::Keep
 });

@@ -105,6 +105,13 @@ impl ApiError {
         )
     }
 
+    pub(super) fn starting() -> Self {
+        Self::new(
+            Reason::NotServing,
+            "the service is starting: it reads what it keeps; try again after a moment",
+        )
+    }
+
     pub(super) fn stopping() -> Self {
         Self::new(
             Reason::NotServing,

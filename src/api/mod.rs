@@ -46,7 +46,7 @@ use tokio::sync::watch::Receiver;
 pub use access::{Caller, EVERYWHERE, Grants, unauthenticated};
 pub use codec::Codec;
 pub use methods::{Cost, METHODS, Messages, Method, Role, method};
-pub use status::{RpcStatus, of_transport, overloaded, too_slow};
+pub use status::{RpcStatus, not_serving_yet, of_transport, overloaded, too_slow};
 
 use crate::engine::{Engine, Turn};
 use crate::model::{PopulationName, Reason, Revision, Timestamp};

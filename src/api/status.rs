@@ -189,6 +189,12 @@ pub fn too_slow(limit: &'static str, allowed: Duration) -> Status {
     .into()
 }
 
+/// What a call ends with while the store is being opened.
+#[must_use]
+pub fn not_serving_yet() -> Status {
+    ApiError::starting().into()
+}
+
 /// Says in our words what the transport refused in its own: a message that is too large or no
 /// message at all. `None` if the status is to stay as it is.
 #[must_use]

@@ -21,6 +21,8 @@ mod measure;
 mod output;
 mod overlap;
 mod preview;
+#[cfg(feature = "testing")]
+pub mod probe;
 mod query;
 mod repair;
 mod rfm;

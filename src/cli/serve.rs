@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -11,7 +12,11 @@ use super::error::CliError;
 use super::output::{self, Output};
 use crate::clock::SystemClock;
 use crate::engine::{Engine, EngineOptions};
+use crate::server::notify::Notifier;
 use crate::server::{self, ServerConfig, telemetry};
+
+/// The exit code of a service that did not end in order: that of a fault.
+const ENDED_AT_ONCE: i32 = 4;
 
 pub(super) async fn serve(args: ServeArgs, output: Output) -> Result<u8, CliError> {
     let in_force = args.in_force()?;
@@ -31,24 +36,73 @@ pub(super) async fn serve(args: ServeArgs, output: Output) -> Result<u8, CliErro
     for variable in config::unknown(std::env::vars_os().map(|(name, _)| name)) {
         tracing::warn!("{variable}");
     }
+    let manager = Notifier::of_environment();
+    let mut interruption = std::pin::pin!(interruption()?);
     // The address first: a port that is taken is known at once, not after minutes of loading.
     let listener = bind(listen).await?;
     let address = address_of(&listener)?;
     check(&bounds, address)?;
-    let engine = open(options).await?;
     let scheme = if bounds.security.certificate.is_some() {
         "https"
     } else {
         "http"
     };
-    // Whoever reads that it serves may tell it to stop at once.
-    let interruption = interruption()?;
+    manager.status(&format!("reading what is kept; the port is {address}"));
+    let opening = open_behind(listener, bounds.clone(), options);
+    let (engine, listener) = tokio::select! {
+        opened = manager.patiently(opening) => opened?,
+        // Also where this is the first process of a container, which no signal ends by itself.
+        () = &mut interruption => {
+            manager.stopping("told to stop while starting", Duration::ZERO);
+            return Ok(0);
+        }
+    };
+    tokio::spawn(manager.clone().watch_over(engine.clone()));
+    manager.ready(&format!("serving on {address}"));
     announce(scheme, address, output)?;
-    server::run(engine.clone(), listener, bounds, interruption)
+    let end_within = bounds.drain_grace.saturating_add(bounds.drain);
+    let told_to_stop = async {
+        interruption.await;
+        manager.stopping("ending what is open", end_within);
+    };
+    server::run(engine.clone(), listener, bounds, told_to_stop)
         .await
         .map_err(|error| CliError::Other(error.to_string()))?;
-    engine.shutdown().await;
+    manager.status("closing the log");
+    manager.patiently(engine.shutdown()).await;
     Ok(0)
+}
+
+/// Opens a store while the port says that it is being opened. Returns it with the port.
+async fn open_behind(
+    listener: TcpListener,
+    bounds: ServerConfig,
+    options: EngineOptions,
+) -> Result<(Engine, TcpListener), CliError> {
+    let port = || {
+        let listener = listener.into_std()?;
+        let both = (listener.try_clone()?, listener);
+        Ok::<_, std::io::Error>((
+            TcpListener::from_std(both.0)?,
+            TcpListener::from_std(both.1)?,
+        ))
+    };
+    let (meanwhile, listener) =
+        port().map_err(|error| CliError::Other(format!("the port can't be used: {error}")))?;
+    let (opened, told) = tokio::sync::oneshot::channel::<()>();
+    let starting = tokio::spawn(async move {
+        let told = async {
+            let _ = told.await;
+        };
+        server::run_starting(meanwhile, &bounds, told).await
+    });
+    let engine = open(options).await?;
+    let _ = opened.send(());
+    match starting.await {
+        Ok(Ok(())) => Ok((engine, listener)),
+        Ok(Err(error)) => Err(CliError::Other(error.to_string())),
+        Err(error) => Err(CliError::Other(error.to_string())),
+    }
 }
 
 pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, CliError> {
@@ -96,17 +150,26 @@ fn announce(scheme: &str, address: SocketAddr, output: Output) -> Result<(), Cli
     }
 }
 
-/// Listens from now on for being told to stop: what is returned resolves then.
+/// Listens from now on for being told to stop: what is returned resolves then. Who says it a second
+/// time will not wait: then the process ends at once, as if it had been killed.
 pub(super) fn interruption() -> Result<impl Future<Output = ()> + Send + 'static, CliError> {
     let listen = |kind| {
         signal(kind).map_err(|error| CliError::Other(format!("can't listen for signals: {error}")))
     };
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut terminate = listen(SignalKind::terminate())?;
-    Ok(async move {
+    let mut told = async move || {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
+    };
+    Ok(async move {
+        told().await;
+        tokio::spawn(async move {
+            told().await;
+            tracing::warn!("told to stop again: ends at once; all that was acknowledged is kept");
+            std::process::exit(ENDED_AT_ONCE);
+        });
     })
 }

@@ -170,6 +170,8 @@ pub(super) enum Task {
     Commit(Job),
     /// Begin to capture everything as it is between two commands.
     Capture(SyncSender<Captured>),
+    /// Answer, once all that was asked before is done.
+    Answer(oneshot::Sender<()>),
     Stop,
 }
 
@@ -256,7 +258,7 @@ impl Committer {
                         bytes += job.payload.len();
                         batch.push(job);
                     }
-                    other @ (Task::Capture(_) | Task::Stop) => break Some(other),
+                    other @ (Task::Capture(_) | Task::Answer(_) | Task::Stop) => break Some(other),
                 }
                 if batch.len() >= BATCH_COMMANDS || bytes >= BATCH_BYTES {
                     break None;
@@ -274,6 +276,10 @@ impl Committer {
             match other {
                 None | Some(Task::Commit(_)) => {}
                 Some(Task::Capture(reply)) => self.capture(&reply),
+                Some(Task::Answer(answer)) => {
+                    // Whoever asked may have gone.
+                    let _ = answer.send(());
+                }
                 Some(Task::Stop) => break,
             }
         }

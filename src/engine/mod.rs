@@ -405,6 +405,14 @@ impl Engine {
         CommitError::Overloaded(self.0.counters.backlog.crowded())
     }
 
+    /// Waits until the thread that carries commands out has done what waits now; returns whether it
+    /// has, or has ended. It may take as long as the disk takes to sync.
+    pub async fn is_alive(&self) -> bool {
+        let (answer, answered) = oneshot::channel();
+        let asked = self.0.commits.send(Task::Answer(answer)).await;
+        asked.is_ok() && answered.await.is_ok()
+    }
+
     /// The population of a name. `default` always exists.
     #[must_use]
     pub fn population(&self, name: &PopulationName) -> Option<Arc<Population>> {

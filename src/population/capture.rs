@@ -634,7 +634,10 @@ mod tests {
 
     use super::*;
     use crate::index::StoredEvent;
-    use crate::model::{Action, Event, EventName, NonEmpty, Timestamp, UserUpdate};
+    use crate::model::{
+        Action, Event, EventName, Expression, FirstMembers, Labels, ListDeclaration, NonEmpty,
+        SegmentDeclaration, SegmentName, Text, Timestamp, UserUpdate,
+    };
 
     const NOW: i64 = 1_800_000_000_000_000;
 
@@ -680,6 +683,45 @@ mod tests {
         let restored = restore(&captured(&population)).unwrap();
         assert_eq!(restored.events(), population.events());
         assert_eq!(captured(&Arc::new(restored)), captured(&population));
+    }
+
+    /// The counts that guard memory against damage must not refuse what is only small.
+    #[test]
+    fn the_smallest_segments_and_lists_are_restored() {
+        let created = Timestamp::from_micros(NOW).unwrap();
+        let name = |name: &str| SegmentName::new(name).unwrap();
+        let text = Text::new("").unwrap();
+        let segment = |called| {
+            let declaration = SegmentDeclaration {
+                name: name(called),
+                definition: Expression::Everyone,
+                description: text.clone(),
+                labels: Labels::new(),
+            };
+            Action::CreateSegment(Box::new(declaration), created)
+        };
+        let list = Action::CreateList(
+            Box::new(ListDeclaration {
+                name: name("l"),
+                description: text.clone(),
+                labels: Labels::new(),
+                members: FirstMembers::Users(Vec::new()),
+            }),
+            created,
+        );
+        for actions in [
+            vec![segment("s")],
+            vec![segment("s"), segment("t")],
+            vec![list],
+        ] {
+            let population = Arc::new(Population::new(StoreLimits::default()));
+            for (revision, action) in (1..).zip(&actions) {
+                population.apply(Revision::new(revision), action).unwrap();
+            }
+            let restored = restore(&captured(&population)).unwrap();
+            assert_eq!(restored.catalog().segments().len(), actions.len());
+            assert_eq!(captured(&Arc::new(restored)), captured(&population));
+        }
     }
 
     #[test]

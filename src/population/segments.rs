@@ -488,7 +488,8 @@ pub(super) fn encode_segments(encoder: &mut Encoder, catalog: &Catalog) {
 /// Reads the segments of a catalog, save static lists.
 pub(super) fn decode_segments(decoder: &mut Decoder<'_>) -> Result<Vec<SavedSegment>, DecodeError> {
     let mut segments: Vec<SavedSegment> = Vec::new();
-    for _ in 0..decoder.length(40)? {
+    // A name of one byte and TRUE behind their lengths, three instants, and five counts.
+    for _ in 0..decoder.length(36)? {
         let name = decode_name(decoder, segments.last())?;
         let definition = decode_definition(decoder)?;
         let (description, labels) = decode_notes(decoder)?;

@@ -48,7 +48,10 @@ pub struct ServerConfig {
     pub unread_timeout: Duration,
     /// What protects the server.
     pub security: SecurityConfig,
-    /// How long open calls may take to end once the server is told to stop.
+    /// How long calls are still served once the server is told to stop, while its health says that it
+    /// does not serve, so that load balancers see it before calls are refused.
+    pub drain_grace: Duration,
+    /// How long open calls may take to end after that.
     pub drain: Duration,
 }
 
@@ -72,6 +75,7 @@ impl Default for ServerConfig {
             body_timeout: Duration::from_secs(30),
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),
+            drain_grace: Duration::ZERO,
             unread_timeout: Duration::from_mins(1),
             security: SecurityConfig::default(),
             drain: Duration::from_secs(10),

@@ -3,6 +3,9 @@
 //! A store that is read-only answers queries, so these stay `SERVING`; all that writes, and the
 //! service as a whole (the empty name), is `NOT_SERVING` until the restart that is needed. So it is
 //! while the disk is full, save that users can be read and erased.
+//!
+//! That is readiness. Liveness is the name `live`: `SERVING` for as long as the process answers, also
+//! while it starts, while it ends, and when its disk failed, which no restart by itself mends.
 
 use tokio::sync::watch;
 use tonic::server::NamedService;
@@ -27,6 +30,8 @@ const WRITING: [&str; 5] = [
 ];
 /// Names whose health is that of erasures.
 const ERASING: [&str; 1] = [UserServiceServer::<Api>::NAME];
+/// The name whose health is that of the process.
+const LIVE: &str = "live";
 /// Names whose health is that of reads.
 const READING: [&str; 1] = [QueryServiceServer::<Api>::NAME];
 
@@ -49,7 +54,8 @@ impl Health {
             State::Stopping => (NO, NO, NO),
         };
         for (names, status) in [
-            (&WRITING[..], writing),
+            (&[LIVE][..], YES),
+            (&WRITING, writing),
             (&ERASING, erasing),
             (&READING, reading),
         ] {
@@ -75,7 +81,8 @@ impl Health {
         self.tell(&State::Stopping).await;
         // A watcher sees a status only when it is polled before the next change.
         tokio::task::yield_now().await;
-        for name in WRITING.into_iter().chain(ERASING).chain(READING) {
+        let ready = WRITING.into_iter().chain(ERASING).chain(READING);
+        for name in ready.chain([LIVE]) {
             self.0.clear_service_status(name).await;
         }
     }

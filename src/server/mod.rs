@@ -1,7 +1,8 @@
 //! The process around the services: sockets, health, reflection, and an end within a bound.
 //!
-//! Invariant: once told to stop, the server takes no new call, ends open streams, and returns
-//! after [`ServerConfig::drain`] at the latest, whatever clients do.
+//! Invariant: once told to stop, the server says so in its health, serves on for
+//! [`ServerConfig::drain_grace`], takes no new call then, ends open streams, and returns after
+//! [`ServerConfig::drain`] more at the latest, whatever clients do.
 
 mod admission;
 mod arrival;
@@ -10,9 +11,11 @@ mod connection;
 mod edge;
 mod guard;
 mod health;
+pub mod notify;
 mod observe;
 mod seats;
 mod security;
+mod starting;
 pub mod telemetry;
 mod tls;
 mod tokens;
@@ -31,10 +34,11 @@ use tonic::transport::server::Router;
 
 pub use config::ServerConfig;
 pub use security::SecurityConfig;
+pub use starting::run_until as run_starting;
 pub use tokens::{NewToken, is_name};
 
 use crate::api::Api;
-use crate::engine::Engine;
+use crate::engine::{Engine, State};
 use crate::proto::{
     FILE_DESCRIPTOR_SET, admin_service_server::AdminServiceServer,
     ingest_service_server::IngestServiceServer, query_service_server::QueryServiceServer,
@@ -137,6 +141,14 @@ pub async fn run(
         () = shutdown => None,
     };
     follower.abort();
+    if let Some(ended) = ended {
+        return Ok(ended?);
+    }
+    // Readiness first: who is told by it where to call goes elsewhere while calls are still served.
+    health.tell(&State::Stopping).await;
+    if let Ok(ended) = tokio::time::timeout(config.drain_grace, &mut serving).await {
+        return Ok(ended?);
+    }
     if let Some(reloader) = reloader {
         reloader.abort();
     }
@@ -144,9 +156,6 @@ pub async fn run(
     for room in door.admission.fullness().filter(|room| room.refused > 0) {
         let Fullness { limit, refused, .. } = room;
         tracing::info!(limit, refused, "calls were refused for want of room");
-    }
-    if let Some(ended) = ended {
-        return Ok(ended?);
     }
     health.end().await;
     if let Ok(ended) = tokio::time::timeout(config.drain, serving).await {

@@ -286,9 +286,9 @@ fn held_up(service: &Service, arguments: &[&str]) -> Value {
         .spawn()
         .unwrap();
     std::thread::sleep(Duration::from_millis(1_500));
-    service.signal("-STOP");
+    service.signal("STOP");
     std::thread::sleep(Duration::from_secs(1));
-    service.signal("-CONT");
+    service.signal("CONT");
     let ended: Ended = child.wait_with_output().unwrap().into();
     assert_eq!(ended.code, 0, "{ended:?}");
     ended.json()

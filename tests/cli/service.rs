@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -154,23 +155,30 @@ impl Service {
         self.child.wait().expect("it ends");
     }
 
-    /// Sends the service a signal by its name.
-    pub(crate) fn signal(&self, name: &str) {
+    /// Sends the service a signal, such as TERM.
+    pub(crate) fn signal(&self, signal: &str) {
         let id = self.child.id().to_string();
-        let sent = Command::new("kill").args([name, &id]).status();
+        let sent = Command::new("kill").args(["-s", signal, &id]).status();
         assert!(sent.expect("kill").success());
+    }
+
+    /// The exit code, if the service ends by itself within this time.
+    pub(crate) fn ended_within(&mut self, span: Duration) -> Option<i32> {
+        let deadline = Instant::now() + span;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("it can be asked") {
+                return status.code();
+            }
+            if Instant::now() > deadline {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Tells the service to stop; returns its exit code.
     pub(crate) fn terminate(mut self) -> i32 {
-        let id = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .arg(&id)
-                .status()
-                .expect("kill")
-                .success()
-        );
+        self.signal("TERM");
         self.child
             .wait()
             .expect("it ends")

@@ -19,6 +19,7 @@
 
 mod commands;
 mod events;
+mod seeds;
 mod segments;
 
 use std::collections::{BTreeMap, BTreeSet};

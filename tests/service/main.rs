@@ -28,6 +28,7 @@ mod same_answers;
 mod seed_example;
 mod segments;
 mod standard;
+mod starting;
 mod tls;
 mod users;
 mod watching;

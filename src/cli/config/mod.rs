@@ -51,3 +51,16 @@ pub(super) fn config(args: &ConfigArgs, output: Output) -> Result<u8, CliError> 
     }
     Ok(0)
 }
+
+/// Reads a text as the file of settings that nothing else is said beside, for fuzzing.
+///
+/// # Errors
+/// What is wrong with it, as people are told.
+#[cfg(feature = "testing")]
+pub fn read_settings(text: &str) -> Result<(), String> {
+    let file = Some((std::path::Path::new("file"), text));
+    match in_force::InForce::new(file, &[]) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
+}

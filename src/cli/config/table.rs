@@ -396,10 +396,24 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         section: "server",
+        key: "drain_grace",
+        flag: "drain-grace",
+        variable: "HEADCOUNT_DRAIN_GRACE",
+        help: "How long calls are still served once the service is told to stop, while its health says that it does not serve.",
+        kind: Kind::Span {
+            default: 0,
+            least: 1,
+            most: HOUR,
+            zero: Some("not at all"),
+            put: |settings, span| settings.server.drain_grace = span,
+        },
+    },
+    Setting {
+        section: "server",
         key: "drain_timeout",
         flag: "drain-timeout",
         variable: "HEADCOUNT_DRAIN_TIMEOUT",
-        help: "How long open calls may take to end once the service is told to stop.",
+        help: "How long open calls may take to end after that.",
         kind: Kind::Span {
             default: 10,
             least: 1,

@@ -4,6 +4,8 @@
 //! service's disk; a bad row is named with its line and reason.
 
 mod events;
+#[cfg(feature = "testing")]
+pub(super) mod probe;
 mod rows;
 mod send;
 mod types;

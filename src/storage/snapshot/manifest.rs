@@ -8,6 +8,8 @@
 //! u32 CRC-32 of everything before
 //! ```
 
+use std::collections::HashSet;
+
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::model::{Revision, Timestamp};
 
@@ -118,9 +120,23 @@ impl Manifest {
         // A name of one byte behind its length, and the two numbers.
         let count = decoder.length(14)?;
         let mut sections = Vec::with_capacity(count);
+        let mut names = HashSet::with_capacity(count);
         for _ in 0..count {
+            let at = covered.len() - decoder.remaining();
+            let name = decoder.text()?;
+            // The checksum is none against whoever makes up a backup: no file but those beside the
+            // manifest may be read for it.
+            if !is_file_name(name) {
+                return Err(damaged(
+                    at,
+                    "a section has a name that no file of a snapshot has",
+                ));
+            }
+            if !names.insert(name) {
+                return Err(damaged(at, "two sections have one name"));
+            }
             sections.push(Section {
-                name: decoder.text()?.into(),
+                name: name.into(),
                 length: decoder.u64()?,
                 checksum: decoder.u32()?,
             });
@@ -132,6 +148,27 @@ impl Manifest {
             created,
             sections,
         })
+    }
+}
+
+/// Whether a section can have this name: that of a file in the folder of the manifest.
+fn is_file_name(name: &str) -> bool {
+    !matches!(name, "" | "." | ".." | FILE) && !name.contains(['/', '\\', '\0'])
+}
+
+/// For fuzzing: the bytes are no manifest for others.
+#[cfg(feature = "testing")]
+impl Manifest {
+    /// The bytes of its file.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.encode()
+    }
+
+    /// Reads the bytes of its file; `None` if they are damaged or of a newer version.
+    #[must_use]
+    pub fn of_bytes(bytes: &[u8]) -> Option<Self> {
+        Self::decode(bytes).ok()
     }
 }
 
@@ -176,6 +213,42 @@ mod tests {
         for length in 0..bytes.len() {
             assert!(Manifest::decode(&bytes[..length]).is_err(), "cut {length}");
         }
+    }
+
+    #[test]
+    fn a_manifest_names_files_beside_itself_only_and_each_once() {
+        let named = |names: &[&str]| {
+            let mut manifest = manifest();
+            manifest.sections = names
+                .iter()
+                .map(|name| Section {
+                    name: (*name).into(),
+                    length: 8,
+                    checksum: 0,
+                })
+                .collect();
+            Manifest::decode(&manifest.encode())
+        };
+        assert!(named(&["a", "default+shard-0", "..a", "a.b"]).is_ok());
+        // Too short for its numbers, too.
+        assert!(named(&["a", ""]).is_err());
+        for name in [
+            ".",
+            "..",
+            "manifest",
+            "/etc/passwd",
+            "../../other/data/headcount",
+            "a/b",
+            "a\\b",
+            "a\0b",
+        ] {
+            let fault = named(&["a", name]).unwrap_err();
+            assert!(
+                matches!(&fault, ManifestFault::Damaged { fault, .. } if fault.contains("name")),
+                "{name:?}: {fault:?}"
+            );
+        }
+        assert!(named(&["a", "b", "a"]).is_err());
     }
 
     #[test]
