@@ -25,6 +25,8 @@ mod query;
 mod schema;
 mod segments;
 mod status;
+#[cfg(all(test, feature = "testing"))]
+mod tests;
 mod token;
 mod user;
 mod verify;
@@ -205,98 +207,5 @@ struct StopOnDrop(Stop);
 impl Drop for StopOnDrop {
     fn drop(&mut self) {
         self.0.cancel();
-    }
-}
-
-#[cfg(all(test, feature = "testing"))]
-mod tests {
-    use std::sync::mpsc;
-
-    use super::*;
-    use crate::engine::EngineOptions;
-    use crate::testing::clock::ManualClock;
-
-    /// Services with one query thread.
-    fn services(folder: &tempfile::TempDir) -> Api {
-        let options = EngineOptions {
-            query_threads: 1,
-            ..EngineOptions::new(folder.path().join("data"))
-        };
-        let clock = Arc::new(ManualClock::new(Timestamp::MIN));
-        let engine = Engine::open(&options, clock).unwrap();
-        let (_, closing) = tokio::sync::watch::channel(false);
-        Api::new(engine, closing)
-    }
-
-    fn within(text: &'static str) -> Deadline {
-        let mut request = tonic::Request::new(());
-        let value = tonic::metadata::MetadataValue::from_static(text);
-        request.metadata_mut().insert("grpc-timeout", value);
-        Deadline::of(&request)
-    }
-
-    fn never() -> Deadline {
-        Deadline::of(&tonic::Request::new(()))
-    }
-
-    /// Work that goes on until it is told to stop; tells when it begins, and how it ended.
-    fn endless(
-        told: mpsc::Sender<&'static str>,
-    ) -> impl FnOnce(&Stop) -> Result<(), ApiError> + Send + 'static {
-        move |stop| {
-            let _ = told.send("began");
-            while stop.check().is_ok() {
-                std::thread::yield_now();
-            }
-            let _ = told.send("stopped");
-            Err(ApiError::deadline())
-        }
-    }
-
-    #[tokio::test]
-    async fn at_its_deadline_a_query_ends_and_its_thread_is_free() {
-        let folder = tempfile::tempdir().unwrap();
-        let api = services(&folder);
-        let (told, heard) = mpsc::channel();
-        let late = api.evaluate(within("30m"), endless(told)).await;
-        assert_eq!(late.unwrap_err().reason, Reason::DeadlineExceeded);
-        assert_eq!(api.evaluate(never(), |_| Ok(7)).await.unwrap(), 7);
-        assert_eq!(heard.iter().collect::<Vec<_>>(), ["began", "stopped"]);
-        assert_eq!(api.engine.queries(), 0);
-    }
-
-    #[tokio::test]
-    async fn a_query_that_was_called_off_ends_and_one_that_waits_is_not_begun() {
-        let folder = tempfile::tempdir().unwrap();
-        let api = services(&folder);
-        let (told, heard) = mpsc::channel();
-        let (other_told, other_heard) = mpsc::channel();
-        let (one, other) = (api.clone(), api.clone());
-        let running = tokio::spawn(async move { one.evaluate(never(), endless(told)).await });
-        let began = tokio::task::spawn_blocking(move || (heard.recv().unwrap(), heard));
-        let (_, heard) = began.await.unwrap();
-        let waiting = tokio::spawn(async move { other.step(never(), endless(other_told)).await });
-        while api.engine.queries() < 2 {
-            tokio::task::yield_now().await;
-        }
-        waiting.abort();
-        running.abort();
-        assert_eq!(api.evaluate(never(), |_| Ok(7)).await.unwrap(), 7);
-        assert_eq!(heard.iter().collect::<Vec<_>>(), ["stopped"]);
-        assert_eq!(other_heard.iter().next(), None);
-        assert_eq!(api.engine.queries(), 0);
-    }
-
-    #[tokio::test]
-    async fn steps_leave_threads_for_queries_and_wait_no_longer_than_their_deadline() {
-        let folder = tempfile::tempdir().unwrap();
-        let api = services(&folder);
-        let permit = Arc::clone(&api.steps).acquire_owned().await.unwrap();
-        let late = api.step(within("30m"), |_| Ok(())).await;
-        assert_eq!(late.unwrap_err().reason, Reason::DeadlineExceeded);
-        // Meanwhile queries are answered.
-        assert_eq!(api.evaluate(never(), |_| Ok(7)).await.unwrap(), 7);
-        drop(permit);
-        assert_eq!(api.step(never(), |_| Ok(8)).await.unwrap(), 8);
     }
 }

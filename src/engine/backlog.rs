@@ -151,12 +151,12 @@ mod tests {
                 arrival += interval;
             }
             if !batch.is_empty() {
-                state.learn(batch.len(), bytes * batch.len(), end - now);
+                state.learn(batch.len(), bytes * batch.len(), end.saturating_sub(now));
             }
             for entered in batch {
                 state.leave(bytes);
                 if entered > Duration::from_secs(1) {
-                    took.push(end - entered);
+                    took.push(end.saturating_sub(entered));
                 }
             }
             now = end;

@@ -185,12 +185,10 @@ async fn until<T>(
 }
 
 async fn until_refused(service: &Service, path: &str) -> RpcStatus {
-    println!("until {path} is refused");
     until(async || ask(service, path).await, Result::err).await
 }
 
 async fn until_served(service: &Service, path: &str) {
-    println!("until {path} is served");
     until(async || ask(service, path).await, Result::ok).await;
 }
 

@@ -112,7 +112,7 @@ impl HttpBody for RequestBody {
                     .poll(context)
                     .map(|()| Some(Err(too_slow("body_timeout", timeout))))
             }
-            other => other,
+            other @ (Poll::Ready(_) | Poll::Pending) => other,
         }
     }
 
@@ -187,7 +187,7 @@ mod tests {
     }
 
     /// A body that is sent by hand.
-    struct Sent(mpsc::UnboundedReceiver<Vec<u8>>);
+    struct Sent(mpsc::Receiver<Vec<u8>>);
 
     impl HttpBody for Sent {
         type Data = Bytes;
@@ -205,8 +205,8 @@ mod tests {
     fn body(
         budget: &Arc<Budget>,
         is_stream: bool,
-    ) -> (mpsc::UnboundedSender<Vec<u8>>, Pin<Box<RequestBody>>) {
-        let (sender, receiver) = mpsc::unbounded_channel();
+    ) -> (mpsc::Sender<Vec<u8>>, Pin<Box<RequestBody>>) {
+        let (sender, receiver) = mpsc::channel(4);
         let share = Share::OfBody(Taken::of(budget));
         let timeout = Duration::from_millis(50);
         let body = RequestBody::new(Body::new(Sent(receiver)), share, is_stream, timeout);
@@ -224,12 +224,12 @@ mod tests {
         let taken = || budget.fullness().taken;
         let (sender, mut first) = body(&budget, false);
         for (sent, counted) in [(SMALL, 0), (1, SMALL + 1), (4_000, SMALL + 4_001)] {
-            sender.send(vec![0; sent]).unwrap();
+            sender.try_send(vec![0; sent]).unwrap();
             assert_eq!(next(&mut first).await.unwrap().unwrap(), sent);
             assert_eq!(taken(), counted);
         }
         let (other, mut second) = body(&budget, false);
-        other.send(vec![0; 10_000 - SMALL - 4_000]).unwrap();
+        other.try_send(vec![0; 10_000 - SMALL - 4_000]).unwrap();
         let refused = next(&mut second).await.unwrap().unwrap_err();
         assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
         drop(first);
@@ -242,14 +242,14 @@ mod tests {
         let taken = || budget.fullness().taken;
         let (sender, mut stream) = body(&budget, true);
         let whole = message(5_000);
-        sender.send(whole.clone()).unwrap();
+        sender.try_send(whole.clone()).unwrap();
         next(&mut stream).await.unwrap().unwrap();
         assert_eq!(taken(), whole.len());
         // With the next one, what came before is given back.
-        sender.send(whole[..2_000].to_vec()).unwrap();
+        sender.try_send(whole[..2_000].to_vec()).unwrap();
         next(&mut stream).await.unwrap().unwrap();
         assert_eq!(taken(), 2_000);
-        sender.send(whole[2_000..].to_vec()).unwrap();
+        sender.try_send(whole[2_000..].to_vec()).unwrap();
         next(&mut stream).await.unwrap().unwrap();
         assert_eq!(taken(), whole.len());
         drop(sender);
@@ -267,11 +267,11 @@ mod tests {
         let (sender, mut stream) = body(&budget, true);
         let silent = tokio::time::timeout(Duration::from_millis(200), next(&mut stream));
         assert!(silent.await.is_err());
-        sender.send(message(100)).unwrap();
+        sender.try_send(message(100)).unwrap();
         next(&mut stream).await.unwrap().unwrap();
         let silent = tokio::time::timeout(Duration::from_millis(200), next(&mut stream));
         assert!(silent.await.is_err());
-        sender.send(message(100)[..50].to_vec()).unwrap();
+        sender.try_send(message(100)[..50].to_vec()).unwrap();
         next(&mut stream).await.unwrap().unwrap();
         let slow = next(&mut stream).await.unwrap().unwrap_err();
         assert_eq!(slow.code(), tonic::Code::DeadlineExceeded);
