@@ -4,15 +4,12 @@
 //! message says that everything was sent, so that a stream that broke is never taken for whole.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
-
+use super::Api;
 use super::convert;
 use super::deadline::Deadline;
 use super::error::ApiError;
-use super::{Api, RpcStatus};
+use super::parts::{self, Gone, Sender, parts};
 use crate::engine::Backup;
 use crate::model::Reason;
 use crate::proto::backup_response::Part;
@@ -22,17 +19,24 @@ use crate::proto::{BackupCompletion, BackupFile, BackupResponse, BackupSummary};
 const PIECE: usize = 1 << 20;
 /// Pieces that wait for a client that reads slowly.
 const WAITING: usize = 2;
-/// A client that takes nothing for so long is given up, since the snapshot is kept for it.
-const PATIENCE: Duration = Duration::from_mins(5);
+/// How much longer than of other streams nothing may be read, since pieces are large, and whoever
+/// reads them may write to a slow disk.
+const LONGER: u32 = 5;
 
-type Parts = mpsc::Sender<Result<BackupResponse, RpcStatus>>;
-pub(super) type BackupStream = ReceiverStream<Result<BackupResponse, RpcStatus>>;
+type Parts = Sender<BackupResponse>;
+pub(super) type BackupStream = parts::Receiver<BackupResponse>;
 
 /// Why nothing more is sent.
 enum Ended {
     /// Nobody reads any more.
-    Unread,
+    Gone,
     Failed(ApiError),
+}
+
+impl From<Gone> for Ended {
+    fn from(Gone: Gone) -> Self {
+        Self::Gone
+    }
 }
 
 impl From<ApiError> for Ended {
@@ -45,22 +49,22 @@ impl From<ApiError> for Ended {
 pub(super) async fn backup(api: &Api, deadline: Deadline) -> Result<BackupStream, ApiError> {
     let made = async { Ok(api.engine.backup().await?) };
     let backup = Arc::new(deadline.bound(made).await?);
-    let (parts, receiver) = mpsc::channel(WAITING);
+    let (parts, receiver) = parts(WAITING, api.patience.saturating_mul(LONGER));
     let api = api.clone();
     tokio::spawn(async move {
-        let outcome = tokio::select! {
+        let ended = tokio::select! {
             biased;
-            () = parts.closed() => Err(Ended::Unread),
-            outcome = send(&api, deadline, &backup, &parts) => outcome,
-            () = api.closed() => Err(Ended::Failed(ApiError::stopping())),
+            () = parts.closed() => Err(Ended::Gone),
+            ended = send(&api, deadline, &backup, &parts) => ended,
+            () = api.closed() => Err(ApiError::stopping().into()),
         };
-        // Nothing is kept for a client that reads slowly, or never, how it ended.
+        // Nothing is kept for a client that reads the end late, or never.
         drop(backup);
-        if let Err(Ended::Failed(error)) = outcome {
-            let _ = parts.send(Err(error.into())).await;
+        if let Err(Ended::Failed(error)) = ended {
+            parts.fail(error);
         }
     });
-    Ok(ReceiverStream::new(receiver))
+    Ok(receiver)
 }
 
 async fn send(
@@ -98,15 +102,8 @@ async fn send(
 
 async fn pass(parts: &Parts, deadline: Deadline, part: Part) -> Result<(), Ended> {
     let response = BackupResponse { part: Some(part) };
-    let sent = async {
-        let sent = tokio::time::timeout(PATIENCE, parts.send(Ok(response))).await;
-        Ok(sent.is_ok_and(|sent| sent.is_ok()))
-    };
-    if deadline.bound(sent).await? {
-        Ok(())
-    } else {
-        Err(Ended::Unread)
-    }
+    let sent = deadline.bound(async { Ok(parts.send(response).await) });
+    Ok(sent.await??)
 }
 
 /// Reads a piece of a file, when a query thread is free.

@@ -96,10 +96,12 @@ impl ApiError {
         )
     }
 
-    pub(super) fn unread() -> Self {
+    pub(super) fn unread(patience: Duration) -> Self {
         Self::new(
             Reason::DeadlineExceeded,
-            "nothing was read of the stream for a minute, so it was ended; go on from where it was",
+            format!(
+                "nothing was read of the stream for {patience:?}, so it was ended; go on from where it was"
+            ),
         )
     }
 

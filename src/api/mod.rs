@@ -6,12 +6,15 @@
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::indexing_slicing))]
 
+mod access;
 mod admin;
 mod analysis;
 mod backup;
+mod codec;
 mod compare;
 pub(crate) mod convert;
 mod deadline;
+mod elements;
 mod error;
 mod events;
 mod export;
@@ -20,6 +23,7 @@ mod filters;
 mod ingest;
 mod lists;
 mod methods;
+mod parts;
 mod preview;
 mod query;
 mod schema;
@@ -39,6 +43,8 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::sync::watch::Receiver;
 
+pub use access::{Caller, EVERYWHERE, Grants, unauthenticated};
+pub use codec::Codec;
 pub use methods::{Cost, METHODS, Messages, Method, Role, method};
 pub use status::{RpcStatus, of_transport, overloaded, too_slow};
 
@@ -66,12 +72,15 @@ pub struct Api {
     closing: Receiver<bool>,
     /// A permit for each step that waits for a thread or runs on one.
     steps: Arc<Semaphore>,
+    /// How long a stream is kept of which nothing is read.
+    patience: Duration,
 }
 
 impl Api {
-    /// The services of a store. Streams end soon after `closing` turns true.
+    /// The services of a store, which keep a stream of which nothing is read for so long. Streams
+    /// end soon after `closing` turns true.
     #[must_use]
-    pub fn new(engine: Engine, closing: Receiver<bool>) -> Self {
+    pub fn new(engine: Engine, closing: Receiver<bool>, patience: Duration) -> Self {
         let steps = (engine.query_threads() / 2).max(1);
         Self {
             tokens: Tokens::new(engine.store_id()),
@@ -81,6 +90,7 @@ impl Api {
             engine,
             closing,
             steps: Arc::new(Semaphore::new(steps)),
+            patience,
         }
     }
 

@@ -15,7 +15,7 @@ fn services(folder: &tempfile::TempDir) -> Api {
     let clock = Arc::new(ManualClock::new(Timestamp::MIN));
     let engine = Engine::open(&options, clock).unwrap();
     let (_, closing) = tokio::sync::watch::channel(false);
-    Api::new(engine, closing)
+    Api::new(engine, closing, Duration::from_mins(1))
 }
 
 fn within(text: &'static str) -> Deadline {

@@ -7,6 +7,7 @@
 mod admin;
 mod analysis;
 mod backup;
+mod bench;
 mod client;
 mod compare;
 mod config;
@@ -26,6 +27,7 @@ mod rfm;
 mod schema;
 mod segments;
 mod serve;
+mod token;
 mod user;
 mod value;
 mod verify;
@@ -35,7 +37,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use client::Client;
+use client::{Access, Client};
 use error::CliError;
 use output::{Format, Output};
 
@@ -43,8 +45,9 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  done
   1  the answer is no: the user is in none of the segments, the service is not healthy,
-     what is checked is damaged
-  2  bad input: the command line, a filter, a file, a value
+     what is checked is damaged; calls of a bench failed
+  2  bad input: the command line, a filter, a file, a value; a token or certificate that is
+     missing, unknown, or may not do that
   3  the service can't be reached, or refuses for now
   4  anything else: a fault, an error of the disk
   5  an import left out bad rows, as it was told to, or events were refused as too old or too
@@ -70,14 +73,12 @@ struct Global {
         default_value = "http://127.0.0.1:7171"
     )]
     server: String,
-    /// The population: a universe of users of its own.
-    #[arg(
-        long,
-        global = true,
-        env = "HEADCOUNT_POPULATION",
-        default_value = "default"
-    )]
-    population: String,
+    /// The population: a universe of users of its own; `default` if left out, and for `bench` a
+    /// population `bench`.
+    #[arg(long, global = true, env = "HEADCOUNT_POPULATION")]
+    population: Option<String>,
+    #[command(flatten)]
+    access: Access,
     /// What to print: a table for people or JSON for programs.
     #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
     output: Format,
@@ -91,6 +92,10 @@ enum Command {
     ///
     /// Takes what `serve` takes, and starts nothing.
     Config(config::ConfigArgs),
+    /// Make a token, and the entry for the file of tokens that lets its bearer in.
+    ///
+    /// The token is shown this once and kept nowhere: the file holds only its hash.
+    Token(token::TokenArgs),
     /// Run the service over sample customers, show some answers, and go on serving.
     Demo(demo::DemoArgs),
     /// Read users, or what they did, from a CSV or NDJSON file.
@@ -140,6 +145,13 @@ enum Command {
     Watch(watch::WatchArgs),
     /// Write a snapshot to disk.
     Snapshot,
+    /// Put a running service under load, and show how long its answers take.
+    ///
+    /// Asks of the users of a population of its own, which --prepare makes, or with --filter of those
+    /// who are there. Without --rate the loop is closed: so many calls are in flight, each followed by the next
+    /// one. With --rate it is open: calls are due at fixed instants, and each time is counted from that instant
+    /// on, however late the call could be sent. Ends with 1 if calls failed; refusals are no failures.
+    Bench(bench::BenchArgs),
     /// Make a folder of everything as it is now, from which a store can be restored.
     ///
     /// The folder is a data folder of its own, checked whole. It also holds the users who are
@@ -191,6 +203,7 @@ async fn run(cli: Cli, output: Output) -> Result<u8, CliError> {
     match cli.command {
         Command::Serve(args) => serve::serve(args, output).await,
         Command::Config(args) => config::config(&args, output),
+        Command::Token(args) => token::token(&args, output),
         Command::Demo(args) => demo::demo(args, output).await,
         Command::Import(args) => import::import(&global, args, output).await,
         Command::Count(args) => query::count(Client::connect(&global).await?, args, output).await,
@@ -230,6 +243,7 @@ async fn run(cli: Cli, output: Output) -> Result<u8, CliError> {
             segments::segments(Client::connect(&global).await?, command, output).await
         }
         Command::Watch(args) => watch::watch(Client::connect(&global).await?, args, output).await,
+        Command::Bench(args) => bench::bench(&global, args, output).await,
         Command::Snapshot => admin::snapshot(Client::connect(&global).await?, output).await,
         Command::Backup(args) => backup::backup(&global, args, output).await,
         Command::Restore(args) => backup::restore(args, output).await,

@@ -11,7 +11,7 @@ use super::error::CliError;
 use super::output::{self, Output};
 use crate::clock::SystemClock;
 use crate::engine::{Engine, EngineOptions};
-use crate::server::{self, telemetry};
+use crate::server::{self, ServerConfig, telemetry};
 
 pub(super) async fn serve(args: ServeArgs, output: Output) -> Result<u8, CliError> {
     let in_force = args.in_force()?;
@@ -33,10 +33,18 @@ pub(super) async fn serve(args: ServeArgs, output: Output) -> Result<u8, CliErro
     }
     // The address first: a port that is taken is known at once, not after minutes of loading.
     let listener = bind(listen).await?;
-    let engine = open(options).await?;
     let address = address_of(&listener)?;
-    announce(address, output)?;
-    server::run(engine.clone(), listener, bounds, interruption()?)
+    check(&bounds, address)?;
+    let engine = open(options).await?;
+    let scheme = if bounds.security.certificate.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    // Whoever reads that it serves may tell it to stop at once.
+    let interruption = interruption()?;
+    announce(scheme, address, output)?;
+    server::run(engine.clone(), listener, bounds, interruption)
         .await
         .map_err(|error| CliError::Other(error.to_string()))?;
     engine.shutdown().await;
@@ -75,11 +83,16 @@ pub(super) async fn open(options: EngineOptions) -> Result<Engine, CliError> {
     }
 }
 
-fn announce(address: SocketAddr, output: Output) -> Result<(), CliError> {
+/// Whether what is to protect the service can be used, and is enough for the address.
+pub(super) fn check(config: &ServerConfig, address: SocketAddr) -> Result<(), CliError> {
+    server::check(config, address).map_err(|error| CliError::Input(error.to_string()))
+}
+
+fn announce(scheme: &str, address: SocketAddr, output: Output) -> Result<(), CliError> {
     if output.is_json() {
         output::line(&serde_json::json!({ "listening": address.to_string() }).to_string())
     } else {
-        output::line(&format!("serving on http://{address}"))
+        output::line(&format!("serving on {scheme}://{address}"))
     }
 }
 

@@ -5,8 +5,10 @@
     reason = "files of a test, not of the data folder"
 )]
 
+mod access;
 mod analysis;
 mod backup;
+mod bench;
 mod cdnow;
 mod comparisons;
 mod config;

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 export CARGO_TARGET_DIR="$PWD/target"
 python="$PWD/target/python"
-tools="$PWD/target/tools"
+source tests/tools.sh
 
 cargo build
 export HEADCOUNT="$PWD/target/debug/headcount"
@@ -23,23 +23,9 @@ export PYTHONDONTWRITEBYTECODE=1
 "$python/venv/bin/python" tests/python/generated_client.py
 "$python/venv/bin/python" tests/python/reflection_client.py
 
-if ! command -v go > /dev/null; then
-    echo "Go is not installed: grpcurl and ghz are left out"
-    exit 0
-fi
-mkdir -p "$tools"
-[ -x "$tools/grpcurl" ] || GOBIN="$tools" go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3
-[ -x "$tools/ghz" ] || GOBIN="$tools" go install github.com/bojand/ghz/cmd/ghz@v0.120.0
-
-folder="$(mktemp -d)"
-"$HEADCOUNT" serve --data "$folder/data" --listen 127.0.0.1:0 > "$folder/out" 2> "$folder/log" &
-service=$!
-trap 'kill "$service" 2> /dev/null || true; wait "$service" 2> /dev/null || true; rm -rf "$folder"' EXIT
-for _ in $(seq 100); do
-    grep -q "serving on" "$folder/out" && break
-    sleep 0.1
-done
-address="$(sed -n 's|^serving on http://||p' "$folder/out")"
+have_go "grpcurl and ghz are" || exit 0
+install_go_tools
+start_service
 "$HEADCOUNT" --server "$address" import data/telco_customers.csv > /dev/null
 
 expect() {

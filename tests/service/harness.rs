@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tonic::Code;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 use tonic_types::StatusExt;
 
 /// When every test takes place: 2026-01-01T00:00:00Z.
@@ -34,7 +34,7 @@ pub(crate) const NOW: &str = "2026-01-01";
 pub(crate) struct Service {
     pub(crate) channel: Channel,
     pub(crate) clock: Arc<ManualClock>,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     engine: Engine,
     stop: oneshot::Sender<()>,
     running: JoinHandle<Result<(), ServerError>>,
@@ -70,8 +70,19 @@ impl Service {
     /// Serves what is in a folder of a disk, with options of the engine.
     pub(crate) async fn start_engine(
         disk: &Arc<dyn Disk>,
+        options: EngineOptions,
+        config: ServerConfig,
+    ) -> Self {
+        let connect = |address| Channel::from_shared(format!("http://{address}")).unwrap();
+        Self::start_connected(disk, options, config, connect).await
+    }
+
+    /// The same, with a channel of another kind.
+    pub(crate) async fn start_connected(
+        disk: &Arc<dyn Disk>,
         mut options: EngineOptions,
         config: ServerConfig,
+        connect: impl FnOnce(SocketAddr) -> Endpoint,
     ) -> Self {
         let clock = Arc::new(ManualClock::new(NOW.parse().unwrap()));
         options.query_threads = 1;
@@ -82,10 +93,11 @@ impl Service {
         let running = tokio::spawn(server::run(engine.clone(), listener, config, async {
             let _ = stopped.await;
         }));
+        let channel = connect(address).connect().await.unwrap();
         Self {
-            channel: connect(address).await,
-            clock,
+            channel,
             address,
+            clock,
             engine,
             stop,
             running,

@@ -1,19 +1,26 @@
 //! Every error that can leave the service, as clients see it.
 
+use std::sync::Arc;
+
 use super::*;
+use crate::api::access;
 use crate::api::convert::{Origins, Path};
 use crate::api::token::Tokens;
+use crate::api::{Caller, Role};
 use crate::engine::{CommitError, Crowded, SnapshotError};
 use crate::filter;
 use crate::model::{EventName, LimitExceeded, PropertyName, SegmentName, Timestamp, ValueType};
 use crate::population::{Refusal, ValuesError};
+use crate::proto::WriteRequest;
 use crate::query::{BindError, Stopped};
 
 const CROWDED: Crowded = Crowded {
     retry_after: Duration::from_millis(40),
 };
 
-const REASONS: [Reason; 35] = [
+const REASONS: [Reason; 37] = [
+    Reason::Unauthenticated,
+    Reason::PermissionDenied,
     Reason::InvalidField,
     Reason::FilterSyntax,
     Reason::UnknownProperty,
@@ -152,6 +159,10 @@ fn refusals() -> Vec<Refusal> {
 fn errors() -> Vec<ApiError> {
     let property = property();
     let mut errors: Vec<ApiError> = refusals().into_iter().map(ApiError::from).collect();
+    let nobody = Caller::new(Arc::default(), Role::Write);
+    let mut request = tonic::Request::new(WriteRequest::default());
+    request.extensions_mut().insert(nobody);
+    errors.push(access::begin(request).unwrap_err());
     errors.extend([
         CommitError::ReadOnly {
             cause: "log/1: no space".into(),
@@ -314,7 +325,9 @@ fn facts_are_where_the_protocol_says() {
             | Reason::NotServing
             | Reason::StorageReadOnly
             | Reason::StorageFull
+            | Reason::Unauthenticated
             | Reason::Internal => &[],
+            Reason::PermissionDenied => &["role", "population"],
         };
         for name in expected {
             assert!(names.contains(name), "{name} is missing: {error:?}");
