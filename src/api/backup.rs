@@ -58,6 +58,8 @@ pub(super) async fn backup(api: &Api, deadline: Deadline) -> Result<BackupStream
             ended = send(&api, deadline, &backup, &parts) => ended,
             () = api.closed() => Err(ApiError::stopping().into()),
         };
+        // Nothing is kept for a client that reads the end late, or never.
+        drop(backup);
         if let Err(Ended::Failed(error)) = ended {
             parts.fail(error);
         }
