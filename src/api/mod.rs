@@ -20,10 +20,12 @@ mod filters;
 mod ingest;
 mod lists;
 mod methods;
+mod notes;
 mod preview;
 mod query;
 mod schema;
 mod segments;
+mod statistics;
 mod status;
 mod token;
 mod user;
@@ -38,7 +40,9 @@ use tokio::sync::Semaphore;
 use tokio::sync::watch::Receiver;
 
 pub use methods::{Cost, METHODS, Messages, Method, Role, method};
-pub use status::{RpcStatus, of_transport};
+pub use notes::{Notes, Shown};
+pub use statistics::Load;
+pub use status::{RpcStatus, of_transport, reason_name, reason_of};
 
 use crate::engine::Engine;
 use crate::model::{PopulationName, Reason, Revision, Timestamp};
@@ -110,7 +114,8 @@ impl Api {
     }
 
     fn population(&self, name: &PopulationName) -> Result<Arc<Population>, ApiError> {
-        self.engine.population(name).ok_or_else(|| {
+        let population = self.engine.population(name);
+        let population = population.ok_or_else(|| {
             let known = self.engine.populations();
             let near = nearest(
                 name.as_str(),
@@ -129,7 +134,9 @@ impl Api {
             )
             .fact("population", name)
             .suggesting(&near)
-        })
+        })?;
+        notes::population(&population);
+        Ok(population)
     }
 
     /// The instant that `now()` stands for.

@@ -11,13 +11,14 @@ use super::error::CliError;
 use super::output::{self, Output};
 use crate::clock::SystemClock;
 use crate::engine::{Engine, EngineOptions};
-use crate::server::{self, telemetry};
+use crate::server::{self, AdminPort, Observer, telemetry};
 
 pub(super) async fn serve(args: ServeArgs, output: Output) -> Result<u8, CliError> {
     let in_force = args.in_force()?;
     let changed = config::changed(&in_force);
     let Settings {
         listen,
+        admin_listen,
         engine: options,
         server: bounds,
         log_levels,
@@ -31,12 +32,16 @@ pub(super) async fn serve(args: ServeArgs, output: Output) -> Result<u8, CliErro
     for variable in config::unknown(std::env::vars_os().map(|(name, _)| name)) {
         tracing::warn!("{variable}");
     }
-    // The address first: a port that is taken is known at once, not after minutes of loading.
+    // The addresses first: a port that is taken is known at once, not after minutes of loading. The
+    // admin port answers meanwhile.
     let listener = bind(listen).await?;
+    let observer = Observer::new(bounds.slow_call);
+    let admin = admin_listen.map(|address| open_admin_port(address, &observer));
+    let admin = admin.transpose()?;
     let engine = open(options).await?;
     let address = address_of(&listener)?;
-    announce(address, output)?;
-    server::run(engine.clone(), listener, bounds, interruption()?)
+    announce(address, admin.as_ref().map(AdminPort::address), output)?;
+    server::run_observed(engine.clone(), listener, bounds, &observer, interruption()?)
         .await
         .map_err(|error| CliError::Other(error.to_string()))?;
     engine.shutdown().await;
@@ -75,11 +80,34 @@ pub(super) async fn open(options: EngineOptions) -> Result<Engine, CliError> {
     }
 }
 
-fn announce(address: SocketAddr, output: Output) -> Result<(), CliError> {
+fn open_admin_port(address: SocketAddr, observer: &Observer) -> Result<AdminPort, CliError> {
+    let opened = std::net::TcpListener::bind(address)
+        .and_then(|listener| AdminPort::open(listener, observer.clone()));
+    let port = opened.map_err(|error| {
+        CliError::Input(format!(
+            "can't open the admin port on {address}: {error}; choose another with --admin-listen"
+        ))
+    })?;
+    tracing::info!("metrics are on http://{}/metrics", port.address());
+    Ok(port)
+}
+
+fn announce(
+    address: SocketAddr,
+    admin: Option<SocketAddr>,
+    output: Output,
+) -> Result<(), CliError> {
     if output.is_json() {
-        output::line(&serde_json::json!({ "listening": address.to_string() }).to_string())
-    } else {
-        output::line(&format!("serving on http://{address}"))
+        let mut line = serde_json::json!({ "listening": address.to_string() });
+        if let Some(admin) = admin {
+            line["admin"] = admin.to_string().into();
+        }
+        return output::line(&line.to_string());
+    }
+    output::line(&format!("serving on http://{address}"))?;
+    match admin {
+        Some(admin) => output::line(&format!("metrics are on http://{admin}/metrics")),
+        None => Ok(()),
     }
 }
 

@@ -18,6 +18,7 @@ mod recover;
 mod registry;
 mod repair;
 mod state;
+mod statistics;
 #[cfg(all(test, feature = "testing"))]
 mod tests;
 mod verify;
@@ -44,6 +45,7 @@ pub use pool::{PoolError, QueryFailed};
 pub use recover::{OpenError, SnapshotFault};
 pub use repair::{Loss, Repair, RepairError, RepairStep, plan_repair, repair};
 pub use state::State;
+pub use statistics::{Memory, PopulationStatistics, SnapshotStatistics, Statistics};
 pub use verify::{Started, Verification, verify};
 pub use watch::{Cursor, Mark, Next, Part, ResyncCause, WatchedChange, Watcher};
 
@@ -58,6 +60,7 @@ use commit::{Committer, Counters, Job, Task, Waiting, is_erasure};
 use keeper::Keeper;
 use pool::QueryPool;
 use registry::Registry;
+use statistics::Meters;
 use watch::{Received, Watches};
 
 /// How many commands may wait in the queue; more wait with their senders.
@@ -113,6 +116,7 @@ struct Shared {
     watches: Arc<Watches>,
     store_id: u64,
     snapshot_interval: Option<Span>,
+    memory: statistics::Measured,
     threads: Mutex<Option<Threads>>,
     stopped: latest::Sender<bool>,
 }
@@ -251,7 +255,9 @@ impl Engine {
             let _ = recovered.registry.apply(revision, &command);
         }
 
+        let newest = recovered.newest.as_ref().map(|(_, info)| *info);
         let counters = Arc::new(Counters {
+            meters: Meters::new(newest),
             log_bytes: AtomicU64::new(recovered.replayed.log_bytes),
             last_erasure: AtomicU64::new(recovered.replayed.last_erasure),
             ..Counters::default()
@@ -321,6 +327,7 @@ impl Engine {
             watches,
             store_id,
             snapshot_interval,
+            memory: statistics::Measured::default(),
             threads: Mutex::new(Some(Threads {
                 commit,
                 checkpoint,

@@ -26,6 +26,8 @@ pub struct ServerConfig {
     pub keepalive_timeout: Duration,
     /// How long open calls may take to end once the server is told to stop.
     pub drain: Duration,
+    /// Calls with one answer that take longer are told of in the log; `None` for none.
+    pub slow_call: Option<Duration>,
 }
 
 impl Default for ServerConfig {
@@ -40,6 +42,7 @@ impl Default for ServerConfig {
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),
             drain: Duration::from_secs(10),
+            slow_call: Some(Duration::from_secs(1)),
         }
     }
 }

@@ -3,12 +3,14 @@
 //! Invariant: once told to stop, the server takes no new call, ends open streams, and returns
 //! after [`ServerConfig::drain`] at the latest, whatever clients do.
 
+mod admin;
 mod admission;
 mod config;
 mod edge;
 mod guard;
 mod health;
 mod observe;
+mod readiness;
 pub mod telemetry;
 mod wire;
 
@@ -19,7 +21,10 @@ use tokio::sync::watch;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
+pub use admin::AdminPort;
 pub use config::ServerConfig;
+pub use observe::Observer;
+pub use readiness::{Phase, Readiness};
 
 use crate::api::Api;
 use crate::engine::Engine;
@@ -33,7 +38,6 @@ use admission::Admission;
 use edge::{Door, Edge};
 use guard::Guard;
 use health::Health;
-use observe::Meters;
 use wire::BySize;
 
 /// The most bytes of headers a call may have.
@@ -61,6 +65,21 @@ pub async fn run(
     config: ServerConfig,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServerError> {
+    let observer = Observer::new(config.slow_call);
+    run_observed(engine, listener, config, &observer, shutdown).await
+}
+
+/// Serves as [`run`] does, and lets somebody see how it goes.
+///
+/// # Errors
+/// [`ServerError`] if the socket fails.
+pub async fn run_observed(
+    engine: Engine,
+    listener: TcpListener,
+    config: ServerConfig,
+    observer: &Observer,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), ServerError> {
     let (close, closing) = watch::channel(false);
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let health = Health::new(reporter);
@@ -68,11 +87,12 @@ pub async fn run(
     health.tell(&engine.state()).await;
     let follower = tokio::spawn(health.clone().follow(states));
 
-    let api = Api::new(engine, closing.clone(), config.queries);
+    let api = Api::new(engine.clone(), closing.clone(), config.queries);
+    let served = api.clone();
     let door = Arc::new(Door {
         guard: Guard,
         admission: Admission,
-        meters: Meters,
+        meters: observer.meters(),
     });
     let query = QueryServiceServer::new(api.clone());
     let segment = SegmentServiceServer::new(api.clone());
@@ -132,11 +152,13 @@ pub async fn run(
         );
 
     tokio::pin!(serving);
+    let _served = observer.serving(engine, served);
     let ended = tokio::select! {
         ended = &mut serving => Some(ended),
         () = shutdown => None,
     };
     follower.abort();
+    observer.readiness().ending();
     let _ = close.send(true);
     if let Some(ended) = ended {
         return Ok(ended?);
