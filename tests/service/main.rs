@@ -16,6 +16,7 @@ mod ingest;
 mod kept_events;
 mod lists;
 mod members;
+mod observing;
 mod preview;
 mod questions;
 mod read_only;
