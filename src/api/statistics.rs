@@ -44,6 +44,9 @@ pub(super) async fn statistics(
     api: &Api,
     deadline: Deadline,
 ) -> Result<GetStatsResponse, ApiError> {
+    // First, so that this call is none of the queries.
+    let store = api.engine.statistics();
+    let load = api.load();
     let own = api.clone();
     // What memory is used for may take long to find out.
     let gathered = api.evaluate(deadline, move |_| {
@@ -66,8 +69,6 @@ pub(super) async fn statistics(
             ..of_population(population)
         }
     });
-    let load = api.load();
-    let store = api.engine.statistics();
     Ok(GetStatsResponse {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         uptime: Some(convert::duration_message(store.uptime)),

@@ -17,6 +17,7 @@ mod export;
 mod hostile;
 mod import;
 mod kept_events;
+mod observing;
 mod preview;
 mod questions;
 mod rfm;

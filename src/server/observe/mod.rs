@@ -308,3 +308,47 @@ impl Line<'_> {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::method;
+
+    fn call(observer: &Observer) -> Observed {
+        let count = method("/headcount.v1.QueryService/Count");
+        observer.meters().begin(count, &Request::new(Body::empty()))
+    }
+
+    #[test]
+    fn a_call_that_is_given_up_is_counted_as_such() {
+        let observer = Observer::new(None);
+        drop(call(&observer));
+        let metrics = observer.metrics(Format::Prometheus);
+        let count = "rpc_server_call_duration_seconds_count{rpc_system_name=\"grpc\",rpc_method=\"headcount.v1.QueryService/Count\",rpc_response_status_code=\"CANCELLED\"} 1\n";
+        assert!(metrics.contains(count), "{metrics}");
+        let in_flight =
+            "headcount_calls_in_flight{rpc_method=\"headcount.v1.QueryService/Count\"} 0\n";
+        assert!(metrics.contains(in_flight), "{metrics}");
+        // Nobody was refused.
+        assert!(metrics.contains("headcount_errors_total{reason=\"UNSPECIFIED\"} 0\n"));
+    }
+
+    #[test]
+    fn only_calls_that_fail_or_are_slow_are_given_an_id() {
+        let observer = Observer::new(Some(Duration::from_hours(1)));
+        let mut headers = HeaderMap::new();
+        call(&observer).end(Code::Ok, Some(&mut headers));
+        assert!(headers.is_empty());
+        call(&observer).end(Code::NotFound, Some(&mut headers));
+        assert!(headers.contains_key(context::REQUEST_ID));
+        let metrics = observer.metrics(Format::Prometheus);
+        assert!(metrics.contains("headcount_errors_total{reason=\"UNSPECIFIED\"} 1\n"));
+
+        let observer = Observer::new(Some(Duration::ZERO));
+        let mut headers = HeaderMap::new();
+        call(&observer).end(Code::Ok, Some(&mut headers));
+        assert!(headers.contains_key(context::REQUEST_ID));
+        let slow = "headcount_slow_calls_total{rpc_method=\"headcount.v1.QueryService/Count\"} 1\n";
+        assert!(observer.metrics(Format::Prometheus).contains(slow));
+    }
+}
