@@ -36,7 +36,7 @@ const fn histogram(name: &'static str, help: &'static str) -> Metric {
 pub(super) fn metrics(
     shared: &Shared,
     is_ready: bool,
-    store: Option<Store>,
+    store: Option<&Store>,
     format: Format,
 ) -> String {
     let began = Instant::now();
@@ -57,7 +57,7 @@ pub(super) fn metrics(
         ),
         Some(f64::from(u8::from(is_ready))),
     );
-    let engine = store.as_ref().map(|store| &store.engine);
+    let engine = store.map(|store| &store.engine);
     let statistics = engine.map(crate::engine::Engine::statistics);
     let statistics = statistics.as_ref();
     state(&mut writer, statistics);
@@ -67,12 +67,12 @@ pub(super) fn metrics(
         statistics,
         engine.map(crate::engine::Engine::now),
     );
-    queries(&mut writer, statistics, store.as_ref());
+    queries(&mut writer, statistics, store);
     let populations = engine.map(crate::engine::Engine::population_statistics);
     let populations = populations.unwrap_or_default();
     of_populations(&mut writer, &populations);
     of_properties(&mut writer, &populations);
-    limits(&mut writer, store.as_ref());
+    limits(&mut writer, store);
     let memory = engine.map(crate::engine::Engine::memory);
     of_memory(&mut writer, memory.as_deref().map_or(&[], Vec::as_slice));
     of_process(&mut writer, shared);
@@ -362,12 +362,12 @@ fn queries(writer: &mut Writer, store: Option<&Statistics>, served: Option<&Stor
 }
 
 /// Those that have most, by name, and the others as one, without a name.
-fn most<'a, T>(
-    mut all: Vec<(&'a str, T)>,
+fn most<T>(
+    mut all: Vec<(&str, T)>,
     most: usize,
     size: impl Fn(&T) -> u64,
     add: impl Fn(T, T) -> T,
-) -> Vec<(&'a str, T)> {
+) -> Vec<(&str, T)> {
     if all.len() > most {
         all.sort_by_key(|(name, one)| (std::cmp::Reverse(size(one)), *name));
         let others = all.split_off(most);
@@ -376,6 +376,9 @@ fn most<'a, T>(
     }
     all
 }
+
+/// A metric of populations: its name, what it is, and where it is found.
+type OfPopulation = (&'static str, &'static str, fn(&Sums) -> u64);
 
 /// Numbers of a population that can be added up.
 #[derive(Clone, Copy, Default)]
@@ -433,7 +436,7 @@ fn of_populations(writer: &mut Writer, populations: &[PopulationStatistics]) {
     let sums = populations.iter();
     let sums = sums.map(|population| (population.name.as_str(), Sums::of(population)));
     let sums = most(sums.collect(), POPULATIONS, |sums| sums.users, Sums::and);
-    let gauges: [(&str, &str, fn(&Sums) -> u64); 6] = [
+    let gauges: [OfPopulation; 6] = [
         ("headcount_users", "Users", |sums| sums.users),
         (
             "headcount_shards",

@@ -117,7 +117,8 @@ impl Observer {
     /// All metrics. Takes time by the number of names in the schema, at times by the size of the
     /// store: not to be asked on a thread that serves.
     pub(super) fn metrics(&self, format: Format) -> String {
-        families::metrics(&self.0, self.ready().0, self.store(), format)
+        let store = self.store();
+        families::metrics(&self.0, self.ready().0, store.as_ref(), format)
     }
 }
 
