@@ -98,6 +98,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("mimalloc", &["src/main.rs"]),
     ("hyper", &["src/server/admin.rs"]),
     ("hyper_util", &["src/server/admin.rs"]),
+    ("opentelemetry", &["src/server/observe/spans.rs"]),
+    ("opentelemetry_otlp", &["src/server/observe/spans.rs"]),
+    ("opentelemetry_sdk", &["src/server/observe/spans.rs"]),
     (
         "rustix",
         &["src/engine/pool.rs", "src/server/observe/process.rs"],

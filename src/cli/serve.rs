@@ -36,6 +36,8 @@ pub(super) async fn serve(args: ServeArgs, output: Output) -> Result<u8, CliErro
     // admin port answers meanwhile.
     let listener = bind(listen).await?;
     let observer = Observer::new(bounds.slow_call);
+    #[cfg(feature = "otlp")]
+    trace(&observer)?;
     let admin = admin_listen.map(|address| open_admin_port(address, &observer));
     let admin = admin.transpose()?;
     let engine = open(options).await?;
@@ -45,7 +47,23 @@ pub(super) async fn serve(args: ServeArgs, output: Output) -> Result<u8, CliErro
         .await
         .map_err(|error| CliError::Other(error.to_string()))?;
     engine.shutdown().await;
+    #[cfg(feature = "otlp")]
+    observer.end_traces();
     Ok(0)
+}
+
+/// The variable that the standard of OpenTelemetry has for the address of a collector.
+#[cfg(feature = "otlp")]
+const COLLECTOR: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+
+/// Sends spans to a collector if the environment names one.
+#[cfg(feature = "otlp")]
+fn trace(observer: &Observer) -> Result<(), CliError> {
+    let Ok(endpoint) = std::env::var(COLLECTOR) else {
+        return Ok(());
+    };
+    let traced = observer.trace_to(&endpoint);
+    traced.map_err(|error| CliError::Input(format!("{COLLECTOR}: {error}")))
 }
 
 pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, CliError> {

@@ -24,6 +24,8 @@ use tonic::transport::server::TcpIncoming;
 pub use admin::AdminPort;
 pub use config::ServerConfig;
 pub use observe::Observer;
+#[cfg(feature = "otlp")]
+pub use observe::SpansError;
 pub use readiness::{Phase, Readiness};
 
 use crate::api::Api;

@@ -41,6 +41,11 @@ impl CallContext {
 
     /// The id of the trace, if the header is well-formed.
     pub(super) fn trace_id(&self) -> Option<&str> {
+        Some(self.parent()?.trace)
+    }
+
+    /// The span of the client that the call is part of, if the header is well-formed.
+    pub(super) fn parent(&self) -> Option<Parent<'_>> {
         let text = self.trace.as_ref()?.to_str().ok()?;
         let mut parts = text.split('-');
         let (version, trace, span) = (parts.next()?, parts.next()?, parts.next()?);
@@ -59,8 +64,27 @@ impl CallContext {
             && is_something(span)
             // Later versions may say more.
             && (version != "00" || parts.next().is_none());
-        is_well_formed.then_some(trace)
+        is_well_formed.then_some(Parent {
+            trace,
+            #[cfg(feature = "otlp")]
+            span,
+            #[cfg(feature = "otlp")]
+            is_sampled: u8::from_str_radix(flags, 16).is_ok_and(|flags| flags & 1 == 1),
+        })
     }
+}
+
+/// The span of a client that a call is part of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parent<'a> {
+    /// 32 hexadecimal digits.
+    pub(super) trace: &'a str,
+    /// 16 hexadecimal digits.
+    #[cfg(feature = "otlp")]
+    pub(super) span: &'a str,
+    /// Whether the client keeps the trace.
+    #[cfg(feature = "otlp")]
+    pub(super) is_sampled: bool,
 }
 
 fn is_well_formed(id: &HeaderValue) -> bool {

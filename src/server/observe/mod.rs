@@ -9,6 +9,8 @@ mod context;
 mod families;
 mod process;
 mod quota;
+#[cfg(feature = "otlp")]
+mod spans;
 mod text;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,6 +30,8 @@ use quota::Quota;
 
 use super::readiness::{Phase, Readiness};
 
+#[cfg(feature = "otlp")]
+pub use spans::SpansError;
 pub(super) use text::Format;
 
 /// Lines about slow and failed calls in a second, at most.
@@ -55,6 +59,8 @@ struct Shared {
     slow_lines: Quota,
     failed_lines: Quota,
     call_lines: Quota,
+    #[cfg(feature = "otlp")]
+    spans: std::sync::OnceLock<spans::Spans>,
 }
 
 impl Observer {
@@ -70,7 +76,30 @@ impl Observer {
             slow_lines: Quota::new(LINES),
             failed_lines: Quota::new(LINES),
             call_lines: Quota::new(CALL_LINES),
+            #[cfg(feature = "otlp")]
+            spans: std::sync::OnceLock::new(),
         }))
+    }
+
+    /// Sends spans of calls that clients trace to a collector from now on, if none are sent yet. To be
+    /// called within the runtime that is to send them.
+    ///
+    /// # Errors
+    /// [`SpansError`] if the address is none.
+    #[cfg(feature = "otlp")]
+    pub fn trace_to(&self, endpoint: &str) -> Result<(), SpansError> {
+        let spans = spans::Spans::to(endpoint)?;
+        // Who came first stays.
+        let _ = self.0.spans.set(spans);
+        Ok(())
+    }
+
+    /// Sends the spans that were not sent yet, which may take seconds, and no more.
+    #[cfg(feature = "otlp")]
+    pub fn end_traces(&self) {
+        if let Some(spans) = self.0.spans.get() {
+            spans.end();
+        }
     }
 
     /// How far the service is.
@@ -192,9 +221,17 @@ impl Observed {
             .is_some_and(|method| method.messages == Messages::Stream);
         let is_slow = !is_stream && shared.slow_call.is_some_and(|slow| took >= slow);
         let is_told = tracing::enabled!(target: "headcount::calls", tracing::Level::DEBUG);
+        #[cfg(feature = "otlp")]
+        let is_told = is_told || self.is_traced();
         if code != Code::Ok || is_slow || is_told {
             self.tell(&shared, (code, took, is_slow), headers);
         }
+    }
+
+    #[cfg(feature = "otlp")]
+    fn is_traced(&self) -> bool {
+        let traced = self.shared.spans.get().and(self.context.parent());
+        traced.is_some_and(|parent| parent.is_sampled)
     }
 
     #[cold]
@@ -227,6 +264,10 @@ impl Observed {
             request_id: id.to_str().unwrap_or_default(),
             trace_id: self.context.trace_id().unwrap_or_default(),
         };
+        #[cfg(feature = "otlp")]
+        if let Some((spans, parent)) = shared.spans.get().zip(self.context.parent()) {
+            spans.call(&parent, &line, (took, SystemClock.now()));
+        }
         if is_slow {
             shared.calls.slow(self.row);
             shared.slow_lines.line(|| self.tell_slow(shared, &line));
