@@ -34,17 +34,17 @@ fn start(folder: &Path, format: &str) -> Service {
 
 /// Sends values and ids in all ways there are, those that are refused included.
 fn send_marks(service: &Service) {
-    let rows: String = (0..40)
-        .map(|n| {
-            let row = json!({
-                "user_id": format!("{MARK}-{n}"),
-                "plan": format!("{MARK} {}", n % 3),
-                "tags": [MARK, "b"],
-                "n": n,
-            });
-            format!("{row}\n")
-        })
-        .collect();
+    let mut rows = String::new();
+    for n in 0..40 {
+        let row = json!({
+            "user_id": format!("{MARK}-{n}"),
+            "plan": format!("{MARK} {}", n % 3),
+            "tags": [MARK, "b"],
+            "n": n,
+        });
+        rows.push_str(&row.to_string());
+        rows.push('\n');
+    }
     let arguments = ["import", "-", "--format", "ndjson"];
     let imported = service.ask_with(&arguments, rows.as_bytes());
     assert_eq!(imported.code, 0, "{imported:?}");
@@ -113,7 +113,7 @@ async fn the_log_says_what_was_slow_and_never_a_value() {
     count_traced(service.address(), trace).await;
     let log = log(folder.path());
     assert!(!log.contains(MARK), "{log}");
-    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line));
+    let lines = log.lines().map(serde_json::from_str::<Value>);
     let lines: Vec<Value> = lines.collect::<Result<_, _>>().expect("each line is JSON");
     let about = |message: &str, request: &str| {
         let mut found = lines.iter().map(|line| &line["fields"]).filter(|fields| {
