@@ -38,6 +38,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .disable_comments(["."])
         // Maps in the order of their keys: one request always becomes one command.
         .btree_map(".")
+        // Counts the elements of large messages before it makes them.
+        .codec_path("crate::api::Codec")
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

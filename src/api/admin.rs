@@ -2,8 +2,8 @@
 
 use tonic::{Request, Response};
 
+use super::access::{begin, begin_as};
 use super::convert::{self, CATALOG_PAGE};
-use super::deadline::Deadline;
 use super::token::{Page, Tokens, request_hash};
 use super::{Api, RpcStatus};
 use crate::model::PopulationName;
@@ -19,7 +19,8 @@ impl AdminService for Api {
         &self,
         request: Request<CreateSnapshotRequest>,
     ) -> Result<Response<CreateSnapshotResponse>, RpcStatus> {
-        let snapshot = Deadline::of(&request)
+        let (deadline, CreateSnapshotRequest {}) = begin(request)?;
+        let snapshot = deadline
             .bound(async { Ok(self.engine.snapshot().await?) })
             .await?;
         Ok(Response::new(CreateSnapshotResponse {
@@ -36,7 +37,8 @@ impl AdminService for Api {
         &self,
         request: Request<BackupRequest>,
     ) -> Result<Response<Self::BackupStream>, RpcStatus> {
-        let stream = super::backup::backup(self, Deadline::of(&request)).await?;
+        let (deadline, BackupRequest {}) = begin(request)?;
+        let stream = super::backup::backup(self, deadline).await?;
         Ok(Response::new(stream))
     }
 
@@ -44,8 +46,8 @@ impl AdminService for Api {
         &self,
         request: Request<VerifyRequest>,
     ) -> Result<Response<VerifyResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let response = super::verify::verify(self, deadline, request.into_inner()).await?;
+        let (deadline, request) = begin(request)?;
+        let response = super::verify::verify(self, deadline, request).await?;
         Ok(Response::new(response))
     }
 
@@ -53,7 +55,7 @@ impl AdminService for Api {
         &self,
         request: Request<GetStatsRequest>,
     ) -> Result<Response<GetStatsResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
+        let (deadline, GetStatsRequest {}) = begin(request)?;
         let response = super::statistics::statistics(self, deadline).await?;
         Ok(Response::new(response))
     }
@@ -62,7 +64,7 @@ impl AdminService for Api {
         &self,
         request: Request<ListPopulationsRequest>,
     ) -> Result<Response<ListPopulationsResponse>, RpcStatus> {
-        let request = request.into_inner();
+        let (_, caller, request) = begin_as(request)?;
         let size = CATALOG_PAGE.asked(request.page_size)?;
         let hash = request_hash(&"populations");
         let after = match self.tokens.read_page(hash, &request.page_token)? {
@@ -75,6 +77,9 @@ impl AdminService for Api {
         };
         let revision = self.applied();
         let mut listed = self.engine.populations();
+        if let Some(caller) = caller {
+            listed.retain(|(name, _)| caller.may(name.as_str()));
+        }
         listed.retain(|(name, _)| after.as_ref().is_none_or(|after| name > after));
         let has_more = listed.len() > size;
         listed.truncate(size);

@@ -6,13 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
-
+use super::Api;
 use super::convert;
 use super::deadline::Deadline;
 use super::error::ApiError;
-use super::{Api, RpcStatus};
+use super::parts::{self, Gone, Sender, parts};
 use crate::engine::Backup;
 use crate::model::Reason;
 use crate::proto::backup_response::Part;
@@ -24,17 +22,24 @@ const PIECE: usize = 1 << 20;
 const WAITING: usize = 2;
 /// How long a piece waits before it asks again for a thread, where all are busy.
 const BUSY: Duration = Duration::from_millis(20);
-/// A client that takes nothing for so long is given up, since the snapshot is kept for it.
-const PATIENCE: Duration = Duration::from_mins(5);
+/// How much longer than of other streams nothing may be read, since pieces are large, and whoever
+/// reads them may write to a slow disk.
+const LONGER: u32 = 5;
 
-type Parts = mpsc::Sender<Result<BackupResponse, RpcStatus>>;
-pub(super) type BackupStream = ReceiverStream<Result<BackupResponse, RpcStatus>>;
+type Parts = Sender<BackupResponse>;
+pub(super) type BackupStream = parts::Receiver<BackupResponse>;
 
 /// Why nothing more is sent.
 enum Ended {
     /// Nobody reads any more.
-    Unread,
+    Gone,
     Failed(ApiError),
+}
+
+impl From<Gone> for Ended {
+    fn from(Gone: Gone) -> Self {
+        Self::Gone
+    }
 }
 
 impl From<ApiError> for Ended {
@@ -47,25 +52,20 @@ impl From<ApiError> for Ended {
 pub(super) async fn backup(api: &Api, deadline: Deadline) -> Result<BackupStream, ApiError> {
     let made = async { Ok(api.engine.backup().await?) };
     let backup = Arc::new(deadline.bound(made).await?);
-    let (parts, receiver) = mpsc::channel(WAITING);
+    let (parts, receiver) = parts(WAITING, api.patience.saturating_mul(LONGER));
     let api = api.clone();
     tokio::spawn(async move {
-        tokio::select! {
+        let ended = tokio::select! {
             biased;
-            () = parts.closed() => {}
-            outcome = send(&api, deadline, &backup, &parts) => {
-                if let Err(Ended::Failed(error)) = outcome {
-                    // Whoever asked may have gone.
-                    let _ = parts.send(Err(error.into())).await;
-                }
-            }
-            () = api.closed() => {
-                let error = ApiError::new(Reason::NotServing, "the service is stopping");
-                let _ = parts.send(Err(error.into())).await;
-            }
+            () = parts.closed() => Err(Ended::Gone),
+            ended = send(&api, deadline, &backup, &parts) => ended,
+            () = api.closed() => Err(ApiError::stopping().into()),
+        };
+        if let Err(Ended::Failed(error)) = ended {
+            parts.fail(error);
         }
     });
-    Ok(ReceiverStream::new(receiver))
+    Ok(receiver)
 }
 
 async fn send(
@@ -101,11 +101,7 @@ async fn send(
 }
 
 async fn pass(parts: &Parts, part: Part) -> Result<(), Ended> {
-    let response = BackupResponse { part: Some(part) };
-    match tokio::time::timeout(PATIENCE, parts.send(Ok(response))).await {
-        Ok(sent) => sent.map_err(|_| Ended::Unread),
-        Err(_) => Err(Ended::Unread),
-    }
+    Ok(parts.send(BackupResponse { part: Some(part) }).await?)
 }
 
 /// Reads a piece of a file, when a query thread is free.

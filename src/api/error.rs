@@ -4,6 +4,7 @@
 //! Invariant: texts name properties and positions, never the value of a property of a user.
 
 use std::fmt::{Debug, Display};
+use std::time::Duration;
 
 use crate::engine::{CommitError, QueryFailed, SnapshotError};
 use crate::filter::FilterError;
@@ -92,10 +93,12 @@ impl ApiError {
         )
     }
 
-    pub(super) fn unread() -> Self {
+    pub(super) fn unread(patience: Duration) -> Self {
         Self::new(
             Reason::DeadlineExceeded,
-            "nothing was read of the stream for a minute, so it was ended; go on from where it was",
+            format!(
+                "nothing was read of the stream for {patience:?}, so it was ended; go on from where it was"
+            ),
         )
     }
 

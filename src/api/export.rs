@@ -1,19 +1,16 @@
 //! Selections handed out as they were at one moment, in a stream that can go on after it broke.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use tokio::sync::mpsc;
-use tokio::time::timeout;
-use tokio_stream::wrappers::ReceiverStream;
-
+use super::Api;
 use super::convert::{self, Path, Selected};
 use super::deadline::Deadline;
 use super::error::ApiError;
 use super::exports::{Lease, Pinned, no_room};
+use super::parts::{self, Gone, Sender, parts};
 use super::query::{bind, time_resolution};
 use super::token::{ExportPlace, request_hash};
-use super::{Api, RpcStatus};
 use crate::model::{PopulationName, UserId, limit};
 use crate::proto::{
     ExportFormat, ExportHeader, ExportMembersRequest, ExportMembersResponse, ExportedBitmap,
@@ -21,7 +18,7 @@ use crate::proto::{
 };
 use crate::query::{self, ExportError, Stop};
 
-pub(super) type ResponseStream = ReceiverStream<Result<ExportMembersResponse, RpcStatus>>;
+pub(super) type ResponseStream = parts::Receiver<ExportMembersResponse>;
 
 const ROOT: Path<'static> = Path::Root;
 /// Ids in one message.
@@ -31,8 +28,6 @@ const PART_BYTES: usize = 512 << 10;
 /// Messages that wait for a client that reads slowly. What waits has left the lock of its shard, so
 /// that few users can be erased after that and still be sent.
 const WAITING: usize = 1;
-/// A stream of which nothing is read for so long is ended, since the export is kept for it.
-const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The places of [`ExportPlace::stage`].
 const HEADER: u32 = 0;
@@ -63,7 +58,13 @@ impl Api {
                 let asked = api.asked(request)?;
                 let goes_on = api.tokens.read_export(asked.hash, &resume_token)?;
                 let (place, (lease, pinned)) = match goes_on {
-                    Some((id, place)) => (place, api.exports.go_on(id, Instant::now())?),
+                    Some((id, place)) => {
+                        let population = api.population(&asked.name)?;
+                        (
+                            place,
+                            api.exports.go_on_in(&population, id, Instant::now())?,
+                        )
+                    }
                     None => (ExportPlace::default(), api.pin(&asked, given, stop)?),
                 };
                 Ok(ExportStream {
@@ -79,16 +80,19 @@ impl Api {
             })
             .await?;
         self.exports.watch_over(stream.lease.id());
-        let (parts, receiver) = mpsc::channel(WAITING);
+        let (parts, receiver) = parts(WAITING, self.patience);
         tokio::spawn(async move {
             // Nobody reads any more: the work in hand is called off.
-            tokio::select! {
+            let ended = tokio::select! {
                 biased;
-                () = parts.closed() => {}
-                () = stream.send(&parts) => {}
+                () = parts.closed() => Ok(()),
+                ended = stream.send(&parts) => ended,
+            };
+            if let Err(error) = ended {
+                parts.fail(error);
             }
         });
-        Ok(ReceiverStream::new(receiver))
+        Ok(receiver)
     }
 
     fn asked(&self, request: ExportMembersRequest) -> Result<Asked, ApiError> {
@@ -195,7 +199,9 @@ struct ExportStream {
 }
 
 impl ExportStream {
-    async fn send(mut self, parts: &mpsc::Sender<Result<ExportMembersResponse, RpcStatus>>) {
+    /// Sends all that is left. Whoever does not read holds nothing up: the export is kept for them no
+    /// longer than any that nobody reads.
+    async fn send(mut self, parts: &Sender<ExportMembersResponse>) -> Result<(), ApiError> {
         loop {
             let api = self.api.clone();
             // So that ids are read only when there is room for them.
@@ -204,23 +210,15 @@ impl ExportStream {
                 tokio::select! {
                     biased;
                     () = api.closed() => Err(ApiError::stopping()),
-                    permit = timeout(PATIENCE, parts.reserve()) => match permit {
-                        Ok(Ok(permit)) => Ok(self.next().await?.map(|part| (permit, part))),
-                        Ok(Err(_)) => Ok(None),
-                        Err(_) => Err(ApiError::unread()),
+                    room = parts.room() => match room {
+                        Ok(()) => self.next().await,
+                        Err(Gone) => Ok(None),
                     },
                 }
             });
-            match next.await {
-                Ok(Some((permit, part))) => permit.send(Ok(part)),
-                Ok(None) => return,
-                Err(error) => {
-                    // A stream that only ended would be taken for one that is complete. Whoever does
-                    // not read holds nothing up meanwhile.
-                    drop(self);
-                    let _ = parts.send(Err(error.into())).await;
-                    return;
-                }
+            match next.await? {
+                Some(part) => parts.push(part),
+                None => return Ok(()),
             }
         }
     }

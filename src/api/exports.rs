@@ -118,6 +118,15 @@ pub(super) fn no_room(exceeded: Limit) -> ApiError {
     .fact("allowed", exceeded.default)
 }
 
+/// The error about an export that there is not, or not any more.
+fn gone() -> ApiError {
+    ApiError::new(
+        Reason::ExportNotFound,
+        "the export is not kept any more: it was not read for ten minutes, gave way to others, or the service was started anew; begin anew, without the token",
+    )
+    .at("resume_token")
+}
+
 impl Exports {
     /// How many exports there are, those being evaluated included, and the bytes that they take.
     pub(super) fn load(&self) -> (u64, u64) {
@@ -157,11 +166,7 @@ impl Exports {
     }
 
     /// An export to go on with.
-    pub(super) fn go_on(
-        self: &Arc<Self>,
-        id: u64,
-        now: Instant,
-    ) -> Result<(Lease, Arc<Pinned>), ApiError> {
+    fn go_on(self: &Arc<Self>, id: u64, now: Instant) -> Result<(Lease, Arc<Pinned>), ApiError> {
         let mut kept = self.kept();
         kept.expire(now);
         let found = kept.entries.get_mut(&id).and_then(|entry| {
@@ -171,14 +176,25 @@ impl Exports {
         });
         drop(kept);
         let Some(pinned) = found else {
-            return Err(ApiError::new(
-                Reason::ExportNotFound,
-                "the export is not kept any more: it was not read for ten minutes, gave way to others, or the service was started anew; begin anew, without the token",
-            )
-            .at("resume_token"));
+            return Err(gone());
         };
         let exports = Arc::clone(self);
         Ok((Lease { exports, id }, pinned))
+    }
+
+    /// The same, if the export is of the population that the caller was judged for: whoever makes up
+    /// a token must not read another one by it.
+    pub(super) fn go_on_in(
+        self: &Arc<Self>,
+        population: &Arc<Population>,
+        id: u64,
+        now: Instant,
+    ) -> Result<(Lease, Arc<Pinned>), ApiError> {
+        let (lease, pinned) = self.go_on(id, now)?;
+        if !Arc::ptr_eq(&pinned.population, population) {
+            return Err(gone());
+        }
+        Ok((lease, pinned))
     }
 
     /// Drops an export when its time comes, though nobody asks. To be called on the runtime.
@@ -295,6 +311,18 @@ mod tests {
         lease.keep(pinned());
         exports.watch_over(lease.id());
         lease.id()
+    }
+
+    #[tokio::test]
+    async fn an_export_is_handed_out_for_its_own_population_alone() {
+        let exports = Arc::new(Exports::default());
+        let pinned = pinned();
+        let lease = exports.begin(Instant::now()).unwrap();
+        lease.keep(Arc::clone(&pinned));
+        let other = Arc::new(Population::new(StoreLimits::default()));
+        let go_on = |population| exports.go_on_in(population, lease.id(), Instant::now());
+        assert_eq!(reason(go_on(&other)), Reason::ExportNotFound);
+        assert!(go_on(&pinned.population).is_ok());
     }
 
     fn reason<T>(result: Result<T, ApiError>) -> Reason {

@@ -3,13 +3,12 @@
 //! Invariant: what a retry may repeat is known by its id, and the judge of whether it is a repeat
 //! is whoever carries it out, never this file.
 
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Streaming};
 
+use super::access::{begin, begin_stream};
 use super::convert::{self, Origins, Path};
-use super::deadline::Deadline;
 use super::error::ApiError;
+use super::parts::{self, parts};
 use super::write_stream::{ANSWERS, WriteStream};
 use super::{Api, RpcStatus};
 use crate::engine::{Committed, record};
@@ -58,8 +57,7 @@ impl IngestService for Api {
         &self,
         request: Request<WriteRequest>,
     ) -> Result<Response<WriteResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         let name = convert::population_name(request.population)?;
         let id = Path::Field(&Path::Root, "request_id");
         let id = convert::request_id(request.request_id, &id)?;
@@ -84,16 +82,16 @@ impl IngestService for Api {
         }))
     }
 
-    type WriteStreamStream = ReceiverStream<Result<WriteStreamResponse, RpcStatus>>;
+    type WriteStreamStream = parts::Receiver<WriteStreamResponse>;
 
     async fn write_stream(
         &self,
         request: Request<Streaming<WriteStreamRequest>>,
     ) -> Result<Response<Self::WriteStreamStream>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let (answers, receiver) = mpsc::channel(ANSWERS);
+        let (deadline, requests) = begin_stream(request);
+        let (answers, receiver) = parts(ANSWERS, self.patience);
         let stream = WriteStream::new(self.clone(), answers);
-        tokio::spawn(stream.run(request.into_inner(), deadline));
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        tokio::spawn(stream.run(requests, deadline));
+        Ok(Response::new(receiver))
     }
 }

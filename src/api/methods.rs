@@ -3,6 +3,7 @@
 //! Invariant: there is a row for each method of the protocol files, and none besides.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::LazyLock;
 
 /// What a caller may do in a population.
@@ -14,6 +15,16 @@ pub enum Role {
     Write,
     /// Change the schema; look after the service.
     Admin,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Admin => "admin",
+        })
+    }
 }
 
 /// What calls wait for. Those of one kind never wait for room of another.

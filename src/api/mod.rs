@@ -6,12 +6,15 @@
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::indexing_slicing))]
 
+mod access;
 mod admin;
 mod analysis;
 mod backup;
+mod codec;
 mod compare;
 pub(crate) mod convert;
 mod deadline;
+mod elements;
 mod error;
 mod events;
 mod export;
@@ -21,6 +24,7 @@ mod ingest;
 mod lists;
 mod methods;
 mod notes;
+mod parts;
 mod preview;
 mod query;
 mod schema;
@@ -39,6 +43,8 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::sync::watch::Receiver;
 
+pub use access::{Caller, EVERYWHERE, Grants, unauthenticated};
+pub use codec::Codec;
 pub use methods::{Cost, METHODS, Messages, Method, Role, method};
 pub use notes::{Notes, Shown};
 pub use statistics::Load;
@@ -68,13 +74,20 @@ pub struct Api {
     closing: Receiver<bool>,
     /// A permit for each query that waits for a thread or runs on one.
     queries: Arc<Semaphore>,
+    /// How long a stream is kept of which nothing is read.
+    patience: Duration,
 }
 
 impl Api {
-    /// The services of a store, which take so many queries at once. Streams end soon after
-    /// `closing` turns true.
+    /// The services of a store, which take so many queries at once and keep a stream of which
+    /// nothing is read for so long. Streams end soon after `closing` turns true.
     #[must_use]
-    pub fn new(engine: Engine, closing: Receiver<bool>, queries: usize) -> Self {
+    pub fn new(
+        engine: Engine,
+        closing: Receiver<bool>,
+        queries: usize,
+        patience: Duration,
+    ) -> Self {
         Self {
             tokens: Tokens::new(engine.store_id()),
             filters: Filters::new(),
@@ -83,6 +96,7 @@ impl Api {
             engine,
             closing,
             queries: Arc::new(Semaphore::new(queries.min(Semaphore::MAX_PERMITS))),
+            patience,
         }
     }
 

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use prost::Message;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response};
 
+use super::access::begin;
 use super::convert::{self, MEMBERS_PAGE, Path, Selected};
 use super::deadline::Deadline;
 use super::error::ApiError;
+use super::parts::{self, Gone, Sender, parts};
 use super::token::{Page, Tokens, request_hash};
 use super::{Api, RpcStatus, export};
 use crate::model::{PopulationName, Timestamp, UserId, limit};
@@ -225,8 +225,7 @@ impl QueryService for Api {
         &self,
         request: Request<CountRequest>,
     ) -> Result<Response<CountResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         let is_small = request.encoded_len() <= INLINE_CHECK_BYTES;
         let name = convert::population_name(request.population)?;
         let selected = convert::selection(&self.filters, request.selection, &ROOT)?;
@@ -267,8 +266,7 @@ impl QueryService for Api {
         &self,
         request: Request<BatchCountRequest>,
     ) -> Result<Response<BatchCountResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         let name = convert::population_name(request.population)?;
         let path = Path::Field(&ROOT, "selections");
         if request.selections.is_empty() {
@@ -315,8 +313,7 @@ impl QueryService for Api {
         &self,
         request: Request<CheckRequest>,
     ) -> Result<Response<CheckResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         let is_small = request.encoded_len() <= INLINE_CHECK_BYTES
             && request.segments.len() <= INLINE_CHECK_SEGMENTS
             && !request.explain;
@@ -333,8 +330,7 @@ impl QueryService for Api {
         &self,
         request: Request<BatchCheckRequest>,
     ) -> Result<Response<BatchCheckResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         check_size(&request)?;
         let name = convert::population_name(request.population)?;
         self.reach(&request.min_revision, deadline).await?;
@@ -368,8 +364,7 @@ impl QueryService for Api {
         &self,
         request: Request<ListMembersRequest>,
     ) -> Result<Response<ListMembersResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         let name = convert::population_name(request.population)?;
         let selected = convert::selection(&self.filters, request.selection, &ROOT)?;
         let limit = MEMBERS_PAGE.asked(request.page_size)?;
@@ -399,14 +394,13 @@ impl QueryService for Api {
         }))
     }
 
-    type StreamMembersStream = ReceiverStream<Result<StreamMembersResponse, RpcStatus>>;
+    type StreamMembersStream = parts::Receiver<StreamMembersResponse>;
 
     async fn stream_members(
         &self,
         request: Request<StreamMembersRequest>,
     ) -> Result<Response<Self::StreamMembersStream>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         let name = convert::population_name(request.population)?;
         let selected = convert::selection(&self.filters, request.selection, &ROOT)?;
         self.reach(&request.min_revision, deadline).await?;
@@ -414,7 +408,7 @@ impl QueryService for Api {
         let population = self.population(&name)?;
         // What is wrong with the question is said before the stream begins.
         bind(&population, &selected, as_of)?;
-        let (parts, receiver) = mpsc::channel(STREAM_PARTS);
+        let (parts, receiver) = parts(STREAM_PARTS, self.patience);
         let stream = MemberStream {
             api: self.clone(),
             population,
@@ -424,21 +418,24 @@ impl QueryService for Api {
         };
         tokio::spawn(async move {
             // Nobody reads any more: the work in hand is called off.
-            tokio::select! {
+            let ended = tokio::select! {
                 biased;
-                () = parts.closed() => {}
-                () = stream.send(&parts) => {}
+                () = parts.closed() => Ok(()),
+                ended = stream.send(&parts) => ended,
+            };
+            if let Err(error) = ended {
+                parts.fail(error);
             }
         });
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        Ok(Response::new(receiver))
     }
 
     async fn breakdown(
         &self,
         request: Request<BreakdownRequest>,
     ) -> Result<Response<BreakdownResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let response = self.break_down(request.into_inner(), deadline).await?;
+        let (deadline, request) = begin(request)?;
+        let response = self.break_down(request, deadline).await?;
         Ok(Response::new(response))
     }
 
@@ -446,8 +443,8 @@ impl QueryService for Api {
         &self,
         request: Request<SummarizeRequest>,
     ) -> Result<Response<SummarizeResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let response = self.summary(request.into_inner(), deadline).await?;
+        let (deadline, request) = begin(request)?;
+        let response = self.summary(request, deadline).await?;
         Ok(Response::new(response))
     }
 
@@ -455,8 +452,7 @@ impl QueryService for Api {
         &self,
         request: Request<ExplainRequest>,
     ) -> Result<Response<ExplainResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         let name = convert::population_name(request.population)?;
         let selected = convert::selection(&self.filters, request.selection, &ROOT)?;
         self.reach(&request.min_revision, deadline).await?;
@@ -488,8 +484,8 @@ impl QueryService for Api {
         &self,
         request: Request<OverlapRequest>,
     ) -> Result<Response<OverlapResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let response = self.overlap_of(request.into_inner(), deadline).await?;
+        let (deadline, request) = begin(request)?;
+        let response = self.overlap_of(request, deadline).await?;
         Ok(Response::new(response))
     }
 
@@ -497,8 +493,8 @@ impl QueryService for Api {
         &self,
         request: Request<CompareRequest>,
     ) -> Result<Response<CompareResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let response = self.comparison(request.into_inner(), deadline).await?;
+        let (deadline, request) = begin(request)?;
+        let response = self.comparison(request, deadline).await?;
         Ok(Response::new(response))
     }
 
@@ -508,8 +504,8 @@ impl QueryService for Api {
         &self,
         request: Request<ExportMembersRequest>,
     ) -> Result<Response<Self::ExportMembersStream>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let stream = self.export(request.into_inner(), deadline).await?;
+        let (deadline, request) = begin(request)?;
+        let stream = self.export(request, deadline).await?;
         Ok(Response::new(stream))
     }
 }
@@ -616,44 +612,31 @@ struct MemberStream {
 }
 
 impl MemberStream {
-    async fn send(&self, parts: &mpsc::Sender<Result<StreamMembersResponse, RpcStatus>>) {
+    async fn send(&self, parts: &Sender<StreamMembersResponse>) -> Result<(), ApiError> {
         let mut from = None;
         let mut is_first = true;
         loop {
-            let part = tokio::select! {
+            let (user_ids, next, revision) = tokio::select! {
                 biased;
-                () = self.api.closed() => Err(ApiError::stopping()),
-                part = self.part(from) => part,
-            };
-            let (user_ids, next, revision) = match part {
-                Ok(part) => part,
-                Err(error) => {
-                    let _ = parts.send(Err(error.into())).await;
-                    return;
-                }
+                () = self.api.closed() => return Err(ApiError::stopping()),
+                part = self.part(from) => part?,
             };
             if is_first || !user_ids.is_empty() {
                 let response = StreamMembersResponse { user_ids, revision };
                 // A client that does not read holds the stream up no longer than its deadline.
                 let sent = self.deadline.bound(async {
                     tokio::select! {
-                        sent = parts.send(Ok(response)) => Ok(sent.is_ok()),
+                        sent = parts.send(response) => Ok(sent),
                         () = self.api.closed() => Err(ApiError::stopping()),
                     }
                 });
-                match sent.await {
-                    Ok(true) => {}
-                    Ok(false) => return,
-                    Err(error) => {
-                        // Behind what is not read yet, so that the end is not taken for a good one.
-                        let _ = parts.send(Err(error.into())).await;
-                        return;
-                    }
+                if let Err(Gone) = sent.await? {
+                    return Ok(());
                 }
             }
             is_first = false;
             if next.is_none() {
-                return;
+                return Ok(());
             }
             from = next;
         }

@@ -2,8 +2,8 @@
 
 use tonic::{Request, Response};
 
+use super::access::begin;
 use super::convert::{self, CATALOG_PAGE, Path, VALUES_PAGE};
-use super::deadline::Deadline;
 use super::error::ApiError;
 use super::token::{Page, Tokens, request_hash};
 use super::{Api, RpcStatus};
@@ -63,8 +63,7 @@ impl SchemaService for Api {
         &self,
         request: Request<CreatePropertyRequest>,
     ) -> Result<Response<CreatePropertyResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         let name = convert::population_name(request.population)?;
         let declaration = declaration(request.property)?;
         let command = Command::Population {
@@ -93,8 +92,7 @@ impl SchemaService for Api {
         &self,
         request: Request<GetPropertyRequest>,
     ) -> Result<Response<GetPropertyResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         let name = convert::population_name(request.population)?;
         let property = convert::property_name(request.name, &Path::Field(&ROOT, "name"))?;
         let population = self.population(&name)?;
@@ -118,8 +116,7 @@ impl SchemaService for Api {
         &self,
         request: Request<ListPropertiesRequest>,
     ) -> Result<Response<ListPropertiesResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         let name = convert::population_name(request.population)?;
         let size = CATALOG_PAGE.asked(request.page_size)?;
         let hash = request_hash(&("properties", &name));
@@ -165,8 +162,7 @@ impl SchemaService for Api {
         &self,
         request: Request<DeletePropertyRequest>,
     ) -> Result<Response<DeletePropertyResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         let name = convert::population_name(request.population)?;
         let property = convert::property_name(request.name, &Path::Field(&ROOT, "name"))?;
         let population = self.population(&name)?;
@@ -204,8 +200,7 @@ impl SchemaService for Api {
         &self,
         request: Request<ListValuesRequest>,
     ) -> Result<Response<ListValuesResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         let name = convert::population_name(request.population)?;
         let property = convert::property_name(request.property, &Path::Field(&ROOT, "property"))?;
         let size = VALUES_PAGE.asked(request.page_size)?;
@@ -251,8 +246,8 @@ impl SchemaService for Api {
         &self,
         request: Request<CreateEventRequest>,
     ) -> Result<Response<CreateEventResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let answer = self.event_created(request.into_inner(), deadline).await?;
+        let (deadline, request) = begin(request)?;
+        let answer = self.event_created(request, deadline).await?;
         Ok(Response::new(answer))
     }
 
@@ -260,8 +255,8 @@ impl SchemaService for Api {
         &self,
         request: Request<GetEventRequest>,
     ) -> Result<Response<GetEventResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let answer = self.event_told(request.into_inner(), deadline).await?;
+        let (deadline, request) = begin(request)?;
+        let answer = self.event_told(request, deadline).await?;
         Ok(Response::new(answer))
     }
 
@@ -269,8 +264,8 @@ impl SchemaService for Api {
         &self,
         request: Request<UpdateEventRequest>,
     ) -> Result<Response<UpdateEventResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let answer = self.event_updated(request.into_inner(), deadline).await?;
+        let (deadline, request) = begin(request)?;
+        let answer = self.event_updated(request, deadline).await?;
         Ok(Response::new(answer))
     }
 
@@ -278,8 +273,8 @@ impl SchemaService for Api {
         &self,
         request: Request<DeleteEventRequest>,
     ) -> Result<Response<DeleteEventResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let answer = self.event_deleted(request.into_inner(), deadline).await?;
+        let (deadline, request) = begin(request)?;
+        let answer = self.event_deleted(request, deadline).await?;
         Ok(Response::new(answer))
     }
 
@@ -287,8 +282,8 @@ impl SchemaService for Api {
         &self,
         request: Request<ListEventsRequest>,
     ) -> Result<Response<ListEventsResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let answer = self.events_listed(request.into_inner(), deadline).await?;
+        let (deadline, request) = begin(request)?;
+        let answer = self.events_listed(request, deadline).await?;
         Ok(Response::new(answer))
     }
 }

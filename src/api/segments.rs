@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tonic::{Request, Response};
 
+use super::access::begin;
 use super::convert::{self, CATALOG_PAGE, ChangedSegment, NewSegment, Path};
 use super::deadline::Deadline;
 use super::error::ApiError;
@@ -52,8 +53,8 @@ impl SegmentService for Api {
         &self,
         request: Request<WatchSegmentsRequest>,
     ) -> Result<Response<Self::WatchSegmentsStream>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let stream = self.watch(request.into_inner(), deadline).await?;
+        let (deadline, request) = begin(request)?;
+        let stream = self.watch(request, deadline).await?;
         Ok(Response::new(stream))
     }
 
@@ -61,8 +62,7 @@ impl SegmentService for Api {
         &self,
         request: Request<CreateSegmentRequest>,
     ) -> Result<Response<CreateSegmentResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         let name = convert::population_name(request.population)?;
         let (declaration, from) = match convert::new_segment(request.segment)? {
             NewSegment::Filter(declaration, from) => (declaration, from),
@@ -111,8 +111,7 @@ impl SegmentService for Api {
         &self,
         request: Request<AddSegmentMembersRequest>,
     ) -> Result<Response<AddSegmentMembersResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         let asked = (request.population, request.name, request.user_ids);
         let changed = self.change_members(asked, Action::AddMembers, deadline);
         let changed = changed.await?;
@@ -128,8 +127,7 @@ impl SegmentService for Api {
         &self,
         request: Request<RemoveSegmentMembersRequest>,
     ) -> Result<Response<RemoveSegmentMembersResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         let asked = (request.population, request.name, request.user_ids);
         let changed = self.change_members(asked, Action::RemoveMembers, deadline);
         let changed = changed.await?;
@@ -145,8 +143,7 @@ impl SegmentService for Api {
         &self,
         request: Request<GetSegmentRequest>,
     ) -> Result<Response<GetSegmentResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         let name = convert::population_name(request.population)?;
         let segment = convert::segment_name(request.name, &Path::Field(&ROOT, "name"))?;
         let population = self.population(&name)?;
@@ -168,8 +165,7 @@ impl SegmentService for Api {
         &self,
         request: Request<ListSegmentsRequest>,
     ) -> Result<Response<ListSegmentsResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         let name = convert::population_name(request.population)?;
         let size = CATALOG_PAGE.asked(request.page_size)?;
         let hash = request_hash(&("segments", &name));
@@ -205,8 +201,7 @@ impl SegmentService for Api {
         &self,
         request: Request<UpdateSegmentRequest>,
     ) -> Result<Response<UpdateSegmentResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         let name = convert::population_name(request.population)?;
         let mask = request.update_mask.as_ref();
         let etag = |text: &str| self.read_etag(text, "segment.etag");
@@ -254,8 +249,7 @@ impl SegmentService for Api {
         &self,
         request: Request<DeleteSegmentRequest>,
     ) -> Result<Response<DeleteSegmentResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         let name = convert::population_name(request.population)?;
         let segment = convert::segment_name(request.name, &Path::Field(&ROOT, "name"))?;
         let unchanged_since = self.read_etag(&request.etag, "etag")?;
@@ -299,8 +293,7 @@ impl SegmentService for Api {
         &self,
         request: Request<ListUserSegmentsRequest>,
     ) -> Result<Response<ListUserSegmentsResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         let name = convert::population_name(request.population)?;
         let user = convert::user_id(request.user_id, &Path::Field(&ROOT, "user_id"))?;
         self.reach(&request.min_revision, deadline).await?;
@@ -327,8 +320,8 @@ impl SegmentService for Api {
         &self,
         request: Request<PreviewSegmentRequest>,
     ) -> Result<Response<PreviewSegmentResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let response = self.previewed(request.into_inner(), deadline).await?;
+        let (deadline, request) = begin(request)?;
+        let response = self.previewed(request, deadline).await?;
         Ok(Response::new(response))
     }
 }

@@ -98,6 +98,8 @@ fn sent(reason: Reason) -> Sent {
             ErrorReason::Overloaded,
             Some(OVERLOAD_DELAY),
         ),
+        Reason::Unauthenticated => (Code::Unauthenticated, ErrorReason::Unauthenticated, None),
+        Reason::PermissionDenied => (Code::PermissionDenied, ErrorReason::PermissionDenied, None),
         Reason::Internal => (Code::Internal, ErrorReason::Internal, None),
     };
     Sent {
@@ -201,6 +203,21 @@ pub fn of_transport(code: i32, message: &str) -> Option<Status> {
         )
         .fact("limit", limit.name)
         .fact("allowed", limit.default)
+    } else if code == Code::Internal && message.contains("Unexpected EOF decoding") {
+        ApiError::new(
+            Reason::InvalidField,
+            "the bytes end within a message; send all that was announced",
+        )
+    } else if code == Code::Internal && message.contains("invalid compression flag") {
+        ApiError::new(
+            Reason::InvalidField,
+            "the first byte of a message is neither 0 nor 1, so that it is no gRPC",
+        )
+    } else if code == Code::Internal && message.contains("Missing request message") {
+        ApiError::new(
+            Reason::InvalidField,
+            "there is no message; send one, which may be empty",
+        )
     } else if code == Code::Internal && message.contains("decode") {
         ApiError::new(
             Reason::InvalidField,

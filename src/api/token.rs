@@ -3,7 +3,7 @@
 //! Invariant: a token is believed only if it was made by this store (and, for a page, for the same
 //! request): a checksum over the store's number and all that the token holds tells. It guards
 //! against mistakes, not against forgery: a forged token reads nothing that its maker could not
-//! read anyway.
+//! read anyway: the population that it is used for is that of a request whose caller was judged.
 
 use std::hash::{BuildHasher, Hash};
 

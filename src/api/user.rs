@@ -2,8 +2,8 @@
 
 use tonic::{Request, Response};
 
+use super::access::begin;
 use super::convert::{self, Origins, Path};
-use super::deadline::Deadline;
 use super::error::ApiError;
 use super::query::TIME_RESOLUTION;
 use super::{Api, RpcStatus};
@@ -27,8 +27,7 @@ impl UserService for Api {
         &self,
         request: Request<GetUserRequest>,
     ) -> Result<Response<GetUserResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         let name = convert::population_name(request.population)?;
         let user = convert::user_id(request.user_id, &Path::Field(&Path::Root, "user_id"))?;
         self.reach(&request.min_revision, deadline).await?;
@@ -69,8 +68,7 @@ impl UserService for Api {
         &self,
         request: Request<DeleteUserRequest>,
     ) -> Result<Response<DeleteUserResponse>, RpcStatus> {
-        let deadline = Deadline::of(&request);
-        let request = request.into_inner();
+        let (deadline, request) = begin(request)?;
         let name = convert::population_name(request.population)?;
         let user = convert::user_id(request.user_id, &Path::Field(&Path::Root, "user_id"))?;
         let request_id =

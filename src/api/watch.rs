@@ -1,22 +1,21 @@
 //! Who enters and leaves segments, as a stream.
 //!
 //! Invariant: each message says what happened after the one before; a client that does not read holds
-//! a few messages, and learns that it missed some.
+//! a few messages for a while, and learns that it missed some.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
-use tokio_stream::wrappers::ReceiverStream;
 
+use super::Api;
 use super::convert::{self, Path};
 use super::deadline::Deadline;
 use super::error::ApiError;
+use super::parts::{self, Gone, Sender, parts};
 use super::segments::find;
 use super::token::request_hash;
-use super::{Api, RpcStatus};
 use crate::engine::{self, Mark, Next, Part, Watcher};
 use crate::model::{LimitExceeded, SegmentName};
 use crate::proto::{
@@ -33,9 +32,7 @@ const TOGETHER: Duration = Duration::from_millis(1);
 const MESSAGES: usize = 2;
 
 /// The messages of one call.
-pub(super) type ResponseStream = ReceiverStream<Result<WatchSegmentsResponse, RpcStatus>>;
-
-type Messages = mpsc::Sender<Result<WatchSegmentsResponse, RpcStatus>>;
+pub(super) type ResponseStream = parts::Receiver<WatchSegmentsResponse>;
 
 impl Api {
     pub(super) async fn watch(
@@ -69,7 +66,7 @@ impl Api {
                 watcher.map_err(|exceeded| too_many(&exceeded))
             })
             .await?;
-        let (messages, receiver) = mpsc::channel(MESSAGES);
+        let (messages, receiver) = parts(MESSAGES, self.patience);
         let stream = WatchStream {
             api: self.clone(),
             cursors,
@@ -77,18 +74,16 @@ impl Api {
         };
         tokio::spawn(async move {
             // Nobody reads any more: nothing is watched any more.
-            tokio::select! {
+            let ended = tokio::select! {
                 biased;
-                () = messages.closed() => {}
-                ended = stream.send(watcher, &messages) => {
-                    if let Err(error) = ended {
-                        // Behind what is not read yet, so that the end is not taken for a good one.
-                        let _ = messages.send(Err(error.into())).await;
-                    }
-                }
+                () = messages.closed() => Ok(()),
+                ended = stream.send(watcher, &messages) => ended,
+            };
+            if let Err(error) = ended {
+                messages.fail(error);
             }
         });
-        Ok(ReceiverStream::new(receiver))
+        Ok(receiver)
     }
 }
 
@@ -110,8 +105,13 @@ struct WatchStream {
 }
 
 impl WatchStream {
-    /// Sends messages until the client is gone, the deadline is there or the service stops.
-    async fn send(&self, watcher: Watcher, messages: &Messages) -> Result<(), ApiError> {
+    /// Sends messages until the client is gone or does not read, the deadline is there or the service
+    /// stops. Whoever does not read has no seat any more.
+    async fn send(
+        &self,
+        watcher: Watcher,
+        messages: &Sender<WatchSegmentsResponse>,
+    ) -> Result<(), ApiError> {
         let mut watcher = watcher;
         let mut watermark_at = Instant::now();
         loop {
@@ -146,11 +146,11 @@ impl WatchStream {
             };
             let sent = self.deadline.bound(async {
                 tokio::select! {
-                    sent = messages.send(Ok(message)) => Ok(sent.is_ok()),
+                    sent = messages.send(message) => Ok(sent),
                     () = self.api.closed() => Err(ApiError::stopping()),
                 }
             });
-            if !sent.await? {
+            if let Err(Gone) = sent.await? {
                 return Ok(());
             }
         }

@@ -9,13 +9,13 @@
 use std::collections::VecDeque;
 
 use prost::Message;
-use tokio::sync::mpsc;
-use tonic::Streaming;
 
+use super::access::Incoming;
 use super::convert::{self, Origins, Path};
 use super::deadline::Deadline;
 use super::error::ApiError;
 use super::ingest::{accepted, stale};
+use super::parts::{Gone, Sender};
 use super::{Api, RpcStatus, of_transport};
 use crate::engine::{CommitError, Committed, Submitted};
 use crate::model::{Command, Once, PopulationName, Revision, StreamId};
@@ -99,16 +99,13 @@ struct Resumable {
 /// One stream of batches.
 pub(super) struct WriteStream {
     api: Api,
-    answers: mpsc::Sender<Result<WriteStreamResponse, RpcStatus>>,
+    answers: Sender<WriteStreamResponse>,
     unanswered: VecDeque<Unanswered>,
     unanswered_bytes: usize,
     begun: bool,
     last_sequence: Option<u64>,
     resumable: Option<Resumable>,
 }
-
-/// Nobody reads the answers any more.
-struct Gone;
 
 /// Why a message is not taken.
 enum NotTaken {
@@ -130,10 +127,7 @@ impl From<Gone> for NotTaken {
 }
 
 impl WriteStream {
-    pub(super) fn new(
-        api: Api,
-        answers: mpsc::Sender<Result<WriteStreamResponse, RpcStatus>>,
-    ) -> Self {
+    pub(super) fn new(api: Api, answers: Sender<WriteStreamResponse>) -> Self {
         Self {
             api,
             answers,
@@ -147,7 +141,7 @@ impl WriteStream {
 
     pub(super) async fn run(
         mut self,
-        mut requests: Streaming<WriteStreamRequest>,
+        mut requests: Incoming<WriteStreamRequest>,
         deadline: Deadline,
     ) {
         let served = deadline.bound(async { Ok(self.serve(&mut requests).await) });
@@ -156,14 +150,14 @@ impl WriteStream {
             Ok(Ok(None) | Err(Gone)) => return,
             Ok(Ok(Some(end))) => end,
         };
-        let _ = self.answers.send(Err(end)).await;
+        self.answers.fail(end);
     }
 
     /// Serves until the client has sent all and is answered, or the stream must end early with a
     /// status. What was accepted is answered before.
     async fn serve(
         &mut self,
-        requests: &mut Streaming<WriteStreamRequest>,
+        requests: &mut Incoming<WriteStreamRequest>,
     ) -> Result<Option<RpcStatus>, Gone> {
         let api = self.api.clone();
         let end = loop {
@@ -379,14 +373,14 @@ impl WriteStream {
     }
 
     async fn answer(&self, answer: WriteStreamResponse) -> Result<(), Gone> {
-        self.answers.send(Ok(answer)).await.map_err(|_| Gone)
+        self.answers.send(answer).await
     }
 }
 
 /// The next message; `None` when the client has sent all.
 async fn read(
     api: &Api,
-    requests: &mut Streaming<WriteStreamRequest>,
+    requests: &mut Incoming<WriteStreamRequest>,
 ) -> Result<Option<WriteStreamRequest>, RpcStatus> {
     tokio::select! {
         message = requests.message() => message.map_err(|status| {

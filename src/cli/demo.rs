@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::client::Client;
+use super::client::{Access, Client};
 use super::error::CliError;
 use super::output::{self, Output, bar, grouped, percent};
 use super::{Global, import, serve};
@@ -31,6 +31,9 @@ pub(super) struct DemoArgs {
     /// A data folder to keep; a temporary one if left out.
     #[arg(long)]
     data: Option<PathBuf>,
+    /// Listen also where others than this machine can reach it: the demo has no TLS.
+    #[arg(long)]
+    insecure: bool,
     /// End after the answers.
     #[arg(long)]
     exit: bool,
@@ -172,16 +175,14 @@ async fn run(
             .map_err(|_| error)?,
     };
     let address = serve::address_of(&listener)?;
+    let mut config = ServerConfig::default();
+    config.security.insecure = args.insecure;
+    serve::check(&config, address)?;
     let engine = serve::open(EngineOptions::new(data)).await?;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serving = tokio::spawn(server::run(
-        engine.clone(),
-        listener,
-        ServerConfig::default(),
-        async {
-            let _ = stopped.await;
-        },
-    ));
+    let serving = tokio::spawn(server::run(engine.clone(), listener, config, async {
+        let _ = stopped.await;
+    }));
     let mut interruption = std::pin::pin!(interruption);
     let told = tokio::select! {
         told = tell(args, address, output) => told,
@@ -207,6 +208,7 @@ async fn tell(args: &DemoArgs, address: SocketAddr, output: Output) -> Result<()
     let client = Client::connect(&Global {
         server: format!("http://{address}"),
         population: "default".into(),
+        access: Access::default(),
         output: super::Format::Table,
     })
     .await?;

@@ -62,7 +62,10 @@ impl CliError {
                 | Code::NotFound
                 | Code::AlreadyExists
                 | Code::FailedPrecondition
-                | Code::OutOfRange => 2,
+                | Code::OutOfRange
+                // Asked again as it is, it is refused again.
+                | Code::PermissionDenied
+                | Code::Unauthenticated => 2,
                 Code::Unavailable
                 | Code::ResourceExhausted
                 | Code::DeadlineExceeded
@@ -71,11 +74,9 @@ impl CliError {
                 | Code::Aborted => 3,
                 Code::Ok
                 | Code::Unknown
-                | Code::PermissionDenied
                 | Code::Unimplemented
                 | Code::Internal
-                | Code::DataLoss
-                | Code::Unauthenticated => 4,
+                | Code::DataLoss => 4,
             },
             Self::Other(_) => 4,
         }

@@ -27,6 +27,7 @@ mod schema;
 mod segments;
 mod serve;
 mod stats;
+mod token;
 mod user;
 mod value;
 mod verify;
@@ -36,7 +37,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use client::Client;
+use client::{Access, Client};
 use error::CliError;
 use output::{Format, Output};
 
@@ -45,7 +46,8 @@ Exit codes:
   0  done
   1  the answer is no: the user is in none of the segments, the service is not healthy,
      what is checked is damaged
-  2  bad input: the command line, a filter, a file, a value
+  2  bad input: the command line, a filter, a file, a value; a token or certificate that is
+     missing, unknown, or may not do that
   3  the service can't be reached, or refuses for now
   4  anything else: a fault, an error of the disk
   5  an import left out bad rows, as it was told to, or events were refused as too old or too
@@ -79,6 +81,8 @@ struct Global {
         default_value = "default"
     )]
     population: String,
+    #[command(flatten)]
+    access: Access,
     /// What to print: a table for people or JSON for programs.
     #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
     output: Format,
@@ -92,6 +96,10 @@ enum Command {
     ///
     /// Takes what `serve` takes, and starts nothing.
     Config(config::ConfigArgs),
+    /// Make a token, and the entry for the file of tokens that lets its bearer in.
+    ///
+    /// The token is shown this once and kept nowhere: the file holds only its hash.
+    Token(token::TokenArgs),
     /// Run the service over sample customers, show some answers, and go on serving.
     Demo(demo::DemoArgs),
     /// Read users, or what they did, from a CSV or NDJSON file.
@@ -194,6 +202,7 @@ async fn run(cli: Cli, output: Output) -> Result<u8, CliError> {
     match cli.command {
         Command::Serve(args) => serve::serve(args, output).await,
         Command::Config(args) => config::config(&args, output),
+        Command::Token(args) => token::token(&args, output),
         Command::Demo(args) => demo::demo(args, output).await,
         Command::Import(args) => import::import(&global, args, output).await,
         Command::Count(args) => query::count(Client::connect(&global).await?, args, output).await,

@@ -11,7 +11,7 @@ use super::error::CliError;
 use super::output::{self, Output};
 use crate::clock::SystemClock;
 use crate::engine::{Engine, EngineOptions};
-use crate::server::{self, AdminPort, Observer, telemetry};
+use crate::server::{self, AdminPort, Observer, ServerConfig, telemetry};
 
 pub(super) async fn serve(args: ServeArgs, output: Output) -> Result<u8, CliError> {
     let in_force = args.in_force()?;
@@ -35,15 +35,28 @@ pub(super) async fn serve(args: ServeArgs, output: Output) -> Result<u8, CliErro
     // The addresses first: a port that is taken is known at once, not after minutes of loading. The
     // admin port answers meanwhile.
     let listener = bind(listen).await?;
+    let address = address_of(&listener)?;
+    check(&bounds, address)?;
     let observer = Observer::new(bounds.slow_call);
     #[cfg(feature = "otlp")]
     trace(&observer)?;
     let admin = admin_listen.map(|address| open_admin_port(address, &observer));
     let admin = admin.transpose()?;
     let engine = open(options).await?;
-    let address = address_of(&listener)?;
-    announce(address, admin.as_ref().map(AdminPort::address), output)?;
-    server::run_observed(engine.clone(), listener, bounds, &observer, interruption()?)
+    let scheme = if bounds.security.certificate.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    // Whoever reads that it serves may tell it to stop at once.
+    let interruption = interruption()?;
+    announce(
+        scheme,
+        address,
+        admin.as_ref().map(AdminPort::address),
+        output,
+    )?;
+    server::run_observed(engine.clone(), listener, bounds, &observer, interruption)
         .await
         .map_err(|error| CliError::Other(error.to_string()))?;
     engine.shutdown().await;
@@ -98,6 +111,11 @@ pub(super) async fn open(options: EngineOptions) -> Result<Engine, CliError> {
     }
 }
 
+/// Whether what is to protect the service can be used, and is enough for the address.
+pub(super) fn check(config: &ServerConfig, address: SocketAddr) -> Result<(), CliError> {
+    server::check(config, address).map_err(|error| CliError::Input(error.to_string()))
+}
+
 fn open_admin_port(address: SocketAddr, observer: &Observer) -> Result<AdminPort, CliError> {
     let opened = std::net::TcpListener::bind(address)
         .and_then(|listener| AdminPort::open(listener, observer.clone()));
@@ -111,6 +129,7 @@ fn open_admin_port(address: SocketAddr, observer: &Observer) -> Result<AdminPort
 }
 
 fn announce(
+    scheme: &str,
     address: SocketAddr,
     admin: Option<SocketAddr>,
     output: Output,
@@ -122,7 +141,7 @@ fn announce(
         }
         return output::line(&line.to_string());
     }
-    output::line(&format!("serving on http://{address}"))?;
+    output::line(&format!("serving on {scheme}://{address}"))?;
     match admin {
         Some(admin) => output::line(&format!("metrics are on http://{admin}/metrics")),
         None => Ok(()),

@@ -44,6 +44,12 @@ impl Digest {
     }
 }
 
+/// The whole SHA-256 hash of some bytes.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,6 +63,8 @@ mod tests {
         ];
         assert_eq!(Digest::of(&[b"abc"]).bytes(), &expected);
         assert_eq!(Digest::of(&[b"a", b"", b"bc"]).bytes(), &expected);
+        assert_eq!(sha256(b"abc")[..16], expected);
+        assert_eq!(sha256(b"abc")[28..], [0xf2, 0x00, 0x15, 0xad]);
         assert_ne!(Digest::of(&[b"abd"]), Digest::from_bytes(expected));
     }
 }

@@ -62,6 +62,9 @@ pub mod limit {
                 default: $default,
                 unit: $unit,
             };)*
+
+            /// All of them.
+            pub const ALL: &[Limit] = &[$($constant),*];
         };
     }
 
@@ -105,6 +108,8 @@ pub mod limit {
         WINDOW_UNITS = "window_units", 20_000, "days, weeks and months";
         /// Values of one list in an expression.
         LIST_VALUES = "list_values", 10_000, "values";
+        /// Values of all lists in one request, whose selections have limits of their own.
+        VALUES_PER_REQUEST = "values_per_request", 500_000, "values in lists";
         /// Updates of one write request.
         UPDATES_PER_REQUEST = "updates_per_request", 10_000, "updates";
         /// Events of one write request.

@@ -29,7 +29,7 @@ pub use amount::{Amount, AmountError};
 pub use bucket::{BucketError, BucketPredicate, BucketTest, Buckets, Salt};
 pub use calendar::Interval;
 pub use command::{Action, Change, Command, Once, Operation, PropertyDeclaration, UserUpdate};
-pub use digest::Digest;
+pub use digest::{Digest, sha256};
 pub use edge::{Edge, Edges};
 pub use event::{
     CalendarUnit, Event, EventDeclaration, EventFault, EventMeasure, EventPredicate, EventTest,

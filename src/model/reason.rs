@@ -71,6 +71,10 @@ pub enum Reason {
     StorageFull,
     /// Too many requests wait already.
     Overloaded,
+    /// It is not known who calls.
+    Unauthenticated,
+    /// The caller may not do that there.
+    PermissionDenied,
     /// A fault of the service itself.
     Internal,
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::SecurityConfig;
+
 /// The bounds of a server. The defaults hold under attack.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
@@ -15,6 +17,10 @@ pub struct ServerConfig {
     pub batch_query_bytes: usize,
     /// Bytes of any other request.
     pub other_bytes: usize,
+    /// Connections at once; more are closed as soon as they are made.
+    pub connections: usize,
+    /// How long a new connection may take to say that it speaks HTTP/2.
+    pub handshake_timeout: Duration,
     /// Calls that one connection may have open.
     pub streams_per_connection: u32,
     /// Queries that wait or run at once, over all connections; more are refused at once. Small
@@ -24,6 +30,10 @@ pub struct ServerConfig {
     pub keepalive_interval: Duration,
     /// How long it may take to answer.
     pub keepalive_timeout: Duration,
+    /// How long a stream is kept of which its client reads nothing.
+    pub unread_timeout: Duration,
+    /// What protects the server.
+    pub security: SecurityConfig,
     /// How long open calls may take to end once the server is told to stop.
     pub drain: Duration,
     /// Calls with one answer that take longer are told of in the log; `None` for none.
@@ -37,10 +47,14 @@ impl Default for ServerConfig {
             query_bytes: 256 << 10,
             batch_query_bytes: 4 << 20,
             other_bytes: 64 << 10,
+            connections: 4_096,
+            handshake_timeout: Duration::from_secs(10),
             streams_per_connection: 1_024,
             queries: 1_024,
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),
+            unread_timeout: Duration::from_mins(1),
+            security: SecurityConfig::default(),
             drain: Duration::from_secs(10),
             slow_call: Some(Duration::from_secs(1)),
         }

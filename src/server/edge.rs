@@ -16,7 +16,7 @@ use tonic::codegen::{Body as HttpBody, BoxFuture, Bytes, Service};
 use tonic::server::NamedService;
 
 use super::admission::{Admission, Place};
-use super::guard::Guard;
+use super::guard::{Guard, Term, over};
 use super::observe::{Meters, Observed};
 use super::wire::in_our_words;
 use crate::api::{Messages, Method, Notes, RpcStatus, method};
@@ -34,9 +34,10 @@ impl Door {
         &self,
         method: Option<&'static Method>,
         request: Request<Body>,
-    ) -> Result<(Request<Body>, Place), RpcStatus> {
-        let request = self.guard.check(method, request)?;
-        self.admission.enter(method, request)
+    ) -> Result<(Request<Body>, Place, Option<Term>), RpcStatus> {
+        let (request, term) = self.guard.check(method, request)?;
+        let (request, place) = self.admission.enter(method, request)?;
+        Ok((request, place, term))
     }
 }
 
@@ -74,14 +75,14 @@ where
                 observed.end(code, Some(response.headers_mut()));
                 Box::pin(std::future::ready(Ok(response)))
             }
-            Ok((request, place)) => {
+            Ok((request, place, term)) => {
                 let response = self.inner.call(request);
                 Box::pin(async move {
                     let (response, notes) = Notes::of(response).await;
                     observed.note(notes);
                     let response = response?;
                     let response = in_our_words(response.headers()).unwrap_or(response);
-                    Ok(answered(response, method, Held { observed, place }))
+                    Ok(answered(response, method, Held { observed, place }, term))
                 })
             }
         }
@@ -107,6 +108,7 @@ fn answered(
     mut response: Response<Body>,
     method: Option<&'static Method>,
     held: Held,
+    term: Option<Term>,
 ) -> Response<Body> {
     let refused = response.headers().get("grpc-status");
     if let Some(refused) = refused {
@@ -119,6 +121,7 @@ fn answered(
             Body::new(Answer {
                 body,
                 held: Some(held),
+                term,
             })
         });
     }
@@ -132,6 +135,22 @@ struct Answer {
     body: Body,
     /// Nothing once the end was sent.
     held: Option<Held>,
+    /// For how long the caller may have them.
+    term: Option<Term>,
+}
+
+impl Answer {
+    /// Ends the stream in the middle, in our words.
+    fn cut(&mut self, status: &RpcStatus) -> Option<Result<http_body::Frame<Bytes>, RpcStatus>> {
+        self.term = None;
+        // Whoever makes the answers learns of it by this.
+        self.body = Body::empty();
+        let held = self.held.take()?;
+        let mut trailers = HeaderMap::new();
+        let sent = status.add_header(&mut trailers);
+        held.end(status.code(), Some(&mut trailers));
+        Some(sent.map(|()| http_body::Frame::trailers(trailers)))
+    }
 }
 
 impl HttpBody for Answer {
@@ -143,6 +162,10 @@ impl HttpBody for Answer {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, RpcStatus>>> {
         let this = self.get_mut();
+        let term = this.term.as_mut();
+        if term.is_some_and(|term| term.as_mut().poll(context).is_ready()) {
+            return Poll::Ready(this.cut(&over()));
+        }
         let mut frame = std::task::ready!(Pin::new(&mut this.body).poll_frame(context));
         let code = match &frame {
             Some(Ok(frame)) => frame.trailers_ref().map(|trailers| {
@@ -152,6 +175,9 @@ impl HttpBody for Answer {
             Some(Err(status)) => Some(status.code()),
             None => Some(Code::Unknown),
         };
+        if code.is_some() {
+            this.term = None;
+        }
         if let Some((code, held)) = code.and_then(|code| Some((code, this.held.take()?))) {
             let frame = frame.as_mut().and_then(|frame| frame.as_mut().ok());
             held.end(code, frame.and_then(http_body::Frame::trailers_mut));

@@ -5,21 +5,30 @@
 
 mod admin;
 mod admission;
+mod arrival;
 mod config;
+mod connection;
 mod edge;
 mod guard;
 mod health;
 mod observe;
 mod readiness;
+mod seats;
+mod security;
 pub mod telemetry;
+mod tls;
+mod tokens;
+mod watched;
 mod wire;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
 pub use admin::AdminPort;
 pub use config::ServerConfig;
@@ -27,6 +36,8 @@ pub use observe::Observer;
 #[cfg(feature = "otlp")]
 pub use observe::SpansError;
 pub use readiness::{Phase, Readiness};
+pub use security::SecurityConfig;
+pub use tokens::{NewToken, is_name};
 
 use crate::api::Api;
 use crate::engine::Engine;
@@ -37,13 +48,27 @@ use crate::proto::{
     user_service_server::UserServiceServer,
 };
 use admission::Admission;
+use arrival::Arriving;
+use connection::connections;
 use edge::{Door, Edge};
 use guard::Guard;
 use health::Health;
+use seats::Seats;
+use security::Security;
 use wire::BySize;
 
 /// The most bytes of headers a call may have.
 const HEADER_BYTES: u32 = 16 << 10;
+
+/// A service that takes messages of up to so many bytes.
+macro_rules! limited {
+    ($service:expr, $most:expr) => {
+        Arriving {
+            inner: $service.max_decoding_message_size($most),
+            most: $most,
+        }
+    };
+}
 
 /// Why the server ended before it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -51,16 +76,32 @@ pub enum ServerError {
     /// The socket failed.
     #[error("the server's socket failed: {0}")]
     Transport(#[from] tonic::transport::Error),
+    /// The socket does not say where it listens, or a thread can't be started.
+    #[error("the server can't start: {0}")]
+    Start(#[from] std::io::Error),
+    /// What is to protect the server can't be used, or is not enough.
+    #[error("{0}")]
+    Security(String),
     /// The descriptors that reflection serves are broken, which is a fault of the program.
     #[error("the descriptors of the protocol can't be served: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
+}
+
+/// Whether a server with these settings could start on an address, as far as what protects it goes.
+///
+/// # Errors
+/// [`ServerError::Security`] says what is missing or can't be read.
+pub fn check(config: &ServerConfig, address: SocketAddr) -> Result<(), ServerError> {
+    Security::open(&config.security, address)
+        .map(drop)
+        .map_err(ServerError::Security)
 }
 
 /// Serves a store on a socket until `shutdown` resolves; then ends what is open and returns. The
 /// store is left open.
 ///
 /// # Errors
-/// [`ServerError`] if the socket fails.
+/// [`ServerError`] if the socket fails, or may not be listened on with what protects it.
 pub async fn run(
     engine: Engine,
     listener: TcpListener,
@@ -82,6 +123,12 @@ pub async fn run_observed(
     observer: &Observer,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServerError> {
+    let address = listener.local_addr()?;
+    let security = Security::open(&config.security, address).map_err(ServerError::Security)?;
+    security.tell(address, engine.as_of());
+    let (tokens, tls) = (security.tokens.clone(), security.tls.clone());
+    let reload = security.follow(config.security.reload_interval)?;
+    let reloader = reload.map(|tell| tokio::spawn(told_by_signal(tell)));
     let (close, closing) = watch::channel(false);
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let health = Health::new(reporter);
@@ -89,10 +136,16 @@ pub async fn run_observed(
     health.tell(&engine.state()).await;
     let follower = tokio::spawn(health.clone().follow(states));
 
-    let api = Api::new(engine.clone(), closing.clone(), config.queries);
+    let guard = Guard::new(tokens, config.security.reload_interval, engine.clone());
+    let api = Api::new(
+        engine.clone(),
+        closing.clone(),
+        config.queries,
+        config.unread_timeout,
+    );
     let served = api.clone();
     let door = Arc::new(Door {
-        guard: Guard,
+        guard,
         admission: Admission,
         meters: observer.meters(),
     });
@@ -103,6 +156,11 @@ pub async fn run_observed(
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
+    let incoming = Seats::new(
+        connections(listener, tls, closing.clone()),
+        seats::affordable(config.connections),
+        config.handshake_timeout,
+    );
     let mut incoming_closing = closing;
     let serving = Server::builder()
         .max_concurrent_streams(config.streams_per_connection)
@@ -110,48 +168,41 @@ pub async fn run_observed(
         .http2_keepalive_timeout(Some(config.keepalive_timeout))
         .http2_max_header_list_size(HEADER_BYTES)
         .add_service(health_service)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?)
+        .add_service(behind(&door, reflection().build_v1()?))
+        .add_service(behind(&door, reflection().build_v1alpha()?))
         .add_service(behind(
             &door,
-            IngestServiceServer::new(api.clone()).max_decoding_message_size(config.write_bytes),
+            limited!(IngestServiceServer::new(api.clone()), config.write_bytes),
         ))
         .add_service(behind(
             &door,
             BySize {
-                batch: query
-                    .clone()
-                    .max_decoding_message_size(config.batch_query_bytes),
-                other: query.max_decoding_message_size(config.query_bytes),
+                batch: limited!(query.clone(), config.batch_query_bytes),
+                other: limited!(query, config.query_bytes),
             },
         ))
         .add_service(behind(
             &door,
-            UserServiceServer::new(api.clone()).max_decoding_message_size(config.other_bytes),
+            limited!(UserServiceServer::new(api.clone()), config.other_bytes),
         ))
         .add_service(behind(
             &door,
-            SchemaServiceServer::new(api.clone()).max_decoding_message_size(config.other_bytes),
+            limited!(SchemaServiceServer::new(api.clone()), config.other_bytes),
         ))
         .add_service(behind(
             &door,
             BySize {
-                batch: segment
-                    .clone()
-                    .max_decoding_message_size(config.batch_query_bytes),
-                other: segment.max_decoding_message_size(config.query_bytes),
+                batch: limited!(segment.clone(), config.batch_query_bytes),
+                other: limited!(segment, config.query_bytes),
             },
         ))
         .add_service(behind(
             &door,
-            AdminServiceServer::new(api).max_decoding_message_size(config.other_bytes),
+            limited!(AdminServiceServer::new(api), config.other_bytes),
         ))
-        .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
-            async move {
-                let _ = incoming_closing.wait_for(|closing| *closing).await;
-            },
-        );
+        .serve_with_incoming_shutdown(incoming, async move {
+            let _ = incoming_closing.wait_for(|closing| *closing).await;
+        });
 
     tokio::pin!(serving);
     let _served = observer.serving(engine, served);
@@ -161,6 +212,9 @@ pub async fn run_observed(
     };
     follower.abort();
     observer.readiness().ending();
+    if let Some(reloader) = reloader {
+        reloader.abort();
+    }
     let _ = close.send(true);
     if let Some(ended) = ended {
         return Ok(ended?);
@@ -174,6 +228,18 @@ pub async fn run_observed(
         config.drain.as_secs()
     );
     Ok(())
+}
+
+/// Has the files read again whenever the process is told to, as it is the custom, by SIGHUP.
+async fn told_by_signal(tell: SyncSender<()>) {
+    let Ok(mut hangups) = signal(SignalKind::hangup()) else {
+        // They are looked at every so often anyway.
+        return std::future::pending().await;
+    };
+    while hangups.recv().await.is_some() {
+        // Where one waits already, that is enough.
+        let _ = tell.try_send(());
+    }
 }
 
 fn behind<S>(door: &Arc<Door>, inner: S) -> Edge<S> {

@@ -281,8 +281,9 @@ fn the_help_of_serve_and_config_has_every_setting() {
                 .collect();
             variables.sort_unstable();
             variables.dedup();
-            // Beside those of the settings: the file, the service to talk to, the population.
-            assert_eq!(variables.len(), settings + 3, "{variables:?}");
+            // Beside those of the settings: the file, the service to talk to, the population, and
+            // five of who asks and whom to trust.
+            assert_eq!(variables.len(), settings + 8, "{variables:?}");
             assert!(help.contains("[default: 100000000]"), "{help}");
             assert!(help.contains("1s to 366d, or 0 for never"), "{help}");
         }

@@ -5,6 +5,7 @@
     reason = "files of a test, not of the data folder"
 )]
 
+mod access;
 mod analysis;
 mod backup;
 mod cdnow;

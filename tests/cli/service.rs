@@ -143,6 +143,11 @@ impl Service {
         self.child.stderr.take().expect("it is piped")
     }
 
+    /// The number of its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Kills the service without warning.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("it runs");

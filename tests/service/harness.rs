@@ -1,6 +1,7 @@
 //! A server to test, the words for what is sent to it, and what an error must look like.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +24,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tonic::Code;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 use tonic_types::StatusExt;
 
 /// When every test takes place: 2026-01-01T00:00:00Z.
@@ -34,6 +35,7 @@ pub(crate) struct Service {
     pub(crate) channel: Channel,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) observer: Observer,
+    pub(crate) address: SocketAddr,
     engine: Engine,
     stop: oneshot::Sender<()>,
     running: JoinHandle<Result<(), ServerError>>,
@@ -69,8 +71,19 @@ impl Service {
     /// Serves what is in a folder of a disk, with options of the engine.
     pub(crate) async fn start_engine(
         disk: &Arc<dyn Disk>,
+        options: EngineOptions,
+        config: ServerConfig,
+    ) -> Self {
+        let connect = |address| Channel::from_shared(format!("http://{address}")).unwrap();
+        Self::start_connected(disk, options, config, connect).await
+    }
+
+    /// The same, with a channel of another kind.
+    pub(crate) async fn start_connected(
+        disk: &Arc<dyn Disk>,
         mut options: EngineOptions,
         config: ServerConfig,
+        connect: impl FnOnce(SocketAddr) -> Endpoint,
     ) -> Self {
         let clock = Arc::new(ManualClock::new(NOW.parse().unwrap()));
         options.query_threads = 1;
@@ -86,13 +99,10 @@ impl Service {
             };
             server::run_observed(served, listener, config, &seen, stopped).await
         });
-        let channel = Channel::from_shared(format!("http://{address}"))
-            .unwrap()
-            .connect()
-            .await
-            .unwrap();
+        let channel = connect(address).connect().await.unwrap();
         Self {
             channel,
+            address,
             clock,
             observer,
             engine,

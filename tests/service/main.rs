@@ -1,6 +1,7 @@
 //! The service as its clients see it: a real client, a real server on a port of its own, a data
 //! folder that goes when the test ends.
 
+mod access;
 mod analysis;
 mod backup;
 mod bad_input;
@@ -14,6 +15,7 @@ mod export;
 mod harness;
 mod ingest;
 mod kept_events;
+mod limits;
 mod lists;
 mod members;
 mod observing;
@@ -26,5 +28,6 @@ mod same_answers;
 mod seed_example;
 mod segments;
 mod standard;
+mod tls;
 mod users;
 mod watching;

@@ -275,8 +275,9 @@ async fn a_revision_that_does_not_come_is_waited_for_until_the_deadline() {
     // A copy of the store from before knows the token, and has not got there.
     let service = Service::start_in(copy.path()).await;
     let asking = move |timeout| {
-        let mut request = Request::new(counting("TRUE"));
-        request.get_mut().min_revision = later.clone();
+        let mut counting = counting("TRUE");
+        counting.min_revision.clone_from(&later);
+        let mut request = Request::new(counting);
         request.set_timeout(timeout);
         request
     };

@@ -1,15 +1,22 @@
 //! Every error that can leave the service, as clients see it.
 
+use std::sync::Arc;
+
 use super::*;
+use crate::api::access;
 use crate::api::convert::{Origins, Path};
 use crate::api::token::Tokens;
+use crate::api::{Caller, Role};
 use crate::engine::{CommitError, SnapshotError};
 use crate::filter;
 use crate::model::{EventName, LimitExceeded, PropertyName, SegmentName, Timestamp, ValueType};
 use crate::population::{Refusal, ValuesError};
+use crate::proto::WriteRequest;
 use crate::query::{BindError, Stopped};
 
-const REASONS: [Reason; 35] = [
+const REASONS: [Reason; 37] = [
+    Reason::Unauthenticated,
+    Reason::PermissionDenied,
     Reason::InvalidField,
     Reason::FilterSyntax,
     Reason::UnknownProperty,
@@ -148,6 +155,10 @@ fn refusals() -> Vec<Refusal> {
 fn errors() -> Vec<ApiError> {
     let property = property();
     let mut errors: Vec<ApiError> = refusals().into_iter().map(ApiError::from).collect();
+    let nobody = Caller::new(Arc::default(), Role::Write);
+    let mut request = tonic::Request::new(WriteRequest::default());
+    request.extensions_mut().insert(nobody);
+    errors.push(access::begin(request).unwrap_err());
     errors.extend([
         CommitError::ReadOnly {
             cause: "log/1: no space".into(),
@@ -310,7 +321,9 @@ fn facts_are_where_the_protocol_says() {
             | Reason::StorageReadOnly
             | Reason::StorageFull
             | Reason::Overloaded
+            | Reason::Unauthenticated
             | Reason::Internal => &[],
+            Reason::PermissionDenied => &["role", "population"],
         };
         for name in expected {
             assert!(names.contains(name), "{name} is missing: {error:?}");

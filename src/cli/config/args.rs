@@ -93,17 +93,28 @@ fn flag(setting: &'static Setting) -> Arg {
             notes.push(format!("[allowed: {}]", setting.kind.allowed()));
         }
         // What it has to be is in the sentence.
-        Kind::Text { .. } => {}
+        Kind::Switch { .. } | Kind::File { .. } | Kind::Text { .. } => {}
     }
     notes.push(format!("[env: {}]", setting.variable));
-    notes.push(format!("[default: {}]", setting.kind.default().text()));
+    let default = setting.kind.default().text();
+    if !default.is_empty() {
+        notes.push(format!("[default: {default}]"));
+    }
     // The default is none to the parser of the command line: the file goes before it.
-    Arg::new(setting.flag)
+    let arg = Arg::new(setting.flag)
         .long(setting.flag)
         .env(setting.variable)
         .hide_env(true)
         .value_name(setting.kind.word())
         .value_parser(value_parser!(OsString))
         .help(format!("{about} {}", notes.join(" ")))
-        .long_help(format!("{about}\n\n{}", notes.join("\n")))
+        .long_help(format!("{about}\n\n{}", notes.join("\n")));
+    match &setting.kind {
+        // Alone, the flag says that it is so.
+        Kind::Switch { .. } => arg
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true"),
+        Kind::Number { .. } | Kind::Span { .. } | Kind::File { .. } | Kind::Text { .. } => arg,
+    }
 }

@@ -10,7 +10,15 @@ use super::table::SETTINGS;
 
 const PREFIX: &str = "HEADCOUNT_";
 /// Variables of the commands that talk to a service.
-const OF_CLIENTS: [&str; 2] = ["HEADCOUNT_SERVER", "HEADCOUNT_POPULATION"];
+const OF_CLIENTS: [&str; 7] = [
+    "HEADCOUNT_SERVER",
+    "HEADCOUNT_POPULATION",
+    "HEADCOUNT_TOKEN",
+    "HEADCOUNT_TOKEN_FILE",
+    "HEADCOUNT_CA",
+    "HEADCOUNT_CLIENT_CERTIFICATE",
+    "HEADCOUNT_CLIENT_KEY",
+];
 /// Variables that are told of, at most.
 const MOST: usize = 20;
 

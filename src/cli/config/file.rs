@@ -195,7 +195,7 @@ fn unknown_key(section: Option<&str>, given: &str) -> String {
 fn names(setting: &'static Setting) -> impl Iterator<Item = (&'static str, &'static Setting)> {
     let limit = match &setting.kind {
         Kind::Number { limit, .. } => *limit,
-        Kind::Span { .. } | Kind::Text { .. } => None,
+        Kind::Span { .. } | Kind::Switch { .. } | Kind::File { .. } | Kind::Text { .. } => None,
     };
     [Some(setting.key), Some(setting.flag), limit]
         .into_iter()

@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value as Json;
@@ -75,6 +76,12 @@ pub(super) enum Kind {
         zero: Option<&'static str>,
         put: fn(&mut Settings, Duration),
     },
+    /// Something that is so or not; not, where nothing is said.
+    Switch { put: fn(&mut Settings, bool) },
+    /// The path of a file, of which there need be none.
+    File {
+        put: fn(&mut Settings, Option<PathBuf>),
+    },
     /// A text with a meaning.
     Text {
         default: &'static str,
@@ -129,6 +136,8 @@ impl Kind {
         match self {
             Self::Number { default, .. } => Value::Number(*default),
             Self::Span { default, .. } => Value::Span(seconds(*default)),
+            Self::Switch { .. } => Value::Switch(false),
+            Self::File { .. } => Value::Text(OsString::new()),
             Self::Text { default, .. } => Value::Text((*default).into()),
         }
     }
@@ -143,7 +152,9 @@ impl Kind {
         match self {
             Self::Number { unit, .. } => format!("a whole number of {unit} from {allowed}"),
             Self::Span { .. } => format!("a span of time such as 90s{quotes}, from {allowed}"),
-            Self::Text { .. } => format!("{allowed}{quotes}"),
+            Self::Switch { .. } => allowed,
+            Self::File { .. } if place == Place::Command => "the path of a file".into(),
+            Self::File { .. } | Self::Text { .. } => format!("{allowed}{quotes}"),
         }
     }
 
@@ -156,6 +167,8 @@ impl Kind {
             Self::Span {
                 least, most, zero, ..
             } => (format!("{} to {}", seconds(*least), seconds(*most)), zero),
+            Self::Switch { .. } => ("true or false".into(), &None),
+            Self::File { .. } => ("the path of a file, or nothing".into(), &None),
             Self::Text { expected, .. } => ((*expected).into(), &None),
         };
         match zero {
@@ -174,6 +187,9 @@ impl Kind {
                 plain.then(|| digits.parse().ok().map(Value::Number))?
             }
             Self::Span { .. } => span(text.to_str()?),
+            Self::Switch { .. } => text.to_str()?.parse().ok().map(Value::Switch),
+            // A variable that is empty by mistake must not take away what protects the service.
+            Self::File { .. } => (!text.is_empty()).then(|| Value::Text(text.into())),
             Self::Text { .. } => Some(Value::Text(text.into())),
         }
     }
@@ -190,7 +206,10 @@ impl Kind {
                 Some(Value::Span(Span::ZERO))
             }
             (Self::Span { .. }, DeValue::String(text)) => span(text),
-            (Self::Text { .. }, DeValue::String(text)) => Some(Value::Text(text.as_ref().into())),
+            (Self::Switch { .. }, DeValue::Boolean(is_on)) => Some(Value::Switch(*is_on)),
+            (Self::File { .. } | Self::Text { .. }, DeValue::String(text)) => {
+                Some(Value::Text(text.as_ref().into()))
+            }
             _ => None,
         }
     }
@@ -226,6 +245,14 @@ impl Kind {
                 let micros = u64::try_from(span.micros()).ok()?;
                 allowed.then(|| put(settings, Duration::from_micros(micros)))
             }
+            (Self::Switch { put }, Value::Switch(is_on)) => {
+                put(settings, *is_on);
+                Some(())
+            }
+            (Self::File { put }, Value::Text(path)) => {
+                put(settings, (!path.is_empty()).then(|| path.into()));
+                Some(())
+            }
             (Self::Text { put, .. }, Value::Text(text)) => put(settings, text),
             _ => None,
         }
@@ -236,6 +263,8 @@ impl Kind {
         match self {
             Self::Number { .. } => "NUMBER",
             Self::Span { .. } => "SPAN",
+            Self::Switch { .. } => "true|false",
+            Self::File { .. } => "FILE",
             Self::Text { word, .. } => word,
         }
     }
@@ -255,6 +284,7 @@ pub(super) enum Place {
 pub(super) enum Value {
     Number(u64),
     Span(Span),
+    Switch(bool),
     Text(OsString),
 }
 
@@ -265,6 +295,7 @@ impl Value {
             Self::Number(number) => number.to_string(),
             Self::Span(Span::ZERO) => "0s".into(),
             Self::Span(span) => span.to_string(),
+            Self::Switch(is_on) => is_on.to_string(),
             Self::Text(text) => text.to_string_lossy().into_owned(),
         }
     }
@@ -272,6 +303,7 @@ impl Value {
     pub(super) fn json(&self) -> Json {
         match self {
             Self::Number(number) => (*number).into(),
+            Self::Switch(is_on) => (*is_on).into(),
             Self::Span(_) | Self::Text(_) => self.text().into(),
         }
     }
@@ -280,6 +312,7 @@ impl Value {
     pub(super) fn toml(&self) -> String {
         match self {
             Self::Number(number) => grouped(*number).replace(',', "_"),
+            Self::Switch(is_on) => is_on.to_string(),
             Self::Span(_) | Self::Text(_) => format!("\"{}\"", self.text()),
         }
     }

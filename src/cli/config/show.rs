@@ -121,7 +121,11 @@ pub(super) fn about(setting: &Setting) -> String {
         Kind::Number {
             limit: Some(limit), ..
         } if *limit != setting.key => format!("{} Errors call it {limit}.", setting.help),
-        Kind::Number { .. } | Kind::Span { .. } | Kind::Text { .. } => setting.help.into(),
+        Kind::Number { .. }
+        | Kind::Span { .. }
+        | Kind::Switch { .. }
+        | Kind::File { .. }
+        | Kind::Text { .. } => setting.help.into(),
     }
 }
 

@@ -28,6 +28,14 @@ pub(super) const SECTIONS: &[Section] = &[
         about: "What clients may ask, and how much at once",
     },
     Section {
+        name: "auth",
+        about: "Who may call",
+    },
+    Section {
+        name: "tls",
+        about: "Connections that nobody can listen in on",
+    },
+    Section {
         name: "limits",
         about: "How large the store may grow",
     },
@@ -127,6 +135,16 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         section: "server",
+        key: "insecure",
+        flag: "insecure",
+        variable: "HEADCOUNT_INSECURE",
+        help: "Listen without TLS also where others than this machine can reach the service.",
+        kind: Kind::Switch {
+            put: |settings, is_on| settings.server.security.insecure = is_on,
+        },
+    },
+    Setting {
+        section: "server",
         key: "query_threads",
         flag: "query-threads",
         variable: "HEADCOUNT_QUERY_THREADS",
@@ -156,6 +174,23 @@ pub(super) static SETTINGS: &[Setting] = &[
             zero: None,
             limit: None,
             put: |settings, number| settings.server.queries = size(number),
+        },
+    },
+    Setting {
+        section: "server",
+        key: "max_connections",
+        flag: "max-connections",
+        variable: "HEADCOUNT_MAX_CONNECTIONS",
+        help: "Connections at once; more are closed as soon as they are made. Fewer if the process may \
+               not open so many files.",
+        kind: Kind::Number {
+            default: 4_096,
+            least: 1,
+            most: 1_000_000,
+            unit: "connections",
+            zero: None,
+            limit: None,
+            put: |settings, number| settings.server.connections = size(number),
         },
     },
     Setting {
@@ -219,6 +254,35 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         section: "server",
+        key: "handshake_timeout",
+        flag: "handshake-timeout",
+        variable: "HEADCOUNT_HANDSHAKE_TIMEOUT",
+        help: "How long a new connection may take to say that it speaks HTTP/2.",
+        kind: Kind::Span {
+            default: 10,
+            least: 1,
+            most: HOUR,
+            zero: None,
+            put: |settings, span| settings.server.handshake_timeout = span,
+        },
+    },
+    Setting {
+        section: "server",
+        key: "unread_timeout",
+        flag: "unread-timeout",
+        variable: "HEADCOUNT_UNREAD_TIMEOUT",
+        help: "How long a stream is kept of which its client reads nothing; five times as long for a \
+               backup.",
+        kind: Kind::Span {
+            default: 60,
+            least: 1,
+            most: HOUR,
+            zero: None,
+            put: |settings, span| settings.server.unread_timeout = span,
+        },
+    },
+    Setting {
+        section: "server",
         key: "keepalive_interval",
         flag: "keepalive-interval",
         variable: "HEADCOUNT_KEEPALIVE_INTERVAL",
@@ -257,6 +321,63 @@ pub(super) static SETTINGS: &[Setting] = &[
             most: HOUR,
             zero: Some("not at all"),
             put: |settings, span| settings.server.drain = span,
+        },
+    },
+    Setting {
+        section: "auth",
+        key: "tokens",
+        flag: "tokens",
+        variable: "HEADCOUNT_TOKENS",
+        help: "Who may call, and what they may do, each known by a token or a certificate; without it, \
+               all may do all.",
+        kind: Kind::File {
+            put: |settings, path| settings.server.security.tokens = path,
+        },
+    },
+    Setting {
+        section: "auth",
+        key: "reload_interval",
+        flag: "reload-interval",
+        variable: "HEADCOUNT_RELOAD_INTERVAL",
+        help: "How often the files of [auth] and [tls] are looked at, to be read again if they changed.",
+        kind: Kind::Span {
+            default: 5,
+            least: 1,
+            most: HOUR,
+            zero: None,
+            put: |settings, span| settings.server.security.reload_interval = span,
+        },
+    },
+    Setting {
+        section: "tls",
+        key: "certificate",
+        flag: "tls-certificate",
+        variable: "HEADCOUNT_TLS_CERTIFICATE",
+        help: "The certificate of the service, and those between it and a root, as PEM; without it, \
+               there is no TLS.",
+        kind: Kind::File {
+            put: |settings, path| settings.server.security.certificate = path,
+        },
+    },
+    Setting {
+        section: "tls",
+        key: "key",
+        flag: "tls-key",
+        variable: "HEADCOUNT_TLS_KEY",
+        help: "The private key of the certificate, as PEM.",
+        kind: Kind::File {
+            put: |settings, path| settings.server.security.key = path,
+        },
+    },
+    Setting {
+        section: "tls",
+        key: "client_ca",
+        flag: "tls-client-ca",
+        variable: "HEADCOUNT_TLS_CLIENT_CA",
+        help: "Certificates, as PEM: clients must show one that is signed by one of them. Without it, \
+               they show none.",
+        kind: Kind::File {
+            put: |settings, path| settings.server.security.client_ca = path,
         },
     },
     Setting {

@@ -68,7 +68,12 @@ fn others(setting: &Setting) -> [Value; 3] {
         (Kind::Span { least, most, .. }, _) => {
             [least + 2, least + 3, most - 1].map(|span| Value::Span(seconds(span)))
         }
-        (Kind::Text { .. }, "data") => texts(["a", "b/c", "/d"]),
+        (Kind::Switch { .. }, _) => [
+            Value::Switch(true),
+            Value::Switch(true),
+            Value::Switch(true),
+        ],
+        (Kind::File { .. }, _) | (Kind::Text { .. }, "data") => texts(["a", "b/c", "/d"]),
         (Kind::Text { .. }, "listen") => texts(["0.0.0.0:1", "[::1]:0", "127.0.0.1:7172"]),
         (Kind::Text { .. }, "admin_listen") => texts(["127.0.0.1:9171", "[::1]:0", "0.0.0.0:1"]),
         (Kind::Text { .. }, "levels") => texts(["DEBUG", "off", "headcount=debug,h2=warn"]),
@@ -86,7 +91,8 @@ fn the_names_of_a_setting_are_its_own_and_say_the_same() {
         let variable = format!("HEADCOUNT_{}", setting.flag).to_uppercase();
         assert_eq!(setting.variable, variable.replace('-', "_"));
         let same = setting.flag.replace('-', "_") == setting.key;
-        assert!(same || setting.section == "log", "{}", setting.name());
+        let of_section = setting.section == "log" || setting.section == "tls";
+        assert!(same || of_section, "{}", setting.name());
         assert!(SECTIONS.iter().any(|s| s.name == setting.section));
         assert!(setting.help.ends_with('.'), "{}", setting.name());
         // Keys are found without their section when they are misplaced.
@@ -125,7 +131,13 @@ fn every_setting_has_an_effect_of_its_own() {
     }
     // All that can be set is set: the debug texts have a field for each of these.
     let fields = format!("{:?}", InForce::new(None, &[]).unwrap().settings);
-    let structures = ["Settings", "EngineOptions", "StoreLimits", "ServerConfig"];
+    let structures = [
+        "Settings",
+        "EngineOptions",
+        "StoreLimits",
+        "ServerConfig",
+        "SecurityConfig",
+    ];
     let inner = structures.len() - 1;
     assert_eq!(fields.matches(": ").count() - inner, SETTINGS.len());
 }
@@ -167,7 +179,12 @@ fn a_flag_goes_before_a_variable_before_the_file_before_the_default() {
             let line = line(&found, setting);
             assert_eq!((&line.value, line.source), (value, source));
             // What is shown is what is used.
-            let only = said(setting, &value.text(), Source::Flag).unwrap();
+            let only = match (&setting.kind, source) {
+                // There is no flag for no file.
+                (Kind::File { .. }, Source::Default) => in_force(&file_of(setting, "''"), &[]),
+                _ => said(setting, &value.text(), Source::Flag),
+            };
+            let only = only.unwrap();
             assert_eq!(
                 format!("{:?}", found.settings),
                 format!("{:?}", only.settings)
@@ -188,7 +205,7 @@ fn ranges_end_where_they_say() {
             Kind::Span {
                 least, most, zero, ..
             } => (least.into(), most.into(), zero, "s"),
-            Kind::Text { .. } => continue,
+            Kind::Switch { .. } | Kind::File { .. } | Kind::Text { .. } => continue,
         };
         let mut tried = vec![(least, true), (most, true), (most + 1, false)];
         if least > 0 {
@@ -243,6 +260,7 @@ fn texts_that_are_no_values_are_refused() {
             "server.listen",
             ["", "7171", "localhost:7171", ":1", "::1", "x"],
         ),
+        ("server.insecure", ["", "TRUE", "1", "yes", "on", "true "]),
         ("log.format", ["", "JSON", "yaml", "text ", "1", "true"]),
     ] {
         for text in texts {
@@ -251,6 +269,10 @@ fn texts_that_are_no_values_are_refused() {
         }
     }
     assert!(said(setting("store.data"), "", Source::Flag).is_err());
+    for name in ["auth.tokens", "tls.certificate", "tls.key", "tls.client_ca"] {
+        let error = said(setting(name), "", Source::Variable).unwrap_err();
+        assert!(error.ends_with("expected the path of a file"), "{error}");
+    }
     for text in [
         "",
         "warning",
@@ -328,8 +350,8 @@ fn mistakes_in_a_file_name_the_line_and_the_way_out() {
             "1: there is no section \"limit\"; did you mean [limits]?",
         ),
         (
-            "[tls]\ncertificate = 'x'",
-            "1: there is no section \"tls\"; there are [store], [server], [limits], [log]",
+            "[certificates]\nkey = 'x'",
+            "1: there is no section \"certificates\"; there are [store], [server], [auth], [tls], [limits], [log]",
         ),
         (
             "\nlimits = 5",
