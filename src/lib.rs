@@ -10,6 +10,7 @@ pub mod codec;
 pub mod engine;
 pub mod filter;
 pub mod index;
+pub mod meter;
 pub mod model;
 pub mod population;
 pub mod proto;

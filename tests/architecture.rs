@@ -14,6 +14,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("bits", &[]),
     ("proto", &[]),
     ("clock", &["model"]),
+    ("meter", &[]),
     ("filter", &["model"]),
     ("index", &["bits", "codec", "model"]),
     ("population", &["codec", "filter", "index", "model"]),
@@ -21,7 +22,15 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("storage", &["codec", "model"]),
     (
         "engine",
-        &["clock", "codec", "model", "population", "query", "storage"],
+        &[
+            "clock",
+            "codec",
+            "meter",
+            "model",
+            "population",
+            "query",
+            "storage",
+        ],
     ),
     (
         "api",
@@ -29,13 +38,17 @@ const ROOMS: &[(&str, &[&str])] = &[
             "codec",
             "engine",
             "filter",
+            "meter",
             "model",
             "population",
             "proto",
             "query",
         ],
     ),
-    ("server", &["api", "clock", "engine", "model", "proto"]),
+    (
+        "server",
+        &["api", "clock", "engine", "meter", "model", "proto"],
+    ),
     (
         "cli",
         &[
@@ -83,7 +96,19 @@ const CRATES: &[(&str, &[&str])] = &[
     ),
     ("http_body", &["src/server/"]),
     ("mimalloc", &["src/main.rs"]),
-    ("rustix", &["src/engine/pool.rs", "src/server/seats.rs"]),
+    ("hyper", &["src/server/admin.rs"]),
+    ("hyper_util", &["src/server/admin.rs"]),
+    ("opentelemetry", &["src/server/observe/spans.rs"]),
+    ("opentelemetry_otlp", &["src/server/observe/spans.rs"]),
+    ("opentelemetry_sdk", &["src/server/observe/spans.rs"]),
+    (
+        "rustix",
+        &[
+            "src/engine/pool.rs",
+            "src/server/observe/process.rs",
+            "src/server/seats.rs",
+        ],
+    ),
     ("quick_cache", &["src/api/filters.rs"]),
     ("clap", &["src/cli/", "src/main.rs"]),
     ("csv", &["src/cli/"]),
@@ -394,6 +419,7 @@ fn documents() -> Vec<File> {
 fn paths_named_in_the_documentation_exist() {
     const FOLDERS: [&str; 10] = [
         "src/",
+        "deploy/",
         "proto/",
         "tests/",
         "docs/",
@@ -401,7 +427,6 @@ fn paths_named_in_the_documentation_exist() {
         "benches/",
         "examples/",
         "data/",
-        "deploy/",
         ".ci/",
     ];
     let mut violations = Vec::new();

@@ -237,7 +237,7 @@ macro_rules! about_the_store {
     )*};
 }
 
-about_the_store!(BackupRequest, CreateSnapshotRequest);
+about_the_store!(BackupRequest, CreateSnapshotRequest, GetStatsRequest);
 
 impl Asks for proto::CreateSegmentRequest {
     fn about(&self) -> About<'_> {

@@ -8,9 +8,9 @@ use super::token::{Page, Tokens, request_hash};
 use super::{Api, RpcStatus};
 use crate::model::PopulationName;
 use crate::proto::{
-    BackupRequest, CreateSnapshotRequest, CreateSnapshotResponse, ListPopulationsRequest,
-    ListPopulationsResponse, Population, VerifyRequest, VerifyResponse,
-    admin_service_server::AdminService,
+    BackupRequest, CreateSnapshotRequest, CreateSnapshotResponse, GetStatsRequest,
+    GetStatsResponse, ListPopulationsRequest, ListPopulationsResponse, Population, VerifyRequest,
+    VerifyResponse, admin_service_server::AdminService,
 };
 
 #[tonic::async_trait]
@@ -48,6 +48,15 @@ impl AdminService for Api {
     ) -> Result<Response<VerifyResponse>, RpcStatus> {
         let (deadline, request) = begin(request)?;
         let response = super::verify::verify(self, deadline, request).await?;
+        Ok(Response::new(response))
+    }
+
+    async fn get_stats(
+        &self,
+        request: Request<GetStatsRequest>,
+    ) -> Result<Response<GetStatsResponse>, RpcStatus> {
+        let (deadline, GetStatsRequest {}) = begin(request)?;
+        let response = super::statistics::statistics(self, deadline).await?;
         Ok(Response::new(response))
     }
 

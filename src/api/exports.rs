@@ -128,6 +128,12 @@ fn gone() -> ApiError {
 }
 
 impl Exports {
+    /// How many exports there are, those being evaluated included, and the bytes that they take.
+    pub(super) fn load(&self) -> (u64, u64) {
+        let kept = self.kept();
+        (kept.entries.len() as u64, kept.bytes)
+    }
+
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -55,6 +55,11 @@ impl Filters {
         }
     }
 
+    /// How many texts and segments are remembered.
+    pub(super) fn load(&self) -> (u64, u64) {
+        (self.texts.len() as u64, self.segments.len() as u64)
+    }
+
     /// The expression that stands for the users of a saved segment. Whether there is one is known
     /// only to a population.
     pub(super) fn segment(&self, name: &str) -> Result<Arc<Prepared>, NameError> {

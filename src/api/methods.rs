@@ -137,6 +137,7 @@ pub static METHODS: &[Method] = &[
     unary(ADMIN, "CreateSnapshot", Role::Admin, Cost::Other),
     stream(ADMIN, "Backup", Role::Admin, Cost::Other),
     unary(ADMIN, "Verify", Role::Admin, Cost::Other),
+    unary(ADMIN, "GetStats", Role::Admin, Cost::Other),
     unary(ADMIN, "ListPopulations", Role::Read, Cost::Other),
 ];
 

@@ -23,11 +23,13 @@ mod filters;
 mod ingest;
 mod lists;
 mod methods;
+mod notes;
 mod parts;
 mod preview;
 mod query;
 mod schema;
 mod segments;
+mod statistics;
 mod status;
 #[cfg(all(test, feature = "testing"))]
 mod tests;
@@ -46,7 +48,11 @@ use tokio::sync::watch::Receiver;
 pub use access::{Caller, EVERYWHERE, Grants, unauthenticated};
 pub use codec::Codec;
 pub use methods::{Cost, METHODS, Messages, Method, Role, method};
-pub use status::{RpcStatus, not_serving_yet, of_transport, overloaded, too_slow};
+pub use notes::{Notes, Shown};
+pub use statistics::Load;
+pub use status::{
+    RpcStatus, not_serving_yet, of_transport, overloaded, reason_name, reason_of, too_slow,
+};
 
 use crate::engine::{Engine, Turn};
 use crate::model::{PopulationName, Reason, Revision, Timestamp};
@@ -122,7 +128,8 @@ impl Api {
     }
 
     fn population(&self, name: &PopulationName) -> Result<Arc<Population>, ApiError> {
-        self.engine.population(name).ok_or_else(|| {
+        let population = self.engine.population(name);
+        let population = population.ok_or_else(|| {
             let known = self.engine.populations();
             let near = nearest(
                 name.as_str(),
@@ -141,7 +148,9 @@ impl Api {
             )
             .fact("population", name)
             .suggesting(&near)
-        })
+        })?;
+        notes::population(&population);
+        Ok(population)
     }
 
     /// The instant that `now()` stands for.

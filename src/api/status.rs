@@ -11,6 +11,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use tonic::codegen::http::HeaderMap;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
@@ -109,9 +110,19 @@ fn sent(reason: Reason) -> Sent {
 }
 
 /// The reason as clients see it: without the prefix that enum values have.
-fn name(reason: ErrorReason) -> &'static str {
+#[must_use]
+pub fn reason_name(reason: ErrorReason) -> &'static str {
     let name = reason.as_str_name();
     name.strip_prefix("ERROR_REASON_").unwrap_or(name)
+}
+
+/// Why a call was not answered, from the headers or trailers that say so: nothing if it was, or if the
+/// reason is none of ours.
+#[must_use]
+pub fn reason_of(headers: &HeaderMap) -> Option<ErrorReason> {
+    let info = Status::from_header_map(headers)?.get_details_error_info()?;
+    let is_ours = info.domain == DOMAIN;
+    is_ours.then(|| ErrorReason::from_str_name(&format!("ERROR_REASON_{}", info.reason)))?
 }
 
 /// The beginning of a text, if all of it would be too long for a header.
@@ -136,7 +147,7 @@ impl From<ApiError> for Status {
             .into_iter()
             .map(|(name, value)| (name.to_owned(), shown(value)))
             .collect();
-        let mut details = ErrorDetails::with_error_info(name(reason), DOMAIN, facts);
+        let mut details = ErrorDetails::with_error_info(reason_name(reason), DOMAIN, facts);
         if let Some(field) = error.field {
             let violation = FieldViolation::new(shown(field), message.clone());
             details.set_bad_request(vec![violation]);
@@ -153,7 +164,7 @@ impl From<ApiError> for ItemError {
         let sent = sent(error.reason);
         Self {
             code: sent.code.into(),
-            reason: name(sent.reason).to_owned(),
+            reason: reason_name(sent.reason).to_owned(),
             message: shown(error.message),
             field: shown(error.field.unwrap_or_default()),
         }

@@ -29,6 +29,7 @@ mod rfm;
 mod schema;
 mod segments;
 mod serve;
+mod stats;
 mod token;
 mod user;
 mod value;
@@ -173,6 +174,8 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// List the populations.
     Populations,
+    /// Show numbers about the service: users, memory, the log, what waits.
+    Stats,
     /// Tell whether the service is healthy.
     Health(admin::HealthArgs),
 }
@@ -252,6 +255,7 @@ async fn run(cli: Cli, output: Output) -> Result<u8, CliError> {
         Command::Repair(args) => repair::repair(args, output).await,
         Command::Verify(args) => verify::verify(&global, args, output).await,
         Command::Populations => admin::populations(Client::connect(&global).await?, output).await,
+        Command::Stats => stats::stats(Client::connect(&global).await?, output).await,
         Command::Health(args) => admin::health(Client::connect(&global).await?, args, output).await,
     }
 }

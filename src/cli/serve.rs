@@ -13,7 +13,7 @@ use super::output::{self, Output};
 use crate::clock::SystemClock;
 use crate::engine::{Engine, EngineOptions};
 use crate::server::notify::Notifier;
-use crate::server::{self, ServerConfig, telemetry};
+use crate::server::{self, AdminPort, Observer, ServerConfig, telemetry};
 
 /// The exit code of a service that did not end in order: that of a fault.
 const ENDED_AT_ONCE: i32 = 4;
@@ -23,6 +23,7 @@ pub(super) async fn serve(args: ServeArgs, output: Output) -> Result<u8, CliErro
     let changed = config::changed(&in_force);
     let Settings {
         listen,
+        admin_listen,
         engine: options,
         server: bounds,
         log_levels,
@@ -38,10 +39,16 @@ pub(super) async fn serve(args: ServeArgs, output: Output) -> Result<u8, CliErro
     }
     let manager = Notifier::of_environment();
     let mut interruption = std::pin::pin!(interruption()?);
-    // The address first: a port that is taken is known at once, not after minutes of loading.
+    // The addresses first: a port that is taken is known at once, not after minutes of loading. The
+    // admin port answers meanwhile.
     let listener = bind(listen).await?;
     let address = address_of(&listener)?;
     check(&bounds, address)?;
+    let observer = Observer::new(bounds.slow_call);
+    #[cfg(feature = "otlp")]
+    trace(&observer)?;
+    let admin = admin_listen.map(|address| open_admin_port(address, &observer));
+    let admin = admin.transpose()?;
     let scheme = if bounds.security.certificate.is_some() {
         "https"
     } else {
@@ -59,17 +66,20 @@ pub(super) async fn serve(args: ServeArgs, output: Output) -> Result<u8, CliErro
     };
     tokio::spawn(manager.clone().watch_over(engine.clone()));
     manager.ready(&format!("serving on {address}"));
-    announce(scheme, address, output)?;
+    let admin = admin.as_ref().map(AdminPort::address);
+    announce(scheme, address, admin, output)?;
     let end_within = bounds.drain_grace.saturating_add(bounds.drain);
     let told_to_stop = async {
         interruption.await;
         manager.stopping("ending what is open", end_within);
     };
-    server::run(engine.clone(), listener, bounds, told_to_stop)
+    server::run_observed(engine.clone(), listener, bounds, &observer, told_to_stop)
         .await
         .map_err(|error| CliError::Other(error.to_string()))?;
     manager.status("closing the log");
     manager.patiently(engine.shutdown()).await;
+    #[cfg(feature = "otlp")]
+    observer.end_traces();
     Ok(0)
 }
 
@@ -103,6 +113,20 @@ async fn open_behind(
         Ok(Err(error)) => Err(CliError::Other(error.to_string())),
         Err(error) => Err(CliError::Other(error.to_string())),
     }
+}
+
+/// The variable that the standard of OpenTelemetry has for the address of a collector.
+#[cfg(feature = "otlp")]
+const COLLECTOR: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+
+/// Sends spans to a collector if the environment names one.
+#[cfg(feature = "otlp")]
+fn trace(observer: &Observer) -> Result<(), CliError> {
+    let Ok(endpoint) = std::env::var(COLLECTOR) else {
+        return Ok(());
+    };
+    let traced = observer.trace_to(&endpoint);
+    traced.map_err(|error| CliError::Input(format!("{COLLECTOR}: {error}")))
 }
 
 pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, CliError> {
@@ -142,11 +166,35 @@ pub(super) fn check(config: &ServerConfig, address: SocketAddr) -> Result<(), Cl
     server::check(config, address).map_err(|error| CliError::Input(error.to_string()))
 }
 
-fn announce(scheme: &str, address: SocketAddr, output: Output) -> Result<(), CliError> {
+fn open_admin_port(address: SocketAddr, observer: &Observer) -> Result<AdminPort, CliError> {
+    let opened = std::net::TcpListener::bind(address)
+        .and_then(|listener| AdminPort::open(listener, observer.clone()));
+    let port = opened.map_err(|error| {
+        CliError::Input(format!(
+            "can't open the admin port on {address}: {error}; choose another with --admin-listen"
+        ))
+    })?;
+    tracing::info!("metrics are on http://{}/metrics", port.address());
+    Ok(port)
+}
+
+fn announce(
+    scheme: &str,
+    address: SocketAddr,
+    admin: Option<SocketAddr>,
+    output: Output,
+) -> Result<(), CliError> {
     if output.is_json() {
-        output::line(&serde_json::json!({ "listening": address.to_string() }).to_string())
-    } else {
-        output::line(&format!("serving on {scheme}://{address}"))
+        let mut line = serde_json::json!({ "listening": address.to_string() });
+        if let Some(admin) = admin {
+            line["admin"] = admin.to_string().into();
+        }
+        return output::line(&line.to_string());
+    }
+    output::line(&format!("serving on {scheme}://{address}"))?;
+    match admin {
+        Some(admin) => output::line(&format!("metrics are on http://{admin}/metrics")),
+        None => Ok(()),
     }
 }
 

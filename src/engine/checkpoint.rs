@@ -216,6 +216,7 @@ impl Checkpointer {
         let (reply, captured) = sync_channel(1);
         let stopping = |_| SnapshotError::Stopping;
         let log_bytes = self.counters.log_bytes.load(Ordering::Relaxed);
+        let began = Instant::now();
         let sent = self.commits.blocking_send(Task::Capture(reply));
         sent.map_err(|_| SnapshotError::Stopping)?;
         let captured = captured.recv().map_err(stopping)?;
@@ -234,6 +235,7 @@ impl Checkpointer {
         let outcome = self.write(&captured);
         drop(captured);
         let (reader, info) = outcome.inspect_err(|error| {
+            self.counters.meters.snapshot_failed();
             self.note(error);
             self.snapshots.remove_unfinished(revision);
         })?;
@@ -247,6 +249,7 @@ impl Checkpointer {
         self.counters
             .log_bytes
             .fetch_sub(log_bytes, Ordering::Relaxed);
+        self.counters.meters.snapshot(info, began);
         // The snapshot counts from here on, whatever becomes of the files no longer needed.
         if let Err(error) = self.trim() {
             self.note(&error);

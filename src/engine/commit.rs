@@ -17,6 +17,7 @@ use super::backlog::Backlog;
 use super::line::Crowded;
 use super::registry::Registry;
 use super::state::State;
+use super::statistics::Meters;
 use super::watch::Watches;
 use crate::model::{Action, Command, PopulationName, Reason, Revision, StoreLimits};
 use crate::population::{Capture, Changes, Judged, Refusal};
@@ -193,6 +194,8 @@ pub(super) struct Counters {
     pub(super) log_bytes: AtomicU64,
     /// The revision of the last erasure of a user, 0 if none is in the log.
     pub(super) last_erasure: AtomicU64,
+    /// What is counted for those who look after the service.
+    pub(super) meters: Meters,
 }
 
 /// The state of the commit thread.
@@ -295,7 +298,12 @@ impl Committer {
         let Some((first, bytes)) = self.append(batch) else {
             return;
         };
-        self.counters.log_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let before = self.counters.log_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let meters = &self.counters.meters;
+        meters.logged(batch.len(), bytes, self.log.synced_in());
+        if before == 0 {
+            meters.unsaved_from_now();
+        }
         let mut revision = first;
         let mut last = first;
         let mut outcomes = Vec::with_capacity(batch.len());
@@ -307,6 +315,7 @@ impl Committer {
                 let number = revision.number();
                 self.counters.last_erasure.store(number, Ordering::Release);
             }
+            meters.judged(&judged);
             outcomes.push((job.answer, Committed::of(judged)));
             drop(job.waiting);
             last = revision;

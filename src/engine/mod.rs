@@ -20,6 +20,7 @@ mod recover;
 mod registry;
 mod repair;
 mod state;
+mod statistics;
 #[cfg(all(test, feature = "testing"))]
 mod tests;
 mod verify;
@@ -47,6 +48,7 @@ pub use pool::{PoolError, QueryFailed};
 pub use recover::{OpenError, SnapshotFault};
 pub use repair::{Loss, Repair, RepairError, RepairStep, plan_repair, repair};
 pub use state::State;
+pub use statistics::{Memory, PopulationStatistics, SnapshotStatistics, Statistics};
 pub use verify::{Started, Verification, verify};
 pub use watch::{Cursor, Mark, Next, Part, ResyncCause, WatchedChange, Watcher};
 
@@ -62,6 +64,7 @@ use keeper::Keeper;
 use line::Line;
 use pool::QueryPool;
 use registry::Registry;
+use statistics::Meters;
 use watch::{Received, Watches};
 
 /// How many commands may wait in the queue; more wait with their senders.
@@ -118,6 +121,7 @@ struct Shared {
     watches: Arc<Watches>,
     store_id: u64,
     snapshot_interval: Option<Span>,
+    memory: statistics::Measured,
     threads: Mutex<Option<Threads>>,
     stopped: latest::Sender<bool>,
 }
@@ -246,17 +250,10 @@ impl Engine {
             file_bytes: options.log_file_bytes,
         };
         let mut recovered = recover::recover(disk, &data, log_options)?;
-        // So that a later start judges by the limits that were in force, not by its own.
-        if recovered.registry.limits() != Some(options.limits) {
-            let command = Command::SetLimits(options.limits);
-            let appended = recovered.log.append_in_reserve(&[record::encode(&command)]);
-            let (revision, _) =
-                appended.map_err(|error| StorageError::from(DiskError::from(error)))?;
-            // Limits are never refused.
-            let _ = recovered.registry.apply(revision, &command);
-        }
-
+        record_limits(&mut recovered, options.limits)?;
+        let newest = recovered.newest.as_ref().map(|(_, info)| *info);
         let counters = Arc::new(Counters {
+            meters: Meters::new(newest),
             log_bytes: AtomicU64::new(recovered.replayed.log_bytes),
             last_erasure: AtomicU64::new(recovered.replayed.last_erasure),
             ..Counters::default()
@@ -328,6 +325,7 @@ impl Engine {
             watches,
             store_id,
             snapshot_interval,
+            memory: statistics::Measured::default(),
             threads: Mutex::new(Some(Threads {
                 commit,
                 checkpoint,
@@ -646,6 +644,20 @@ impl Threads {
         let _ = self.commits.blocking_send(Task::Stop);
         let _ = self.commit.join();
     }
+}
+
+/// Has it in the log by which limits commands are judged from now on, so that a later start judges by
+/// those, not by its own.
+fn record_limits(recovered: &mut recover::Recovered, limits: StoreLimits) -> Result<(), OpenError> {
+    if recovered.registry.limits() == Some(limits) {
+        return Ok(());
+    }
+    let command = Command::SetLimits(limits);
+    let appended = recovered.log.append_in_reserve(&[record::encode(&command)]);
+    let (revision, _) = appended.map_err(|error| StorageError::from(DiskError::from(error)))?;
+    // Limits are never refused.
+    let _ = recovered.registry.apply(revision, &command);
+    Ok(())
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {

@@ -3,6 +3,8 @@
 //! Invariant: a panic in a query is that query's error and nobody else's.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::oneshot;
 
@@ -38,7 +40,27 @@ fn stand_back() {
 
 /// Threads for queries.
 #[derive(Debug)]
-pub(super) struct QueryPool(rayon::ThreadPool);
+pub(super) struct QueryPool {
+    threads: rayon::ThreadPool,
+    waiting: Arc<AtomicUsize>,
+    running: Arc<AtomicUsize>,
+}
+
+/// Counts one for as long as it exists.
+struct One(Arc<AtomicUsize>);
+
+impl One {
+    fn of(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for One {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 impl QueryPool {
     /// Starts the threads; as many as there are processors if `threads` is 0.
@@ -48,12 +70,23 @@ impl QueryPool {
             .thread_name(|number| format!("query-{number}"))
             .start_handler(|_| stand_back())
             .build()
-            .map(Self)
+            .map(|threads| Self {
+                threads,
+                waiting: Arc::default(),
+                running: Arc::default(),
+            })
             .map_err(|source| PoolError { threads, source })
     }
 
+    /// How many threads there are.
     pub(super) fn threads(&self) -> usize {
-        self.0.current_num_threads()
+        self.threads.current_num_threads()
+    }
+
+    /// How many queries wait for a thread, and how many run.
+    pub(super) fn load(&self) -> (usize, usize) {
+        let read = |count: &AtomicUsize| count.load(Ordering::Relaxed);
+        (read(&self.waiting), read(&self.running))
     }
 
     /// Runs some work on the threads. What it does in parallel stays on them.
@@ -62,7 +95,11 @@ impl QueryPool {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, QueryFailed> {
         let (sender, receiver) = oneshot::channel();
-        self.0.spawn_fifo(move || {
+        let waiting = One::of(&self.waiting);
+        let running = Arc::clone(&self.running);
+        self.threads.spawn_fifo(move || {
+            drop(waiting);
+            let _running = One::of(&running);
             if sender.is_closed() {
                 return;
             }

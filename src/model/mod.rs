@@ -19,6 +19,7 @@ mod non_empty;
 mod reason;
 mod revision;
 mod segment;
+mod shape;
 mod time;
 mod value;
 mod version;
@@ -51,6 +52,7 @@ pub use segment::{
     FirstMembers, FrozenUsers, Labels, ListDeclaration, PastDefinition, SegmentChange,
     SegmentDeclaration,
 };
+pub use shape::Shape;
 pub use time::{Span, SpanError, Timestamp, TimestampError};
 pub use value::{CoercionError, Finite, Number, Text, Value, ValueType};
 pub use version::{Version, VersionError};

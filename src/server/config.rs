@@ -53,6 +53,8 @@ pub struct ServerConfig {
     pub drain_grace: Duration,
     /// How long open calls may take to end after that.
     pub drain: Duration,
+    /// Calls with one answer that take longer are told of in the log; `None` for none.
+    pub slow_call: Option<Duration>,
 }
 
 impl Default for ServerConfig {
@@ -79,6 +81,7 @@ impl Default for ServerConfig {
             unread_timeout: Duration::from_mins(1),
             security: SecurityConfig::default(),
             drain: Duration::from_secs(10),
+            slow_call: Some(Duration::from_secs(1)),
         }
     }
 }

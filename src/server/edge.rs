@@ -19,7 +19,7 @@ use super::admission::{Admission, Place, RequestBody};
 use super::guard::{Guard, Term, over};
 use super::observe::{Meters, Observed};
 use super::wire::in_our_words;
-use crate::api::{Messages, Method, RpcStatus, method};
+use crate::api::{Messages, Method, Notes, RpcStatus, method};
 
 /// What all calls share.
 pub(super) struct Door {
@@ -67,17 +67,20 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let method = method(request.uri().path());
-        let observed = self.door.meters.begin(method, &request);
+        let mut observed = self.door.meters.begin(method, &request);
         match self.door.enter(method, request) {
             Err(status) => {
-                observed.end(status.code());
-                let response = status.into_http();
+                let code = status.code();
+                let mut response = status.into_http();
+                observed.end(code, Some(response.headers_mut()));
                 Box::pin(std::future::ready(Ok(response)))
             }
             Ok((request, place, term)) => {
                 let response = self.inner.call(request);
                 Box::pin(async move {
-                    let response = response.await?;
+                    let (response, notes) = Notes::of(response).await;
+                    observed.note(notes);
+                    let response = response?;
                     let response = in_our_words(response.headers()).unwrap_or(response);
                     Ok(answered(response, method, Held { observed, place }, term))
                 })
@@ -93,22 +96,24 @@ struct Held {
 }
 
 impl Held {
-    fn end(self, code: Code) {
-        self.observed.end(code);
+    /// The headers are those of the answer, or its trailers, if they can still be added to.
+    fn end(self, code: Code, headers: Option<&mut HeaderMap>) {
+        self.observed.end(code, headers);
         drop(self.place);
     }
 }
 
 /// Lets go of what is held once the answer has ended: now, unless it is a stream.
 fn answered(
-    response: Response<Body>,
+    mut response: Response<Body>,
     method: Option<&'static Method>,
     held: Held,
     term: Option<Term>,
 ) -> Response<Body> {
     let refused = response.headers().get("grpc-status");
     if let Some(refused) = refused {
-        held.end(Code::from_bytes(refused.as_bytes()));
+        let code = Code::from_bytes(refused.as_bytes());
+        held.end(code, Some(response.headers_mut()));
         return response;
     }
     if method.is_some_and(|method| method.messages == Messages::Stream) {
@@ -121,7 +126,7 @@ fn answered(
         });
     }
     // Behind the one message of such an answer there is nothing but this.
-    held.end(Code::Ok);
+    held.end(Code::Ok, Some(response.headers_mut()));
     response
 }
 
@@ -141,9 +146,9 @@ impl Answer {
         // Whoever makes the answers learns of it by this.
         self.body = Body::empty();
         let held = self.held.take()?;
-        held.end(status.code());
         let mut trailers = HeaderMap::new();
         let sent = status.add_header(&mut trailers);
+        held.end(status.code(), Some(&mut trailers));
         Some(sent.map(|()| http_body::Frame::trailers(trailers)))
     }
 }
@@ -161,7 +166,7 @@ impl HttpBody for Answer {
         if term.is_some_and(|term| term.as_mut().poll(context).is_ready()) {
             return Poll::Ready(this.cut(&over()));
         }
-        let frame = std::task::ready!(Pin::new(&mut this.body).poll_frame(context));
+        let mut frame = std::task::ready!(Pin::new(&mut this.body).poll_frame(context));
         let code = match &frame {
             Some(Ok(frame)) => frame.trailers_ref().map(|trailers| {
                 let status = trailers.get("grpc-status");
@@ -174,7 +179,8 @@ impl HttpBody for Answer {
             this.term = None;
         }
         if let Some((code, held)) = code.and_then(|code| Some((code, this.held.take()?))) {
-            held.end(code);
+            let frame = frame.as_mut().and_then(|frame| frame.as_mut().ok());
+            held.end(code, frame.and_then(http_body::Frame::trailers_mut));
         }
         Poll::Ready(frame)
     }
@@ -184,7 +190,7 @@ impl Drop for Answer {
     fn drop(&mut self) {
         // Given up by the client.
         if let Some(held) = self.held.take() {
-            held.end(Code::Cancelled);
+            held.end(Code::Cancelled, None);
         }
     }
 }

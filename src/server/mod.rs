@@ -4,6 +4,7 @@
 //! [`ServerConfig::drain_grace`], takes no new call then, ends open streams, and returns after
 //! [`ServerConfig::drain`] more at the latest, whatever clients do.
 
+mod admin;
 mod admission;
 mod arrival;
 mod config;
@@ -13,6 +14,7 @@ mod guard;
 mod health;
 pub mod notify;
 mod observe;
+mod readiness;
 mod seats;
 mod security;
 mod starting;
@@ -32,7 +34,12 @@ use tokio::sync::watch;
 use tonic::transport::Server;
 use tonic::transport::server::Router;
 
+pub use admin::AdminPort;
 pub use config::ServerConfig;
+pub use observe::Observer;
+#[cfg(feature = "otlp")]
+pub use observe::SpansError;
+pub use readiness::{Phase, Readiness};
 pub use security::SecurityConfig;
 pub use starting::run_until as run_starting;
 pub use tokens::{NewToken, is_name};
@@ -51,7 +58,6 @@ use connection::connections;
 use edge::{Door, Edge};
 use guard::Guard;
 use health::Health;
-use observe::Meters;
 use seats::Seats;
 use security::Security;
 use wire::BySize;
@@ -107,6 +113,21 @@ pub async fn run(
     config: ServerConfig,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServerError> {
+    let observer = Observer::new(config.slow_call);
+    run_observed(engine, listener, config, &observer, shutdown).await
+}
+
+/// Serves as [`run`] does, and lets somebody see how it goes.
+///
+/// # Errors
+/// [`ServerError`] if the socket fails.
+pub async fn run_observed(
+    engine: Engine,
+    listener: TcpListener,
+    config: ServerConfig,
+    observer: &Observer,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), ServerError> {
     let address = listener.local_addr()?;
     let security = Security::open(&config.security, address).map_err(ServerError::Security)?;
     security.tell(address, engine.as_of());
@@ -121,11 +142,12 @@ pub async fn run(
     let follower = tokio::spawn(health.clone().follow(states));
 
     let guard = Guard::new(tokens, config.security.reload_interval, engine.clone());
-    let api = Api::new(engine, closing.clone(), config.unread_timeout);
+    let api = Api::new(engine.clone(), closing.clone(), config.unread_timeout);
+    let served = api.clone();
     let door = Arc::new(Door {
         guard,
         admission: Admission::new(&config),
-        meters: Meters,
+        meters: observer.meters(),
     });
     let incoming = Seats::of(connections(listener, tls, closing.clone()), &config);
     let mut incoming_closing = closing;
@@ -136,6 +158,7 @@ pub async fn run(
         });
 
     tokio::pin!(serving);
+    let _served = observer.serving(engine, served);
     let ended = tokio::select! {
         ended = &mut serving => Some(ended),
         () = shutdown => None,
@@ -145,6 +168,7 @@ pub async fn run(
         return Ok(ended?);
     }
     // Readiness first: who is told by it where to call goes elsewhere while calls are still served.
+    observer.readiness().ending();
     health.tell(&State::Stopping).await;
     if let Ok(ended) = tokio::time::timeout(config.drain_grace, &mut serving).await {
         return Ok(ended?);

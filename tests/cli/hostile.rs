@@ -8,8 +8,8 @@ use headcount::proto::admin_service_server::{AdminService, AdminServiceServer};
 use headcount::proto::backup_response::Part;
 use headcount::proto::{
     BackupCompletion, BackupFile, BackupRequest, BackupResponse, CreateSnapshotRequest,
-    CreateSnapshotResponse, ListPopulationsRequest, ListPopulationsResponse, VerifyRequest,
-    VerifyResponse,
+    CreateSnapshotResponse, GetStatsRequest, GetStatsResponse, ListPopulationsRequest,
+    ListPopulationsResponse, VerifyRequest, VerifyResponse,
 };
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response};
@@ -42,6 +42,10 @@ impl AdminService for Hostile {
     }
 
     async fn verify(&self, _: Request<VerifyRequest>) -> Answer<VerifyResponse> {
+        panic!("not asked for")
+    }
+
+    async fn get_stats(&self, _: Request<GetStatsRequest>) -> Answer<GetStatsResponse> {
         panic!("not asked for")
     }
 

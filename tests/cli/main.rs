@@ -22,6 +22,7 @@ mod import;
 mod kept_events;
 mod lifecycle;
 mod manager;
+mod observing;
 mod preview;
 mod questions;
 mod rfm;

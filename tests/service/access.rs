@@ -28,7 +28,7 @@ const ROLES: [Role; 3] = [Role::Read, Role::Write, Role::Admin];
 const SHOP: &str = "shop";
 const OTHER: &str = "other";
 /// Methods whose requests name no population.
-const WITHOUT_POPULATION: [&str; 3] = ["CreateSnapshot", "Backup", "ListPopulations"];
+const WITHOUT_POPULATION: [&str; 4] = ["CreateSnapshot", "Backup", "GetStats", "ListPopulations"];
 
 /// A service that asks for tokens, and the tokens.
 struct Guarded {
@@ -182,7 +182,7 @@ fn code(outcome: &Result<(), RpcStatus>) -> Code {
 /// Whether a role in a place is enough for a method that is asked about the population `shop`.
 fn is_enough(method: &Method, role: Role, place: &str) -> bool {
     let place_is_enough = match method.name {
-        "CreateSnapshot" | "Backup" => place == "*",
+        "CreateSnapshot" | "Backup" | "GetStats" => place == "*",
         "ListPopulations" => true,
         _ => place == "*" || place == SHOP,
     };
@@ -212,7 +212,7 @@ fn the_page_has_a_row_for_each_method() {
     let mut wanted = String::from("\n| method | role | where |\n| --- | --- | --- |\n");
     for method in METHODS {
         let place = match method.name {
-            "CreateSnapshot" | "Backup" => "all populations",
+            "CreateSnapshot" | "Backup" | "GetStats" => "all populations",
             "ListPopulations" => "any population; lists those in which the caller has it",
             "Verify" => "the population; all populations if none is named",
             "CreateSegment" => "the population; and `read` there to `freeze`",

@@ -16,7 +16,7 @@ use headcount::proto::{
     segment_service_client::SegmentServiceClient, user_service_client::UserServiceClient,
     value::Kind,
 };
-use headcount::server::{self, ServerConfig, ServerError};
+use headcount::server::{self, Observer, ServerConfig, ServerError};
 use headcount::storage::{Disk, RealDisk};
 use headcount::testing::clock::ManualClock;
 use tempfile::TempDir;
@@ -34,6 +34,7 @@ pub(crate) const NOW: &str = "2026-01-01";
 pub(crate) struct Service {
     pub(crate) channel: Channel,
     pub(crate) clock: Arc<ManualClock>,
+    pub(crate) observer: Observer,
     pub(crate) address: SocketAddr,
     engine: Engine,
     stop: oneshot::Sender<()>,
@@ -90,14 +91,20 @@ impl Service {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let running = tokio::spawn(server::run(engine.clone(), listener, config, async {
-            let _ = stopped.await;
-        }));
+        let observer = Observer::new(config.slow_call);
+        let (served, seen) = (engine.clone(), observer.clone());
+        let running = tokio::spawn(async move {
+            let stopped = async {
+                let _ = stopped.await;
+            };
+            server::run_observed(served, listener, config, &seen, stopped).await
+        });
         let channel = connect(address).connect().await.unwrap();
         Self {
             channel,
             address,
             clock,
+            observer,
             engine,
             stop,
             running,

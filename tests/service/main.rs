@@ -18,6 +18,7 @@ mod kept_events;
 mod limits;
 mod lists;
 mod members;
+mod observing;
 mod overload;
 mod preview;
 mod questions;

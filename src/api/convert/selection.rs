@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::api::error::ApiError;
 use crate::api::filters::Filters;
+use crate::api::notes;
 use crate::model::limit;
 use crate::proto::{
     self, breakdown_request, compare_request, count_request, explain_request, freeze_source,
@@ -105,10 +106,16 @@ pub(in crate::api) fn selections(
     Ok(selected)
 }
 
+/// Notes what is selected, for the log.
+fn noted(prepared: Arc<Prepared>) -> Arc<Prepared> {
+    notes::selection(&prepared);
+    prepared
+}
+
 fn from_filter(filters: &Filters, text: &str, path: &Path<'_>) -> Result<Selected, ApiError> {
     let prepared = filters.prepared(text);
     Ok(Selected {
-        prepared: prepared.map_err(|error| ApiError::from(error).at(path))?,
+        prepared: noted(prepared.map_err(|error| ApiError::from(error).at(path))?),
         field: path.to_string(),
     })
 }
@@ -116,14 +123,14 @@ fn from_filter(filters: &Filters, text: &str, path: &Path<'_>) -> Result<Selecte
 fn from_name(filters: &Filters, name: &str, path: &Path<'_>) -> Result<Selected, ApiError> {
     let prepared = filters.segment(name);
     Ok(Selected {
-        prepared: prepared.map_err(|error| name_error(path, &error))?,
+        prepared: noted(prepared.map_err(|error| name_error(path, &error))?),
         field: path.to_string(),
     })
 }
 
 fn from_tree(tree: proto::Expression, path: &Path<'_>) -> Result<Selected, ApiError> {
     Ok(Selected {
-        prepared: Arc::new(Prepared::new(expression(tree, path)?)),
+        prepared: noted(Arc::new(Prepared::new(expression(tree, path)?))),
         field: path.to_string(),
     })
 }

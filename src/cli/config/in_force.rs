@@ -153,6 +153,7 @@ impl InForce {
 fn nothing_said() -> Settings {
     Settings {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        admin_listen: None,
         engine: EngineOptions::new(PathBuf::new()),
         server: ServerConfig::default(),
         log_levels: String::new(),

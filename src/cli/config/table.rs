@@ -115,6 +115,26 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         section: "server",
+        key: "admin_listen",
+        flag: "admin-listen",
+        variable: "HEADCOUNT_ADMIN_LISTEN",
+        help: "The address of the admin port, which has /metrics, /livez and /readyz for everyone who \
+               reaches it; port 0 takes a free one.",
+        kind: Kind::Text {
+            default: "off",
+            word: "ADDRESS",
+            expected: "an address and a port, such as 127.0.0.1:9171, or off",
+            put: |settings, text| {
+                settings.admin_listen = match text.to_str()? {
+                    "off" => None,
+                    address => Some(address.parse().ok()?),
+                };
+                Some(())
+            },
+        },
+    },
+    Setting {
+        section: "server",
         key: "insecure",
         flag: "insecure",
         variable: "HEADCOUNT_INSECURE",
@@ -648,6 +668,23 @@ pub(super) static SETTINGS: &[Setting] = &[
                     _ => return None,
                 };
                 Some(())
+            },
+        },
+    },
+    Setting {
+        section: "log",
+        key: "slow_call",
+        flag: "log-slow-call",
+        variable: "HEADCOUNT_LOG_SLOW_CALL",
+        help: "Calls with one answer that take longer are logged, with the shape of what they ask and \
+               without any value.",
+        kind: Kind::Span {
+            default: 1,
+            least: 0,
+            most: HOUR,
+            zero: Some("none"),
+            put: |settings, span| {
+                settings.server.slow_call = (!span.is_zero()).then_some(span);
             },
         },
     },

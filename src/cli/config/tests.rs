@@ -66,7 +66,7 @@ fn others(setting: &Setting) -> [Value; 3] {
             [least + 1, least + 2, most - 1].map(Value::Number)
         }
         (Kind::Span { least, most, .. }, _) => {
-            [least + 1, least + 2, most - 1].map(|span| Value::Span(seconds(span)))
+            [least + 2, least + 3, most - 1].map(|span| Value::Span(seconds(span)))
         }
         (Kind::Switch { .. }, _) => [
             Value::Switch(true),
@@ -75,6 +75,7 @@ fn others(setting: &Setting) -> [Value; 3] {
         ],
         (Kind::File { .. }, _) | (Kind::Text { .. }, "data") => texts(["a", "b/c", "/d"]),
         (Kind::Text { .. }, "listen") => texts(["0.0.0.0:1", "[::1]:0", "127.0.0.1:7172"]),
+        (Kind::Text { .. }, "admin_listen") => texts(["127.0.0.1:9171", "[::1]:0", "0.0.0.0:1"]),
         (Kind::Text { .. }, "levels") => texts(["DEBUG", "off", "headcount=debug,h2=warn"]),
         (Kind::Text { .. }, "format") => texts(["json", "json", "json"]),
         (Kind::Text { .. }, key) => panic!("no values are known for {key}"),
@@ -108,6 +109,7 @@ fn the_defaults_are_those_of_the_rooms() {
     let found = InForce::new(None, &[]).unwrap();
     let wanted = Settings {
         listen: "127.0.0.1:7171".parse().unwrap(),
+        admin_listen: None,
         engine: EngineOptions::new("headcount-data"),
         server: ServerConfig::default(),
         log_levels: "info".into(),

@@ -196,6 +196,11 @@ impl Watches {
         ))
     }
 
+    /// How many watch.
+    pub(super) fn watchers(&self) -> usize {
+        self.watchers.load(Ordering::Relaxed)
+    }
+
     fn now(&self) -> Timestamp {
         self.received.after(self.clock.now())
     }

@@ -9,6 +9,7 @@
 //! full disk.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::files::{LogFiles, LogTrimmer};
 use crate::model::Revision;
@@ -54,6 +55,8 @@ pub struct LogWriter {
     /// How many bytes the file was made with.
     capacity: u64,
     buffer: Vec<u8>,
+    /// How long the last sync took.
+    synced_in: Duration,
     failed: Option<DiskError>,
 }
 
@@ -92,6 +95,7 @@ impl LogWriter {
             next,
             offset,
             buffer: Vec::new(),
+            synced_in: Duration::ZERO,
             failed: None,
         })
     }
@@ -100,6 +104,12 @@ impl LogWriter {
     #[must_use]
     pub const fn next_revision(&self) -> Revision {
         self.next
+    }
+
+    /// How long it took to make durable what was appended last.
+    #[must_use]
+    pub const fn synced_in(&self) -> Duration {
+        self.synced_in
     }
 
     /// What removes files that are no longer needed.
@@ -238,10 +248,12 @@ impl LogWriter {
             self.begin_file(length)?;
         }
         let written = self.file.write_at(self.offset, &self.buffer);
+        let began = Instant::now();
         // Space that the file has was given to it before, so that even a full disk is a failure.
         written
             .and_then(|()| self.file.sync())
             .map_err(AppendError::Failed)?;
+        self.synced_in = began.elapsed();
         self.offset += length;
         Ok(())
     }

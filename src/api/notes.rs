@@ -1,0 +1,107 @@
+//! What the log says of a call that was slow: what it was asked about, without the values.
+//!
+//! Invariants: what is noted while a call is served is a few pointers, whatever the call; what is
+//! shown of it is worked out only if it is shown, and holds no value and no id of a user.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use super::Api;
+use crate::model::Shape;
+use crate::population::Population;
+use crate::query::Prepared;
+
+/// How many bytes of the shape of a selection are shown.
+const SHOWN_BYTES: usize = 500;
+
+tokio::task_local! {
+    static NOTES: RefCell<Notes>;
+}
+
+/// What is noted of a call.
+#[derive(Clone, Debug, Default)]
+pub struct Notes {
+    population: Option<Arc<Population>>,
+    /// The first selection.
+    selection: Option<Arc<Prepared>>,
+    selections: u32,
+}
+
+/// What is shown of a call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// The population; empty if none was asked.
+    pub population: String,
+    /// How many users it has.
+    pub users: u64,
+    /// How many shards it has.
+    pub shards: u32,
+    /// How many selections were asked about, as far as they were read before the call waited.
+    pub selections: u32,
+    /// The shape of the first one; empty if there was none.
+    pub shape: String,
+    /// A number that selections of this shape share.
+    pub fingerprint: u64,
+}
+
+impl Notes {
+    /// Serves a call, and returns what was noted meanwhile.
+    pub async fn of<F: Future>(call: F) -> (F::Output, Self) {
+        let noted = async {
+            let output = call.await;
+            (output, NOTES.with(RefCell::take))
+        };
+        NOTES.scope(RefCell::default(), noted).await
+    }
+
+    /// What is shown of it.
+    #[must_use]
+    pub fn shown(&self, api: &Api) -> Shown {
+        let mut shown = Shown {
+            selections: self.selections,
+            ..Shown::default()
+        };
+        if let Some(population) = &self.population {
+            let mut known = api.engine.populations().into_iter();
+            let name = known.find(|(_, known)| Arc::ptr_eq(known, population));
+            shown.population = name.map_or_else(String::new, |(name, _)| name.as_str().into());
+            shown.users = population.user_count();
+            shown.shards = population.shard_count();
+        }
+        if let Some(selection) = &self.selection {
+            let shape = Shape(selection.expression());
+            shown.fingerprint = shape.fingerprint();
+            shown.shape = shape.to_string();
+            if shown.shape.len() > SHOWN_BYTES {
+                let end = shown.shape.floor_char_boundary(SHOWN_BYTES);
+                shown.shape.truncate(end);
+                shown.shape.push_str("..");
+            }
+        }
+        shown
+    }
+}
+
+/// Notes something, if this is the task that serves the call.
+fn note(note: impl FnOnce(&mut Notes)) {
+    let _ = NOTES.try_with(|notes| {
+        if let Ok(mut notes) = notes.try_borrow_mut() {
+            note(&mut notes);
+        }
+    });
+}
+
+/// Notes which population is asked about.
+pub(super) fn population(population: &Arc<Population>) {
+    note(|notes| notes.population = Some(Arc::clone(population)));
+}
+
+/// Notes which users are asked about.
+pub(super) fn selection(selection: &Arc<Prepared>) {
+    note(|notes| {
+        notes.selections = notes.selections.saturating_add(1);
+        if notes.selection.is_none() {
+            notes.selection = Some(Arc::clone(selection));
+        }
+    });
+}
