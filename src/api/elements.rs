@@ -71,7 +71,8 @@ const fn field(number: u32, name: &'static str, counted: Option<Counted>, inner:
     }
 }
 
-static EVENTS: Shape = Shape(&[field(9, "events", Some(Counted::Events), Inner::Leaf)]);
+// Of which update they are is not known, so that the field is that of all updates, as in other errors.
+static EVENTS: Shape = Shape(&[field(9, "updates", Some(Counted::Events), Inner::Leaf)]);
 static WRITE: Shape = Shape(&[field(
     2,
     "updates",
@@ -384,7 +385,7 @@ mod tests {
         assert_eq!(check(&write(10_000, 1)), Ok(()));
         let expected = over(limit::UPDATES_PER_REQUEST, "updates");
         assert_eq!(check(&write(10_001, 0)), expected);
-        let expected = over(limit::EVENTS_PER_REQUEST, "events");
+        let expected = over(limit::EVENTS_PER_REQUEST, "updates");
         assert_eq!(check(&write(2, 5_001)), expected);
         let batch = WriteStreamRequest {
             updates: write(10_001, 0).updates,

@@ -14,10 +14,10 @@ use tonic::codegen::http::Request;
 use tonic::codegen::{Body as HttpBody, Bytes, Service};
 use tonic::server::NamedService;
 
+use super::framing::Framing;
+
 /// A message of no more bytes is handed on as it comes.
 const SMALL: usize = 16 << 10;
-/// The bytes before each message: whether it is compressed, and its length.
-const HEADER: usize = 5;
 
 /// A service that takes messages up to a size.
 #[derive(Clone)]
@@ -53,8 +53,8 @@ where
 pub(super) struct Whole<B> {
     body: B,
     most: usize,
-    /// Where in a message the last byte was that came.
-    place: Place,
+    /// How far it came.
+    framing: Framing,
     /// What came of a message that is not whole.
     held: Vec<u8>,
     /// What came behind what is held.
@@ -67,11 +67,17 @@ impl<B> Whole<B> {
         Self {
             body,
             most,
-            place: Place::default(),
+            framing: Framing::default(),
             held: Vec::new(),
             after: None,
             has_ended: false,
         }
+    }
+
+    /// Whether the rest of a large message is awaited.
+    fn awaits_rest(&self) -> bool {
+        let length = self.framing.announced();
+        length.is_some_and(|length| length > SMALL && length <= self.most)
     }
 
     fn take_held(&mut self) -> Bytes {
@@ -98,8 +104,8 @@ impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Whole<B> {
             };
             match next?.into_data() {
                 Ok(data) => {
-                    this.place.pass(&data);
-                    if this.place.awaits(this.most) {
+                    this.framing.pass(&data);
+                    if this.awaits_rest() {
                         this.held.extend_from_slice(&data);
                         continue;
                     }
@@ -126,41 +132,6 @@ impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Whole<B> {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::default()
-    }
-}
-
-/// How far a body came within a message.
-#[derive(Debug, Default)]
-struct Place {
-    /// Bytes of the message so far, with those before it; 0 between messages.
-    came: usize,
-    /// The length of the message, as far as it is known.
-    length: usize,
-}
-
-impl Place {
-    fn pass(&mut self, mut data: &[u8]) {
-        while let Some((&first, rest)) = data.split_first() {
-            if self.came < HEADER {
-                if self.came > 0 {
-                    self.length = (self.length << 8) | usize::from(first);
-                }
-                self.came += 1;
-                data = rest;
-            } else {
-                let taken = data.len().min(self.length + HEADER - self.came);
-                self.came += taken;
-                data = data.get(taken..).unwrap_or_default();
-            }
-            if self.came >= HEADER && self.came == self.length + HEADER {
-                *self = Self::default();
-            }
-        }
-    }
-
-    /// Whether the rest of a large message is awaited.
-    fn awaits(&self, most: usize) -> bool {
-        self.came >= HEADER && self.length > SMALL && self.length <= most
     }
 }
 

@@ -24,7 +24,7 @@ use crate::api::{Messages, Method, Notes, RpcStatus, method};
 /// What all calls share.
 pub(super) struct Door {
     pub(super) guard: Guard,
-    pub(super) admission: Admission,
+    pub(super) admission: Arc<Admission>,
     pub(super) meters: Meters,
 }
 

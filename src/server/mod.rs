@@ -10,6 +10,7 @@ mod arrival;
 mod config;
 mod connection;
 mod edge;
+mod framing;
 mod guard;
 mod health;
 pub mod notify;
@@ -144,9 +145,10 @@ pub async fn run_observed(
     let guard = Guard::new(tokens, config.security.reload_interval, engine.clone());
     let api = Api::new(engine.clone(), closing.clone(), config.unread_timeout);
     let served = api.clone();
+    let admission = Arc::new(Admission::new(&config));
     let door = Arc::new(Door {
         guard,
-        admission: Admission::new(&config),
+        admission: Arc::clone(&admission),
         meters: observer.meters(),
     });
     let incoming = Seats::of(connections(listener, tls, closing.clone()), &config);
@@ -158,7 +160,7 @@ pub async fn run_observed(
         });
 
     tokio::pin!(serving);
-    let _served = observer.serving(engine, served);
+    let _served = observer.serving(engine, served, admission);
     let ended = tokio::select! {
         ended = &mut serving => Some(ended),
         () = shutdown => None,

@@ -1,8 +1,8 @@
 //! The service as a process that is watched from outside, and the honest client of it.
 
 use std::fs::File;
-use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -67,16 +67,13 @@ impl Server {
     /// Starts a service with some users in it.
     pub(crate) async fn start(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = port.local_addr().unwrap();
-        drop(port);
-        let log = folder.path().join("log");
+        let path = folder.path().join("log");
         let log = || {
             Stdio::from(
                 File::options()
                     .create(true)
                     .append(true)
-                    .open(&log)
+                    .open(&path)
                     .unwrap(),
             )
         };
@@ -84,13 +81,14 @@ impl Server {
             .arg("serve")
             .arg("--data")
             .arg(folder.path().join("data"))
-            .args(["--listen", &address.to_string()])
+            .args(["--listen", "127.0.0.1:0"])
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(log())
             .stderr(log())
             .spawn()
             .unwrap();
+        let address = announced(&path).await;
         let channel = connect(address).await;
         let mut server = Self {
             process: child.id(),
@@ -235,6 +233,22 @@ impl Server {
         let asking = Asking::begin(self.address).await;
         tokio::time::sleep(span).await;
         asking.end().await
+    }
+}
+
+/// Where the service that writes to this file serves, once it does.
+async fn announced(log: &Path) -> SocketAddr {
+    let began = Instant::now();
+    loop {
+        let text = std::fs::read_to_string(log).unwrap();
+        // The last line may not be whole yet.
+        let (whole, _) = text.rsplit_once('\n').unwrap_or_default();
+        let mut lines = whole.lines();
+        if let Some(address) = lines.find_map(|line| line.strip_prefix("serving on http://")) {
+            return address.parse().unwrap();
+        }
+        assert!(began.elapsed() < SOON, "the service does not start: {text}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

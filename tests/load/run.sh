@@ -70,7 +70,7 @@ SchemaService.CreateProperty SchemaService.GetProperty SchemaService.ListPropert
 SchemaService.ListValues SchemaService.DeleteProperty
 SchemaService.CreateEvent SchemaService.GetEvent SchemaService.UpdateEvent SchemaService.ListEvents
 SchemaService.DeleteEvent
-AdminService.CreateSnapshot AdminService.Backup AdminService.Verify AdminService.ListPopulations
+AdminService.CreateSnapshot AdminService.Backup AdminService.Verify AdminService.ListPopulations AdminService.GetStats
 "
 
 # All that the service tells of itself has a data file and a place in the list.

@@ -13,13 +13,12 @@ use tokio::time::Sleep;
 use tonic::body::Body;
 use tonic::codegen::{Body as HttpBody, Bytes};
 
+use super::super::framing::Framing;
 use super::bytes::{LIMIT, Share};
 use crate::api::{RpcStatus, overloaded, too_slow};
 
 /// A message of no more bytes is not counted: a check, which is smaller, pays nothing.
 const SMALL: usize = 1_024;
-/// The bytes before each message: whether it is compressed, and its length.
-const HEADER: usize = 5;
 
 /// The body of a request.
 pub(crate) struct RequestBody {
@@ -28,7 +27,7 @@ pub(crate) struct RequestBody {
     /// Bytes that came and were not taken by the service yet; of a call with one message, all.
     arrived: usize,
     /// Where messages end; one message ends with its call.
-    messages: Option<Messages>,
+    messages: Option<Framing>,
     timeout: Duration,
     /// Runs while somebody waits for the rest of a message.
     timer: Option<Pin<Box<Sleep>>>,
@@ -40,7 +39,7 @@ impl RequestBody {
             body,
             share,
             arrived: 0,
-            messages: is_stream.then(Messages::default),
+            messages: is_stream.then(Framing::default),
             timeout,
             timer: None,
         }
@@ -51,8 +50,8 @@ impl RequestBody {
         let Some(messages) = &self.messages else {
             return;
         };
-        if self.arrived > messages.partial {
-            self.arrived = messages.partial;
+        if self.arrived > messages.partial() {
+            self.arrived = messages.partial();
             self.share.keep(if self.arrived > SMALL {
                 self.arrived
             } else {
@@ -83,7 +82,7 @@ impl RequestBody {
 
     /// Whether a message is awaited, or its rest. Between two messages a stream may be silent.
     fn awaits_message(&self) -> bool {
-        self.messages.as_ref().is_none_or(|m| m.partial > 0)
+        self.messages.as_ref().is_none_or(|m| m.partial() > 0)
     }
 }
 
@@ -125,37 +124,6 @@ impl HttpBody for RequestBody {
     }
 }
 
-/// Where the messages of a stream end.
-#[derive(Debug, Default)]
-struct Messages {
-    /// Bytes of the message that is not whole yet.
-    partial: usize,
-    /// The length of that message, as far as it is known.
-    length: usize,
-}
-
-impl Messages {
-    fn pass(&mut self, mut data: &[u8]) {
-        while let Some((&first, rest)) = data.split_first() {
-            if self.partial < HEADER {
-                if self.partial > 0 {
-                    self.length = self.length << 8 | usize::from(first);
-                }
-                self.partial += 1;
-                data = rest;
-            } else {
-                let left = self.length + HEADER - self.partial;
-                let taken = left.min(data.len());
-                self.partial += taken;
-                data = data.get(taken..).unwrap_or_default();
-            }
-            if self.partial >= HEADER && self.partial == self.length + HEADER {
-                *self = Self::default();
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -168,22 +136,8 @@ mod tests {
     fn message(length: u32) -> Vec<u8> {
         let mut bytes = vec![0];
         bytes.extend(length.to_be_bytes());
-        bytes.resize(HEADER + length as usize, 7);
+        bytes.resize(5 + length as usize, 7);
         bytes
-    }
-
-    #[test]
-    fn messages_end_where_they_end_however_they_are_cut() {
-        let all = [message(3), message(0), message(300), message(70_000)].concat();
-        for cut in [1, 2, 5, 7, 8, 64, 1_000, 100_000] {
-            let mut messages = Messages::default();
-            for part in all.chunks(cut) {
-                messages.pass(part);
-            }
-            assert_eq!(messages.partial, 0, "{cut}");
-            messages.pass(&message(3)[..6]);
-            assert_eq!(messages.partial, 6);
-        }
     }
 
     /// A body that is sent by hand.

@@ -42,6 +42,7 @@ pub(super) fn metrics(
     let began = Instant::now();
     let mut writer = Writer::new(format);
     calls(&mut writer, shared);
+    rooms(&mut writer, store);
     writer.by(
         &gauge(
             "headcount_build_info",
@@ -154,6 +155,30 @@ fn calls(writer: &mut Writer, shared: &Shared) {
             "Lines about calls that were not written to the log because there were too many at once",
         ),
         Some(left_out.iter().map(|quota| float(quota.left_out())).sum()),
+    );
+}
+
+fn rooms(writer: &mut Writer, store: Option<&Store>) {
+    let rooms = || {
+        store
+            .into_iter()
+            .flat_map(|store| store.admission.fullness())
+    };
+    writer.by(
+        &gauge(
+            "headcount_room_taken",
+            "How much of a room is taken: calls, or for max_request_bytes bytes",
+        ),
+        "limit",
+        rooms().map(|room| (room.limit, float(room.taken as u64))),
+    );
+    writer.by(
+        &counter(
+            "headcount_room_refusals_total",
+            "Calls that found too little room, by the name of the limit that errors tell",
+        ),
+        "limit",
+        rooms().map(|room| (room.limit, float(room.refused))),
     );
 }
 

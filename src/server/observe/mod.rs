@@ -28,6 +28,7 @@ use calls::Calls;
 use context::CallContext;
 use quota::Quota;
 
+use super::admission::Admission;
 use super::readiness::{Phase, Readiness};
 
 #[cfg(feature = "otlp")]
@@ -44,6 +45,7 @@ const CALL_LINES: u64 = 200;
 struct Store {
     engine: Engine,
     api: Api,
+    admission: Arc<Admission>,
 }
 
 /// What is seen of a service from outside. A cheap handle, which is there before the store is.
@@ -109,8 +111,17 @@ impl Observer {
     }
 
     /// A store is served from now on, for as long as what is returned exists.
-    pub(super) fn serving(&self, engine: Engine, api: Api) -> Served<'_> {
-        *self.lock() = Some(Store { engine, api });
+    pub(super) fn serving(
+        &self,
+        engine: Engine,
+        api: Api,
+        admission: Arc<Admission>,
+    ) -> Served<'_> {
+        *self.lock() = Some(Store {
+            engine,
+            api,
+            admission,
+        });
         self.0.readiness.serving();
         Served(self)
     }
