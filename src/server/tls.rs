@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 use super::watched::Content;
@@ -35,6 +35,7 @@ pub(super) fn config(files: &[Content]) -> Result<ServerConfig, String> {
             builder.with_client_cert_verifier(verifier.map_err(|error| file.fault(error))?)
         }
     };
+    let asks_for_certificates = client_ca.is_some();
     let chain = certificates(certificate)?;
     // The error shows nothing of the key.
     let private = PrivateKeyDer::from_pem_slice(&key.bytes)
@@ -46,6 +47,11 @@ pub(super) fn config(files: &[Content]) -> Result<ServerConfig, String> {
         ))
     })?;
     config.alpn_protocols = vec![b"h2".to_vec()];
+    if asks_for_certificates {
+        // A session that is taken up again is not asked for its certificate, which may have expired.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
     Ok(config)
 }
 

@@ -5,6 +5,7 @@ use crate::process::Server;
 
 const BATCH: usize = (4 << 20) - 64;
 const WRITE: usize = (1 << 20) - 64;
+const QUESTION: usize = (256 << 10) - 64;
 
 /// As many empty elements of a field as fit.
 fn empty(number: u32, bytes: usize) -> Vec<u8> {
@@ -28,6 +29,13 @@ async fn millions_of_empty_elements_are_counted_before_they_are_made() {
     let expressions = empty(1, BATCH - 64);
     let values = nested(1, &empty(3, BATCH - 64));
     let events = nested(2, &empty(9, WRITE - 64));
+    // Parts of one expression, none of which has too many nodes.
+    let part = nested(2, &any_of(&empty(1, 400)));
+    let freeze = nested(4, &part);
+    let definition = nested(2, &nested(3, &any_of(&empty(1, 400))));
+    let alternating = [freeze.clone(), definition.clone()].concat();
+    let parts = |part: &[u8], bytes: usize| part.repeat(bytes / part.len());
+    let nodes = "expression_nodes";
     let history = nested(2, &empty(10, BATCH - 64));
     let cases = [
         (query, "BatchCount", empty(2, BATCH), selections),
@@ -57,6 +65,34 @@ async fn millions_of_empty_elements_are_counted_before_they_are_made() {
         (segment, "RemoveSegmentMembers", empty(3, BATCH), members),
         (segment, "CreateSegment", empty(3, BATCH), members),
         (segment, "CreateSegment", history, "segment_history"),
+        (segment, "CreateSegment", parts(&freeze, BATCH), nodes),
+        (segment, "CreateSegment", parts(&definition, BATCH), nodes),
+        (segment, "CreateSegment", parts(&alternating, BATCH), nodes),
+        (
+            segment,
+            "UpdateSegment",
+            parts(&definition, QUESTION),
+            nodes,
+        ),
+        (
+            segment,
+            "PreviewSegment",
+            parts(&nested(4, &any_of(&empty(1, 400))), QUESTION),
+            nodes,
+        ),
+        (
+            query,
+            "Count",
+            parts(&nested(3, &any_of(&empty(1, 400))), QUESTION),
+            nodes,
+        ),
+        (query, "Compare", parts(&nested(5, &part), QUESTION), nodes),
+        (
+            query,
+            "BatchCount",
+            nested(2, &parts(&part, BATCH - 64)),
+            nodes,
+        ),
         (ingest, "Write", empty(2, WRITE), updates),
         (ingest, "WriteStream", empty(3, WRITE), updates),
         (ingest, "Write", events, "events_per_request"),
@@ -72,7 +108,7 @@ async fn millions_of_empty_elements_are_counted_before_they_are_made() {
             );
         }
     };
-    // A few times the largest message, and not forty times.
+    // A few times the largest message, and not a hundred times.
     server
         .withstands("millions of empty elements", 64, attack)
         .await;

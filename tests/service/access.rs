@@ -25,21 +25,21 @@ use tonic_reflection::pb::v1;
 use crate::harness::{Service, counting, expect_error, fact, user};
 
 const ROLES: [Role; 3] = [Role::Read, Role::Write, Role::Admin];
-const SHOP: &str = "shop";
+pub(crate) const SHOP: &str = "shop";
 const OTHER: &str = "other";
 /// Methods whose requests name no population.
 const WITHOUT_POPULATION: [&str; 4] = ["CreateSnapshot", "Backup", "GetStats", "ListPopulations"];
 
 /// A service that asks for tokens, and the tokens.
-struct Guarded {
-    service: Service,
-    folder: TempDir,
+pub(crate) struct Guarded {
+    pub(crate) service: Service,
+    pub(crate) folder: TempDir,
     /// By the name of the entry.
-    tokens: BTreeMap<String, String>,
+    pub(crate) tokens: BTreeMap<String, String>,
 }
 
 /// An entry of the file of tokens with a new token.
-fn entry(name: &str, more: &str) -> (String, String) {
+pub(crate) fn entry(name: &str, more: &str) -> (String, String) {
     let new = NewToken::make().unwrap();
     let sha256 = new.sha256;
     let text = format!("[[caller]]\nname = \"{name}\"\ntoken_sha256 = \"{sha256}\"\n{more}\n");
@@ -47,13 +47,13 @@ fn entry(name: &str, more: &str) -> (String, String) {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a file of an operator's")]
-fn put(path: &Path, text: &str) {
+pub(crate) fn put(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap();
 }
 
 impl Guarded {
     /// Lets in one for each role in each place, two for several, and has users in two populations.
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let mut entries = vec![
             (
                 "expired".to_owned(),
@@ -107,11 +107,11 @@ impl Guarded {
     }
 
     /// A request that shows the token of an entry.
-    fn by<T>(&self, name: &str, message: T) -> Request<T> {
+    pub(crate) fn by<T>(&self, name: &str, message: T) -> Request<T> {
         shows(&format!("Bearer {}", self.tokens[name]), message)
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.service.stop().await;
         drop(self.folder);
     }
@@ -121,7 +121,7 @@ fn named(place: &str) -> &str {
     if place == "*" { "all" } else { place }
 }
 
-fn shows<T>(header: &str, message: T) -> Request<T> {
+pub(crate) fn shows<T>(header: &str, message: T) -> Request<T> {
     let mut request = Request::new(message);
     let value: MetadataValue<Ascii> = header.parse().unwrap();
     request.metadata_mut().insert("authorization", value);
@@ -493,7 +493,7 @@ async fn probes_need_no_token_and_reflection_needs_any() {
 }
 
 /// Waits until a token is let in, or is not any more.
-async fn until(service: &Service, token: &str, is_let_in: bool) {
+pub(crate) async fn until(service: &Service, token: &str, is_let_in: bool) {
     let waited = tokio::time::timeout(Duration::from_secs(20), async {
         loop {
             let request = shows(

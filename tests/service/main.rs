@@ -6,6 +6,7 @@ mod analysis;
 mod backup;
 mod bad_input;
 mod bounds;
+mod callers;
 mod catalog;
 mod checks;
 mod comparisons;

@@ -13,7 +13,7 @@ use headcount::server::{NewToken, ServerConfig};
 use headcount::storage::{Disk, RealDisk};
 use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, date_time_ymd,
 };
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
@@ -49,8 +49,20 @@ impl Authority {
     }
 
     fn signs(&self, name: &str, purpose: ExtendedKeyUsagePurpose) -> Signed {
+        self.signs_until(name, purpose, None)
+    }
+
+    fn signs_until(
+        &self,
+        name: &str,
+        purpose: ExtendedKeyUsagePurpose,
+        end: Option<i32>,
+    ) -> Signed {
         let mut params = CertificateParams::new(vec![name.into()]).unwrap();
         params.extended_key_usages = vec![purpose];
+        if let Some(year) = end {
+            params.not_after = date_time_ymd(year, 1, 1);
+        }
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let hash = sha256(certificate.der());
@@ -66,6 +78,11 @@ impl Authority {
 
     fn server(&self) -> Signed {
         self.signs("headcount.test", ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
+    /// A certificate that was good until it expired.
+    fn expired_client(&self) -> Signed {
+        self.signs_until("somebody", ExtendedKeyUsagePurpose::ClientAuth, Some(2021))
     }
 
     fn client(&self) -> Signed {
@@ -187,6 +204,9 @@ async fn a_service_that_asks_for_certificates_lets_nobody_in_without() {
     );
     let strange = showing(&secured.authority, &Authority::new().client());
     assert!(ask(&service, Some(strange)).await.is_err());
+    let expired = showing(&secured.authority, &clients.expired_client());
+    let error = ask(&service, Some(expired)).await.unwrap_err();
+    assert!(error.contains("CertificateExpired"), "{error}");
     // A certificate of a server is none of a client.
     let server = showing(&secured.authority, &clients.server());
     assert!(ask(&service, Some(server)).await.is_err());
