@@ -127,11 +127,13 @@ impl Api {
         // In a box, so that calls that do not wait do not carry what waiting needs.
         let reached = async { Ok(self.engine.applied_at_least(revision).await?) };
         let reached = Box::pin(deadline.within(REVISION_WAIT).bound(reached)).await;
-        reached.map_err(|error| match error.reason {
-            Reason::DeadlineExceeded => error.saying(format!(
+        reached.map_err(|error| {
+            if error.reason != Reason::DeadlineExceeded {
+                return error;
+            }
+            error.saying(format!(
                 "the service did not reach min_revision in the time given for the call, or in {REVISION_WAIT:?}; it may never reach one of before a restore from a backup"
-            )),
-            _ => error,
+            ))
         })
     }
 

@@ -583,7 +583,7 @@ async fn users_are_checked_by_segment() {
         ..request
     };
     let refused = service.query().check(many).await;
-    expect_error(refused, bad, "LIMIT_EXCEEDED", Some("filters"));
+    expect_error(refused, bad, "LIMIT_EXCEEDED", Some("segments"));
     service.stop().await;
 }
 
