@@ -122,7 +122,8 @@ impl Admission {
             let taken = Arc::new(taken);
             (Share::OfCall(Arc::clone(&taken)), Some(taken))
         };
-        let is_stream = method.is_some_and(|method| method.messages == Messages::Stream);
+        // All other streams have one request, which is to come whole as that of any call.
+        let is_stream = method.is_some_and(|method| Kind::of(method) == Kind::WriteStreams);
         let request =
             request.map(|body| RequestBody::new(body, share, is_stream, self.body_timeout));
         let place = Place {
