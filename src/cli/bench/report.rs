@@ -418,21 +418,27 @@ fn latency_json(times: &Times) -> Value {
     json
 }
 
-/// How many times there are from one round number to below the next: 1, 2, 5, 10 and so on.
+/// How many times there are from one round number to below the next: 1, 2, 5, 10 and so on. From 50 ms on such
+/// numbers lie inside cells of the histogram; all of a cell counts as its highest time, as in the percentiles.
 fn bins(histogram: &Histogram<u64>) -> Vec<(u64, u64, u64)> {
     let mut bins = Vec::new();
-    let (mut from, mut decade, mut step) = (0_u64, 1_u64, 0_usize);
-    while !histogram.is_empty() && from <= histogram.max() {
-        let to = [1, 2, 5][step] * decade;
-        let count = histogram.count_between(from, to - 1);
-        if count > 0 || !bins.is_empty() {
-            bins.push((from, to, count));
+    let (mut from, mut to, mut count) = (0_u64, 1_u64, 0_u64);
+    let (mut decade, mut step) = (1_u64, 0_usize);
+    for cell in histogram.iter_recorded() {
+        while cell.value_iterated_to() >= to {
+            if count > 0 || !bins.is_empty() {
+                bins.push((from, to, count));
+            }
+            step = (step + 1) % 3;
+            if step == 0 {
+                decade = decade.saturating_mul(10);
+            }
+            (from, to, count) = (to, [1, 2, 5][step] * decade, 0);
         }
-        from = to;
-        step = (step + 1) % 3;
-        if step == 0 {
-            decade = decade.saturating_mul(10);
-        }
+        count += cell.count_at_value();
+    }
+    if count > 0 {
+        bins.push((from, to, count));
     }
     bins
 }
@@ -554,6 +560,32 @@ mod tests {
             (edge(20), edge(5_000), edge(2_000_000)),
             ("20 us".into(), "5 ms".into(), "2 s".into())
         );
+    }
+
+    /// Round times from 50 ms on lie inside cells.
+    #[test]
+    fn a_time_beside_a_round_one_is_in_one_bin() {
+        let mut all = Vec::new();
+        for decade in [10_000, 100_000, 1_000_000, 10_000_000] {
+            for round in [1, 2, 5].map(|step| step * decade) {
+                for time in [round - 1, round, round + 1] {
+                    let bins = bins(times(&[time]).histogram());
+                    assert_eq!(bins.len(), 1, "{time}: {bins:?}");
+                    let (from, to, count) = bins[0];
+                    assert_eq!(count, 1, "{time}");
+                    assert!(time < to, "{time}: {bins:?}");
+                    // What is just below can be in the same cell, and is then taken for the round one.
+                    assert!(time >= from || (time, from) == (round - 1, round), "{time}");
+                    all.push(time);
+                }
+            }
+        }
+        let bins = bins(times(&all).histogram());
+        let in_bins: u64 = bins.iter().map(|(_, _, count)| count).sum();
+        assert_eq!(in_bins, all.len() as u64);
+        assert!(bins.is_sorted_by(|one, next| one.1 == next.0));
+        let fifty = super::bins(times(&[49_983, 50_000, 50_001, 50_016]).histogram());
+        assert_eq!(fifty, [(20_000, 50_000, 1), (50_000, 100_000, 3)]);
     }
 
     #[test]
