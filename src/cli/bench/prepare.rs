@@ -70,8 +70,9 @@ pub(super) async fn users(
     }
     let own = if args.prepare {
         let count = args.users.unwrap_or(DEFAULT);
-        make(client, args.seed, count).await?;
+        // First, so that who may not do it finds out before the rest is done.
         declare(client).await?;
+        make(client, args.seed, count).await?;
         save_segments(client).await?;
         census.own.max(count)
     } else {
@@ -208,10 +209,8 @@ async fn write(
             cause: "it ended the stream of writes".into(),
         })?;
         if let Some(error) = answer.error {
-            return Err(CliError::Input(format!(
-                "the users of the bench were refused: {}",
-                error.message
-            )));
+            let message = format!("the users of the bench were refused: {}", error.message);
+            return Err(CliError::from(Status::new(error.code.into(), message)));
         }
         written += users;
         tell(written);
