@@ -177,7 +177,13 @@ fn a_service_that_starts_says_so() {
     assert_eq!((health.code, health.out.as_str()), (1, "not serving\n"));
     let live = run(&["--server", &server, "health", "live"]);
     assert_eq!((live.code, live.out.as_str()), (0, "serving\n"));
-    for question in [&["count", "TRUE"][..], &["populations"], &["segments"]] {
+    for question in [
+        &["count", "TRUE"][..],
+        &["populations"],
+        &["segments"],
+        &["bench", "--prepare"],
+        &["bench", "--profile", "checks"],
+    ] {
         let asked = run(&[&["--server", server.as_str()], question].concat());
         assert_eq!(asked.code, 3, "{asked:?}");
         assert!(asked.err.contains("the service is starting"), "{asked:?}");
