@@ -6,6 +6,7 @@
 
 mod admin;
 mod admission;
+mod answer;
 mod arrival;
 mod config;
 mod connection;
@@ -152,6 +153,7 @@ pub async fn run_observed(
         guard,
         admission: Arc::clone(&admission),
         meters: observer.meters(),
+        patience: config.unread_timeout,
     });
     let incoming = Seats::of(connections(listener, tls, closing.clone()), &config);
     let mut incoming_closing = closing;

@@ -376,8 +376,8 @@ pub(super) static SETTINGS: &[Setting] = &[
         key: "unread_timeout",
         flag: "unread-timeout",
         variable: "HEADCOUNT_UNREAD_TIMEOUT",
-        help: "How long a stream is kept of which its client reads nothing; five times as long for a \
-               backup.",
+        help: "How long a stream or a large answer is kept of which its client reads nothing; five times \
+               as long for a backup.",
         kind: Kind::Span {
             default: 60,
             least: 1,
