@@ -38,6 +38,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .disable_comments(["."])
         // Maps in the order of their keys: one request always becomes one command.
         .btree_map(".")
+        // Or each empty expression of two bytes would take as much memory as the largest.
+        .boxed(".headcount.v1.Expression.kind.predicate")
+        .boxed(".headcount.v1.Expression.kind.event")
+        .boxed(".headcount.v1.Expression.kind.bucket")
         // Counts the elements of large messages before it makes them.
         .codec_path("crate::api::Codec")
         .compile_fds(compiler.file_descriptor_set())?;

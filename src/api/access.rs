@@ -1,17 +1,21 @@
 //! Who may do what: the one way from a request to its content, on which its caller is judged.
 //!
 //! Invariant: no request is read but through [`begin`], and no message of a stream but through
-//! [`Incoming`]; `clippy.toml` forbids every other way. A population that the caller may do nothing
+//! [`Incoming`]; `clippy.toml` forbids every other way. No message of a stream is taken once the grants
+//! that it was begun with are not in force any more. A population that the caller may do nothing
 //! in is refused before anything is looked up, so that nobody learns whether it exists.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tonic::{Request, Streaming};
 
 use super::deadline::Deadline;
 use super::error::ApiError;
 use super::methods::Role;
+use super::notes;
 use super::status::RpcStatus;
 use crate::model::{PopulationName, Reason};
 use crate::proto;
@@ -20,6 +24,9 @@ use crate::proto;
 pub const EVERYWHERE: &str = "*";
 /// The population that is meant when none is named.
 const DEFAULT: &str = "default";
+/// What a stream ends with whose caller may not go on.
+const OVER: &str =
+    "the token or certificate of the stream expired, or what it may do was changed; begin anew";
 
 /// The roles that a caller has in one population, or in all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,13 +94,82 @@ pub struct Caller {
     grants: Arc<Grants>,
     /// What the method needs.
     needs: Role,
+    /// For how long the grants hold; they are judged once if there is none.
+    term: Option<Term>,
+}
+
+/// For how long a caller of a stream may go on.
+#[derive(Clone)]
+pub struct Term {
+    again: Duration,
+    goes_on: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl Term {
+    /// A term that lasts as long as it is said to go on, which is asked for each message, and so often
+    /// where there are none.
+    #[must_use]
+    pub fn new(again: Duration, goes_on: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        let goes_on = Arc::new(goes_on);
+        Self { again, goes_on }
+    }
+
+    /// Resolves once it is over.
+    pub async fn over(&self) {
+        loop {
+            tokio::time::sleep(self.again).await;
+            if !(self.goes_on)() {
+                return;
+            }
+        }
+    }
+
+    fn judge(&self) -> Result<(), RpcStatus> {
+        if (self.goes_on)() {
+            Ok(())
+        } else {
+            Err(over())
+        }
+    }
+}
+
+impl fmt::Debug for Term {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Term").finish_non_exhaustive()
+    }
+}
+
+/// What ends a stream whose term is over.
+#[must_use]
+pub fn over() -> RpcStatus {
+    unauthenticated(OVER)
 }
 
 impl Caller {
     /// A caller of a method that needs a role.
     #[must_use]
     pub fn new(grants: Arc<Grants>, needs: Role) -> Self {
-        Self { grants, needs }
+        let term = None;
+        Self {
+            grants,
+            needs,
+            term,
+        }
+    }
+
+    /// The caller of a stream, whose messages are taken until the term is over.
+    #[must_use]
+    pub fn until(mut self, term: Term) -> Self {
+        self.term = Some(term);
+        self
+    }
+
+    /// Whether the caller may read what a request is about.
+    pub(super) fn reads(&self, about: &About<'_>) -> bool {
+        match about {
+            About::Population { name, .. } => self.grants.include(Role::Read, or_default(name)),
+            About::Store | About::Some => true,
+        }
     }
 
     /// Whether the caller may do what the method does in a population.
@@ -269,10 +345,7 @@ impl Asks for proto::VerifyRequest {
 
 /// Begins a call: the moment at which it has to end and its content, if the caller may ask for it.
 pub(super) fn begin<T: Asks>(request: Request<T>) -> Result<(Deadline, T), ApiError> {
-    let (deadline, caller, content) = open(request);
-    if let Some(caller) = caller {
-        caller.judge(&content.about())?;
-    }
+    let (deadline, _, content) = begin_as(request)?;
     Ok((deadline, content))
 }
 
@@ -281,9 +354,12 @@ pub(super) fn begin_as<T: Asks>(
     request: Request<T>,
 ) -> Result<(Deadline, Option<Caller>, T), ApiError> {
     let (deadline, caller, content) = open(request);
+    let about = content.about();
     if let Some(caller) = &caller {
-        caller.judge(&content.about())?;
+        caller.judge(&about)?;
     }
+    let reads = caller.as_ref().is_none_or(|caller| caller.reads(&about));
+    notes::asked_by(caller.as_ref(), reads);
     Ok((deadline, caller, content))
 }
 
@@ -310,10 +386,24 @@ pub(super) struct Incoming<T> {
 }
 
 impl<T: Asks> Incoming<T> {
-    /// The next message; `None` when the client has sent all.
+    /// The next message; `None` when the client has sent all. A caller whose term is over gets no
+    /// message through, be it one that waited already. May be called off and called again.
     pub(super) async fn message(&mut self) -> Result<Option<T>, RpcStatus> {
-        let message = self.messages.message().await?;
-        if let (Some(caller), Some(message)) = (&self.caller, &message) {
+        let Some(caller) = &self.caller else {
+            return self.messages.message().await;
+        };
+        let message = match &caller.term {
+            None => self.messages.message().await?,
+            Some(term) => {
+                let message = tokio::select! {
+                    message = self.messages.message() => message?,
+                    () = term.over() => return Err(over()),
+                };
+                term.judge()?;
+                message
+            }
+        };
+        if let Some(message) = &message {
             caller.judge(&message.about())?;
         }
         Ok(message)

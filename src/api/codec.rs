@@ -13,7 +13,7 @@ use super::elements::{Shape, shape_of};
 
 /// Messages of up to so many bytes are decoded as they are: they are never large, and small calls
 /// pay nothing.
-const SMALL: usize = 16 << 10;
+const SMALL: usize = 4 << 10;
 
 /// The codec of all services.
 #[derive(Clone, Debug)]

@@ -33,9 +33,10 @@ impl Deadline {
         self.0
     }
 
-    /// The deadline, or one so far from now where the client gave none.
-    pub(super) fn or_within(self, span: Duration) -> Self {
-        Self(self.0.or_else(|| Instant::now().checked_add(span)))
+    /// The deadline, or one so far from now if that is sooner.
+    pub(super) fn within(self, span: Duration) -> Self {
+        let latest = Instant::now().checked_add(span);
+        Self(self.0.into_iter().chain(latest).min())
     }
 
     /// Waits for something no longer than the deadline allows.
@@ -106,6 +107,11 @@ mod tests {
         assert_eq!(error.reason, Reason::DeadlineExceeded);
         let none = Deadline(None);
         assert!(none.bound(async { Ok(1) }).await.is_ok());
-        assert!(none.or_within(Duration::from_secs(1)).instant().is_some());
+        let second = Duration::from_secs(1);
+        assert!(none.within(second).instant().is_some());
+        let years = deadline("99999999H").within(second).instant().unwrap();
+        assert!(years <= Instant::now() + second, "no client waits longer");
+        let soon = deadline("5m");
+        assert_eq!(soon.within(second).instant(), soon.instant());
     }
 }

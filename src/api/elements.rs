@@ -1,12 +1,18 @@
 //! How many elements a message has, counted on its bytes before any of them is made.
 //!
-//! A message of 4 MiB can hold two million empty elements of two bytes each, which take forty times
+//! A message of 4 MiB can hold two million empty elements of two bytes each, which take many times
 //! as much memory once they are decoded, only to be refused for their number. Counting them takes a
-//! walk over the bytes and no memory.
+//! walk over the bytes and next to no memory.
 //!
-//! Invariants: nothing is refused here that would not be refused once it was decoded, but for too many
-//! values of all lists together, which only a message that is looked at can have; bytes that are no
-//! message are left to whoever decodes them; the walk goes no deeper than an expression may.
+//! Invariants: no more is made of a message than is allowed, in however many parts it is sent: what
+//! comes again of a field that is not repeated is counted with what came before, as decoding merges
+//! it. Bytes that are no message are left to whoever decodes them; the walk goes no deeper than an
+//! expression may.
+//!
+//! What is refused here would be refused once it was decoded, but for two things: too many values of
+//! all lists together, which only a message that is looked at can have; and what is overwritten in
+//! decoding, since the last member of a `oneof` that was set more than once counts there, and all of
+//! them here. No client of ours sends such a message.
 
 use std::any::TypeId;
 
@@ -14,9 +20,10 @@ use super::convert::Path;
 use super::error::ApiError;
 use crate::model::{Limit, limit};
 use crate::proto::{
-    AddSegmentMembersRequest, BatchCheckRequest, BatchCountRequest, CheckRequest,
-    CreateSegmentRequest, RemoveSegmentMembersRequest, UpdateSegmentRequest, WriteRequest,
-    WriteStreamRequest,
+    AddSegmentMembersRequest, BatchCheckRequest, BatchCountRequest, BreakdownRequest, CheckRequest,
+    CompareRequest, CountRequest, CreateSegmentRequest, ExplainRequest, ExportMembersRequest,
+    ListMembersRequest, OverlapRequest, PreviewSegmentRequest, RemoveSegmentMembersRequest,
+    StreamMembersRequest, SummarizeRequest, UpdateSegmentRequest, WriteRequest, WriteStreamRequest,
 };
 
 /// What is counted of a message.
@@ -26,6 +33,7 @@ pub(super) struct Shape(&'static [Field]);
 struct Field {
     number: u32,
     name: &'static str,
+    /// What each of a repeated field is counted as.
     counted: Option<Counted>,
     inner: Inner,
 }
@@ -57,7 +65,7 @@ enum Inner {
     /// Nothing that is counted.
     Leaf,
     Message(&'static Shape),
-    /// A message whose expressions are counted by themselves.
+    /// A message that errors name with its place.
     Selection(&'static Shape),
     Expression,
 }
@@ -85,21 +93,26 @@ static WRITE_STREAM: Shape = Shape(&[field(
     Some(Counted::Updates),
     Inner::Message(&EVENTS),
 )]);
-static TREE: Shape = Shape(&[field(0, "", None, Inner::Expression)]);
 static SELECTION: Shape = Shape(&[field(2, "expression", None, Inner::Expression)]);
-static BATCH_COUNT: Shape = Shape(&[field(
+static SELECTIONS: Shape = Shape(&[field(
     2,
     "selections",
     Some(Counted::Selections),
     Inner::Selection(&SELECTION),
 )]);
+static ONE_SELECTION: Shape = Shape(&[field(3, "expression", None, Inner::Expression)]);
+static COMPARE: Shape = Shape(&[
+    field(3, "expression", None, Inner::Expression),
+    field(5, "against", None, Inner::Selection(&SELECTION)),
+]);
+static PREVIEW_SEGMENT: Shape = Shape(&[field(4, "expression", None, Inner::Expression)]);
 static CHECK: Shape = Shape(&[
     field(3, "filters", Some(Counted::Selections), Inner::Leaf),
     field(
         4,
         "expressions",
         Some(Counted::Selections),
-        Inner::Selection(&TREE),
+        Inner::Expression,
     ),
     field(7, "segments", Some(Counted::Selections), Inner::Leaf),
 ]);
@@ -110,7 +123,7 @@ static BATCH_CHECK: Shape = Shape(&[
         4,
         "expressions",
         Some(Counted::Selections),
-        Inner::Selection(&TREE),
+        Inner::Expression,
     ),
     field(7, "segments", Some(Counted::Selections), Inner::Leaf),
 ]);
@@ -132,11 +145,21 @@ pub(super) fn shape_of<T: 'static>() -> Option<&'static Shape> {
     let shapes = [
         (TypeId::of::<WriteRequest>(), &WRITE),
         (TypeId::of::<WriteStreamRequest>(), &WRITE_STREAM),
-        (TypeId::of::<BatchCountRequest>(), &BATCH_COUNT),
+        (TypeId::of::<CountRequest>(), &ONE_SELECTION),
+        (TypeId::of::<ListMembersRequest>(), &ONE_SELECTION),
+        (TypeId::of::<StreamMembersRequest>(), &ONE_SELECTION),
+        (TypeId::of::<BreakdownRequest>(), &ONE_SELECTION),
+        (TypeId::of::<SummarizeRequest>(), &ONE_SELECTION),
+        (TypeId::of::<ExplainRequest>(), &ONE_SELECTION),
+        (TypeId::of::<CompareRequest>(), &COMPARE),
+        (TypeId::of::<BatchCountRequest>(), &SELECTIONS),
+        (TypeId::of::<OverlapRequest>(), &SELECTIONS),
+        (TypeId::of::<ExportMembersRequest>(), &SELECTIONS),
         (TypeId::of::<CheckRequest>(), &CHECK),
         (TypeId::of::<BatchCheckRequest>(), &BATCH_CHECK),
         (TypeId::of::<CreateSegmentRequest>(), &CREATE_SEGMENT),
         (TypeId::of::<UpdateSegmentRequest>(), &UPDATE_SEGMENT),
+        (TypeId::of::<PreviewSegmentRequest>(), &PREVIEW_SEGMENT),
         (TypeId::of::<AddSegmentMembersRequest>(), &MEMBERS),
         (TypeId::of::<RemoveSegmentMembersRequest>(), &MEMBERS),
     ];
@@ -151,7 +174,7 @@ impl Shape {
     /// The limit that is exceeded, and the field.
     pub(super) fn check(&self, message: &[u8]) -> Result<(), ApiError> {
         let mut counts = Counts::default();
-        counts.message(self, message)?;
+        counts.request(self, message)?;
         for (limit, (count, name)) in COUNTED.iter().zip(counts.totals) {
             limit
                 .check(count)
@@ -189,45 +212,61 @@ struct Tree {
 }
 
 impl Counts {
-    fn message(&mut self, shape: &Shape, message: &[u8]) -> Result<(), ApiError> {
-        if let [
-            Field {
-                number: 0, name, ..
-            },
-        ] = shape.0
-        {
-            // The message is itself what is looked for.
-            return self.expression(message, 1, name);
-        }
+    /// Counts a whole message. The expressions in a field of it are counted together, unless the field
+    /// is repeated: each of those has a tree of its own.
+    fn request(&mut self, shape: &Shape, message: &[u8]) -> Result<(), ApiError> {
+        let mut trees = vec![Tree::default(); shape.0.len()];
         for (number, content) in Fields(message) {
-            let field = shape.0.iter().find(|field| field.number == number);
-            let Some(field) = field else {
+            let fields = shape.0.iter().zip(&mut trees);
+            let Some((field, tree)) = fields.into_iter().find(|(field, _)| field.number == number)
+            else {
                 continue;
             };
-            if let Some(counted) = field.counted
-                && let Some(total) = self.totals.get_mut(counted as usize)
-            {
-                *total = (total.0 + 1, field.name);
-            }
-            match field.inner {
-                Inner::Leaf => {}
-                Inner::Message(shape) => self.message(shape, content)?,
-                Inner::Selection(shape) => {
-                    self.tree = Tree::default();
-                    let outcome = self.message(shape, content);
-                    outcome.map_err(|error| match field.counted {
-                        Some(counted) => {
-                            let total = self.totals.get(counted as usize);
-                            let position = total.map_or(0, |total| total.0.saturating_sub(1));
-                            error.at(format!("{}[{position}]", field.name))
-                        }
-                        None => error.at(field.name),
-                    })?;
-                }
-                Inner::Expression => self.expression(content, 1, field.name)?,
+            self.tree = match field.counted {
+                Some(_) => Tree::default(),
+                None => *tree,
+            };
+            self.field(field, content)?;
+            *tree = self.tree;
+        }
+        Ok(())
+    }
+
+    fn message(&mut self, shape: &Shape, message: &[u8]) -> Result<(), ApiError> {
+        for (number, content) in Fields(message) {
+            if let Some(field) = shape.0.iter().find(|field| field.number == number) {
+                self.field(field, content)?;
             }
         }
         Ok(())
+    }
+
+    fn field(&mut self, field: &Field, content: &[u8]) -> Result<(), ApiError> {
+        if let Some(counted) = field.counted
+            && let Some(total) = self.totals.get_mut(counted as usize)
+        {
+            *total = (total.0 + 1, field.name);
+        }
+        let at_place = |counts: &Self, error: ApiError| match field.counted {
+            Some(counted) => {
+                let total = counts.totals.get(counted as usize);
+                let position = total.map_or(0, |total| total.0.saturating_sub(1));
+                error.at(format!("{}[{position}]", field.name))
+            }
+            None => error.at(field.name),
+        };
+        match field.inner {
+            Inner::Leaf => Ok(()),
+            Inner::Message(shape) => self.message(shape, content),
+            Inner::Selection(shape) => {
+                let outcome = self.message(shape, content);
+                outcome.map_err(|error| at_place(self, error))
+            }
+            Inner::Expression => {
+                let outcome = self.expression(content, 1, field.name);
+                outcome.map_err(|error| at_place(self, error))
+            }
+        }
     }
 
     fn expression(
@@ -432,10 +471,10 @@ mod tests {
     }
 
     fn listed(values: usize) -> Expression {
-        of(expression::Kind::Predicate(Predicate {
+        of(expression::Kind::Predicate(Box::new(Predicate {
             values: vec![Value::default(); values],
             ..Predicate::default()
-        }))
+        })))
     }
 
     fn counting(expressions: Vec<Expression>) -> BatchCountRequest {
@@ -510,8 +549,109 @@ mod tests {
         let mut request = vec![(2 << 3) | LENGTH];
         prost::encoding::encode_varint(bytes.len() as u64, &mut request);
         request.extend(&bytes);
-        let error = BATCH_COUNT.check(&request).unwrap_err();
+        let error = SELECTIONS.check(&request).unwrap_err();
         assert_eq!(error.facts[0].1, limit::LIST_VALUES.name);
+    }
+
+    fn nested(number: u8, content: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![(number << 3) | LENGTH];
+        prost::encoding::encode_varint(content.len() as u64, &mut bytes);
+        bytes.extend(content);
+        bytes
+    }
+
+    /// Each occurrence of a field that is not repeated adds to what decoding makes of it.
+    #[test]
+    fn a_field_that_comes_again_is_counted_with_what_came_before() {
+        let nodes = |count: usize| any_of(vec![Expression::default(); count - 1]).encode_to_vec();
+        let refused = |shape: &Shape, bytes: &[u8]| {
+            let error = shape.check(bytes).unwrap_err();
+            (error.facts[0].1.clone(), error.field.unwrap())
+        };
+        let expected = |field: &str| (limit::EXPRESSION_NODES.name.to_owned(), field.to_owned());
+        let freeze = nested(4, &nested(2, &nodes(200)));
+        let segment = nested(2, &nested(3, &nodes(200)));
+        let shape = &CREATE_SEGMENT;
+        let both = [freeze.clone(), segment.clone()].concat();
+        assert!(shape.check(&both).is_ok(), "each has a tree of its own");
+        let again = [both.clone(), freeze.clone()].concat();
+        assert_eq!(refused(shape, &again), expected("freeze"));
+        let decoded = CreateSegmentRequest::decode(again.as_slice()).unwrap();
+        let merged = decoded.freeze.unwrap().encode_to_vec();
+        assert_eq!(merged.len(), nested(2, &nested(3, &[0; 2 * 398])).len());
+        let again = [both, segment.clone()].concat();
+        assert_eq!(refused(shape, &again), expected("expression"));
+        assert_eq!(
+            refused(&UPDATE_SEGMENT, &segment.repeat(2)),
+            expected("expression")
+        );
+
+        let expression = nested(3, &nodes(200));
+        let against = nested(5, &nested(2, &nodes(200)));
+        let both = [expression.clone(), against.clone()].concat();
+        assert!(COMPARE.check(&both).is_ok());
+        let again = [both.clone(), against].concat();
+        assert_eq!(refused(&COMPARE, &again), expected("against"));
+        let again = [both, expression.clone()].concat();
+        assert_eq!(refused(&COMPARE, &again), expected("expression"));
+        assert_eq!(
+            refused(&ONE_SELECTION, &expression.repeat(2)),
+            expected("expression")
+        );
+        assert_eq!(
+            refused(&PREVIEW_SEGMENT, &nested(4, &nodes(200)).repeat(2)),
+            expected("expression")
+        );
+        let twice = nested(2, &nested(2, &nodes(200)).repeat(2));
+        assert_eq!(refused(&SELECTIONS, &twice), expected("selections[0]"));
+    }
+
+    /// The one thing besides that is refused here and might not be later.
+    #[test]
+    fn what_is_overwritten_counts_too() {
+        let list = |number| nested(number, &nested(1, &[]).repeat(200));
+        let bytes = nested(3, &[list(2), list(3)].concat());
+        let decoded = CountRequest::decode(bytes.as_slice()).unwrap();
+        let of_last = any_of(vec![Expression::default(); 200]);
+        assert_eq!(
+            decoded.selection,
+            Some(proto::count_request::Selection::Expression(of_last))
+        );
+        assert!(ONE_SELECTION.check(&bytes).is_err());
+    }
+
+    /// What the documents say of `max_request_bytes`.
+    #[test]
+    fn no_element_takes_more_memory_than_is_said() {
+        const AT_WORST: usize = 110;
+        let sizes = [
+            ("update", size_of::<UserUpdate>(), 2),
+            ("event", size_of::<Event>(), 2),
+            ("selection", size_of::<Selection>(), 2),
+            ("expression", size_of::<Expression>(), 2),
+            ("value", size_of::<Value>(), 2),
+            ("past definition", size_of::<proto::SegmentDefinition>(), 2),
+            ("string", size_of::<String>(), 2),
+            ("negation", size_of::<Expression>(), 2),
+            (
+                "predicate",
+                size_of::<Expression>() + size_of::<Predicate>(),
+                4,
+            ),
+            (
+                "event",
+                size_of::<Expression>() + size_of::<proto::EventPredicate>(),
+                4,
+            ),
+            (
+                "bucket",
+                size_of::<Expression>() + size_of::<proto::BucketPredicate>(),
+                4,
+            ),
+        ];
+        for (name, memory, bytes) in sizes {
+            assert!(memory <= AT_WORST * bytes, "{name}");
+        }
     }
 
     #[test]
@@ -535,7 +675,7 @@ mod tests {
             let bytes = crate::testing::generate::bytes(seed, 300);
             let decoded = BatchCountRequest::decode(bytes.as_slice());
             if decoded.is_ok() {
-                assert!(BATCH_COUNT.check(&bytes).is_ok());
+                assert!(SELECTIONS.check(&bytes).is_ok());
             }
         }
     }
@@ -557,7 +697,10 @@ mod tests {
         };
         assert_eq!(first(&at_least), number::OF_AT_LEAST);
         for (kind, expected) in [
-            (expression::Kind::Predicate(predicate), number::PREDICATE),
+            (
+                expression::Kind::Predicate(Box::new(predicate)),
+                number::PREDICATE,
+            ),
             (
                 expression::Kind::AllOf(ExpressionList::default()),
                 number::ALL_OF,

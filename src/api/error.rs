@@ -14,6 +14,11 @@ use crate::query::{BindError, Stopped};
 
 use super::convert::{Origins, Path};
 
+/// The fact that names what may have been meant.
+const SUGGESTIONS: &str = "suggestions";
+/// How texts begin to name it.
+const DID_YOU_MEAN: &str = "; did you mean ";
+
 /// Why a call, or one item of it, is not answered.
 #[derive(Debug)]
 pub(super) struct ApiError {
@@ -79,7 +84,16 @@ impl ApiError {
             return self;
         }
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        self.fact("suggestions", names.join(", "))
+        self.fact(SUGGESTIONS, names.join(", "))
+    }
+
+    /// Leaves out names that may have been meant.
+    pub(super) fn without_suggestions(mut self) -> Self {
+        if let Some(end) = self.message.find(DID_YOU_MEAN) {
+            self.message.truncate(end);
+        }
+        self.facts.retain(|(name, _)| *name != SUGGESTIONS);
+        self
     }
 
     pub(super) fn deadline() -> Self {
@@ -180,7 +194,7 @@ fn did_you_mean(near: &[impl Debug]) -> String {
     if quoted.is_empty() {
         String::new()
     } else {
-        format!("; did you mean {}?", quoted.join(" or "))
+        format!("{DID_YOU_MEAN}{}?", quoted.join(" or "))
     }
 }
 

@@ -45,7 +45,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::sync::watch::Receiver;
 
-pub use access::{Caller, EVERYWHERE, Grants, unauthenticated};
+pub use access::{Caller, EVERYWHERE, Grants, Term, over, unauthenticated};
 pub use codec::Codec;
 pub use methods::{Cost, METHODS, Messages, Method, Role, method};
 pub use notes::{Notes, Shown};
@@ -64,7 +64,9 @@ use error::ApiError;
 use filters::Filters;
 use token::Tokens;
 
-/// How long a read waits for its `min_revision` when the client gave no deadline.
+/// How long a read waits for its `min_revision`, whatever its deadline: what was handed out is
+/// there at once, so that only one that was made up, or is of a store that was since restored from a
+/// backup, is waited for longer, and the request is held in memory meanwhile.
 const REVISION_WAIT: Duration = Duration::from_secs(5);
 
 /// All services of one store.
@@ -124,16 +126,23 @@ impl Api {
         let revision = self.tokens.read_revision(min_revision)?;
         // In a box, so that calls that do not wait do not carry what waiting needs.
         let reached = async { Ok(self.engine.applied_at_least(revision).await?) };
-        Box::pin(deadline.or_within(REVISION_WAIT).bound(reached)).await
+        let reached = Box::pin(deadline.within(REVISION_WAIT).bound(reached)).await;
+        reached.map_err(|error| match error.reason {
+            Reason::DeadlineExceeded => error.saying(format!(
+                "the service did not reach min_revision in the time given for the call, or in {REVISION_WAIT:?}; it may never reach one of before a restore from a backup"
+            )),
+            _ => error,
+        })
     }
 
     fn population(&self, name: &PopulationName) -> Result<Arc<Population>, ApiError> {
         let population = self.engine.population(name);
         let population = population.ok_or_else(|| {
             let known = self.engine.populations();
+            let known = known.iter().map(|(name, _)| name);
             let near = nearest(
                 name.as_str(),
-                known.iter().map(|(name, _)| name),
+                known.filter(|known| notes::may_learn_of(known)),
                 PopulationName::as_str,
             );
             let quoted: Vec<String> = near.iter().map(|name| format!("{name:?}")).collect();

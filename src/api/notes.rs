@@ -1,13 +1,15 @@
-//! What the log says of a call that was slow: what it was asked about, without the values.
+//! What is known of a call while it is served: what it was asked about, without the values, for the
+//! log; and who asks, so that no error names what they may not know of.
 //!
-//! Invariants: what is noted while a call is served is a few pointers, whatever the call; what is
+//! Invariants: where it is not known who asks, nothing is named; what is noted while a call is served is a few pointers, whatever the call; what is
 //! shown of it is worked out only if it is shown, and holds no value and no id of a user.
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::Api;
-use crate::model::Shape;
+use super::access::Caller;
+use crate::model::{PopulationName, Shape};
 use crate::population::Population;
 use crate::query::Prepared;
 
@@ -25,6 +27,21 @@ pub struct Notes {
     /// The first selection.
     selection: Option<Arc<Prepared>>,
     selections: u32,
+    asked_by: AskedBy,
+}
+
+/// Who asks.
+#[derive(Clone, Debug, Default)]
+enum AskedBy {
+    #[default]
+    Unknown,
+    /// Nobody is asked who they are, and all may do all.
+    Anybody,
+    Caller {
+        caller: Caller,
+        /// Whether the caller may read what the call is about.
+        reads: bool,
+    },
 }
 
 /// What is shown of a call.
@@ -89,6 +106,42 @@ fn note(note: impl FnOnce(&mut Notes)) {
             note(&mut notes);
         }
     });
+}
+
+/// Notes who asks, and whether they may read what the call is about.
+pub(super) fn asked_by(caller: Option<&Caller>, reads: bool) {
+    note(|notes| {
+        notes.asked_by = match caller {
+            None => AskedBy::Anybody,
+            Some(caller) => AskedBy::Caller {
+                caller: caller.clone(),
+                reads,
+            },
+        };
+    });
+}
+
+/// Whether who asks may learn that a population exists. They may not where it is not known who asks,
+/// as in another task.
+pub(super) fn may_learn_of(population: &PopulationName) -> bool {
+    let learns = NOTES.try_with(|notes| {
+        let notes = notes.try_borrow();
+        notes.is_ok_and(|notes| match &notes.asked_by {
+            AskedBy::Unknown => false,
+            AskedBy::Anybody => true,
+            AskedBy::Caller { caller, .. } => caller.may(population.as_str()),
+        })
+    });
+    learns.unwrap_or(false)
+}
+
+/// Whether who asks only writes: names of what there is besides are not for them.
+pub(super) fn is_asked_by_a_writer() -> bool {
+    let writes = NOTES.try_with(|notes| {
+        let notes = notes.try_borrow();
+        notes.is_ok_and(|notes| matches!(notes.asked_by, AskedBy::Caller { reads: false, .. }))
+    });
+    writes.unwrap_or(false)
 }
 
 /// Notes which population is asked about.

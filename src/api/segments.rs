@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tonic::{Request, Response};
 
-use super::access::begin;
+use super::access::{Asks, Caller, begin, begin_as};
 use super::convert::{self, CATALOG_PAGE, ChangedSegment, NewSegment, Path};
 use super::deadline::Deadline;
 use super::error::ApiError;
@@ -62,7 +62,8 @@ impl SegmentService for Api {
         &self,
         request: Request<CreateSegmentRequest>,
     ) -> Result<Response<CreateSegmentResponse>, RpcStatus> {
-        let (deadline, request) = begin(request)?;
+        let (deadline, caller, request) = begin_as(request)?;
+        let reads = reads(caller.as_ref(), &request);
         let name = convert::population_name(request.population)?;
         let (declaration, from) = match convert::new_segment(request.segment)? {
             NewSegment::Filter(declaration, from) => (declaration, from),
@@ -72,7 +73,9 @@ impl SegmentService for Api {
                     freeze: request.freeze,
                 };
                 let created = self.create_list(name, declaration, first, deadline);
-                return Ok(Response::new(created.await?));
+                let mut created = created.await?;
+                created.segment = created.segment.map(|segment| shown(segment, reads));
+                return Ok(Response::new(created));
             }
         };
         let of_lists = [
@@ -101,7 +104,10 @@ impl SegmentService for Api {
             .commit_segment(name, action, &population, &fields, deadline)
             .await?;
         Ok(Response::new(CreateSegmentResponse {
-            segment: Some(self.saved(&population, &segment, fields.name)?),
+            segment: Some(shown(
+                self.saved(&population, &segment, fields.name)?,
+                reads,
+            )),
             revision: self.revision(committed.revision),
             ..CreateSegmentResponse::default()
         }))
@@ -201,7 +207,8 @@ impl SegmentService for Api {
         &self,
         request: Request<UpdateSegmentRequest>,
     ) -> Result<Response<UpdateSegmentResponse>, RpcStatus> {
-        let (deadline, request) = begin(request)?;
+        let (deadline, caller, request) = begin_as(request)?;
+        let reads = reads(caller.as_ref(), &request);
         let name = convert::population_name(request.population)?;
         let mask = request.update_mask.as_ref();
         let etag = |text: &str| self.read_etag(text, "segment.etag");
@@ -240,7 +247,10 @@ impl SegmentService for Api {
             .commit_segment(name, action, &population, &fields, deadline)
             .await?;
         Ok(Response::new(UpdateSegmentResponse {
-            segment: Some(self.saved(&population, &segment, fields.name)?),
+            segment: Some(shown(
+                self.saved(&population, &segment, fields.name)?,
+                reads,
+            )),
             revision: self.revision(committed.revision),
         }))
     }
@@ -385,6 +395,25 @@ pub(super) fn find(
     let catalog = population.catalog();
     let segment = catalog.segment(name).map(Arc::clone);
     segment.ok_or_else(|| ApiError::segment_not_found(name, &catalog.near_segments(name)).at(field))
+}
+
+/// Whether a request may be answered with what is kept.
+fn reads(caller: Option<&Caller>, request: &impl Asks) -> bool {
+    caller.is_none_or(|caller| caller.reads(&request.about()))
+}
+
+/// What is shown of a segment that was saved: to those who may not read, only what they need to
+/// change it again.
+fn shown(segment: Segment, reads: bool) -> Segment {
+    if reads {
+        return segment;
+    }
+    Segment {
+        name: segment.name,
+        revision: segment.revision,
+        etag: segment.etag,
+        ..Segment::default()
+    }
 }
 
 /// What a segment takes in an answer, about.

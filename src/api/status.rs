@@ -16,6 +16,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 use super::error::ApiError;
+use super::notes;
 use crate::model::{Reason, limit};
 use crate::proto::{ErrorReason, ItemError};
 
@@ -135,7 +136,10 @@ fn shown(mut text: String) -> String {
 }
 
 impl From<ApiError> for Status {
-    fn from(error: ApiError) -> Self {
+    fn from(mut error: ApiError) -> Self {
+        if notes::is_asked_by_a_writer() {
+            error = error.without_suggestions();
+        }
         let Sent {
             code,
             reason,

@@ -165,7 +165,7 @@ impl WriteStream {
             let is_full =
                 self.unanswered.len() >= IN_FLIGHT || self.unanswered_bytes >= IN_FLIGHT_BYTES;
             let message = match self.unanswered.front_mut() {
-                None => Some(read(&api, requests).await),
+                None => Some(read(&api, &self.answers, requests).await?),
                 Some(first) if is_full => {
                     first.decide().await;
                     None
@@ -173,7 +173,7 @@ impl WriteStream {
                 Some(first) => tokio::select! {
                     biased;
                     () = first.decide() => None,
-                    message = read(&api, requests) => Some(message),
+                    message = read(&api, &self.answers, requests) => Some(message?),
                 },
             };
             match message {
@@ -377,15 +377,19 @@ impl WriteStream {
     }
 }
 
-/// The next message; `None` when the client has sent all.
+/// The next message; `None` when the client has sent all. Nothing is taken for which there can be no
+/// answer any more.
 async fn read(
     api: &Api,
+    answers: &Sender<WriteStreamResponse>,
     requests: &mut Incoming<WriteStreamRequest>,
-) -> Result<Option<WriteStreamRequest>, RpcStatus> {
+) -> Result<Result<Option<WriteStreamRequest>, RpcStatus>, Gone> {
     tokio::select! {
-        message = requests.message() => message.map_err(|status| {
+        biased;
+        () = answers.closed() => Err(Gone),
+        message = requests.message() => Ok(message.map_err(|status| {
             of_transport(status.code().into(), status.message()).unwrap_or(status)
-        }),
-        () = api.closed() => Err(ApiError::stopping().into()),
+        })),
+        () = api.closed() => Ok(Err(ApiError::stopping().into())),
     }
 }

@@ -36,7 +36,7 @@ pub struct ServerConfig {
     /// Streams of writes under way at once.
     pub write_streams: usize,
     /// Bytes of requests that were received and are not answered yet. What they are read into is
-    /// often 4 times as large, and at worst 40 times.
+    /// often 4 times as large, and at worst 110 times.
     pub request_bytes: usize,
     /// How long one message of a client may take to arrive once it is waited for.
     pub body_timeout: Duration,

@@ -4,15 +4,17 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tonic::body::Body;
 use tonic::codegen::BoxFuture;
 use tonic::codegen::http::{HeaderMap, Request, header};
 
 use super::connection::Peer;
 use super::tokens::{Shown, Tokens};
-use crate::api::{Caller, Grants, Messages, Method, RpcStatus, unauthenticated};
+pub(super) use crate::api::over;
+use crate::api::{self, Caller, Grants, Messages, Method, RpcStatus, unauthenticated};
 use crate::engine::Engine;
+use crate::model::Timestamp;
 
 const MISSING: &str = "this needs a token: send it in the header authorization, as `Bearer TOKEN`; or show a client certificate that the service knows";
 const MALFORMED: &str =
@@ -20,8 +22,6 @@ const MALFORMED: &str =
 /// The same for a token that never was, one that is not in force any more, and one that is almost
 /// right: nothing is to be learned from it.
 const UNKNOWN: &str = "the token or certificate is none that may be used";
-const OVER: &str =
-    "the token or certificate of the stream expired, or what it may do was changed; begin anew";
 
 /// How often the caller of a stream is judged again.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -68,30 +68,50 @@ impl Guard {
         let Some(method) = method else {
             return Ok((request, None));
         };
-        let caller = Caller::new(Arc::clone(&grants), method.role);
+        let mut caller = Caller::new(Arc::clone(&grants), method.role);
+        let mut term: Option<Term> = None;
+        if method.messages == Messages::Stream {
+            let lasts = self.term(Arc::clone(tokens), shown, grants);
+            caller = caller.until(lasts.clone());
+            term = Some(Box::pin(async move {
+                lasts.over().await;
+                Ok(())
+            }));
+        }
         request.extensions_mut().insert(caller);
-        let is_stream = method.messages == Messages::Stream;
-        let term = is_stream.then(|| self.term(Arc::clone(tokens), shown, grants));
         Ok((request, term))
     }
 
-    fn term(&self, tokens: Arc<ArcSwap<Tokens>>, shown: Shown, grants: Arc<Grants>) -> Term {
-        let (again, engine) = (self.again, self.engine.clone());
-        Box::pin(async move {
-            loop {
-                tokio::time::sleep(again).await;
-                // Who may do less, or more, begins anew.
-                if tokens.load().grants(&shown, || engine.as_of()).as_ref() != Some(&grants) {
-                    return Ok(());
-                }
+    /// A stream may go on while its caller may do what they could when it began: who may do less, or
+    /// more, begins anew.
+    fn term(&self, tokens: Arc<ArcSwap<Tokens>>, shown: Shown, grants: Arc<Grants>) -> api::Term {
+        let engine = self.engine.clone();
+        // What was judged last, so that as long as the file stays, only the time is looked at.
+        let judged: ArcSwapOption<Judged> = ArcSwapOption::empty();
+        api::Term::new(self.again, move || {
+            let tokens = tokens.load();
+            let now = || engine.as_of();
+            if let Some(judged) = &*judged.load()
+                && Arc::ptr_eq(&judged.tokens, &tokens)
+            {
+                return judged.expires.is_none_or(|end| end > now());
             }
+            if tokens.grants(&shown, now).as_ref() != Some(&grants) {
+                return false;
+            }
+            judged.store(Some(Arc::new(Judged {
+                expires: tokens.expires(&shown),
+                tokens: Arc::clone(&tokens),
+            })));
+            true
         })
     }
 }
 
-/// What ends a stream whose term is over.
-pub(super) fn over() -> RpcStatus {
-    unauthenticated(OVER)
+/// That a caller is in some tokens, until then.
+struct Judged {
+    tokens: Arc<Tokens>,
+    expires: Option<Timestamp>,
 }
 
 /// What a caller shows. A token goes before a certificate: who shows both can be refused for the

@@ -164,15 +164,24 @@ impl Tokens {
         shown: &Shown,
         now: impl FnOnce() -> Timestamp,
     ) -> Option<Arc<Grants>> {
+        let entry = self.entry(shown)?;
+        let is_over = entry.expires.is_some_and(|end| end <= now());
+        (!is_over).then(|| Arc::clone(&entry.grants))
+    }
+
+    /// When the entry of a caller ends, if there is one and it does.
+    pub(super) fn expires(&self, shown: &Shown) -> Option<Timestamp> {
+        self.entry(shown)?.expires
+    }
+
+    fn entry(&self, shown: &Shown) -> Option<&Entry> {
         let mut place = u32::MAX;
         for (number, entry) in (0_u32..).zip(&self.entries) {
             let of_kind = Choice::from(u8::from(entry.shown.kind == shown.kind));
             let found = entry.shown.hash.ct_eq(&shown.hash) & of_kind;
             place.conditional_assign(&number, found);
         }
-        let entry = self.entries.get(usize::try_from(place).ok()?)?;
-        let is_over = entry.expires.is_some_and(|end| end <= now());
-        (!is_over).then(|| Arc::clone(&entry.grants))
+        self.entries.get(usize::try_from(place).ok()?)
     }
 }
 

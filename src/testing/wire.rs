@@ -30,10 +30,10 @@ pub fn expression(expression: &Expression) -> proto::Expression {
             count: count.get(),
             expressions: of.iter().map(self::expression).collect(),
         }),
-        Expression::Predicate(test) => Kind::Predicate(predicate(test)),
+        Expression::Predicate(test) => Kind::Predicate(Box::new(predicate(test))),
         Expression::Segment(name) => Kind::Segment(name.as_str().into()),
-        Expression::Bucket(test) => Kind::Bucket(bucket(test)),
-        Expression::Event(test) => Kind::Event(event_predicate(test)),
+        Expression::Bucket(test) => Kind::Bucket(Box::new(bucket(test))),
+        Expression::Event(test) => Kind::Event(Box::new(event_predicate(test))),
     };
     proto::Expression { kind: Some(kind) }
 }

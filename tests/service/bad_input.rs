@@ -321,12 +321,14 @@ async fn empty_lists_and_missing_parts() {
     let (service, before) = service().await;
     let predicate = |operator: proto::Operator, values| proto::CountRequest {
         selection: Some(count_request::Selection::Expression(proto::Expression {
-            kind: Some(proto::expression::Kind::Predicate(proto::Predicate {
-                property: "age".into(),
-                operator: operator.into(),
-                values,
-                as_of_offset: None,
-            })),
+            kind: Some(proto::expression::Kind::Predicate(Box::new(
+                proto::Predicate {
+                    property: "age".into(),
+                    operator: operator.into(),
+                    values,
+                    as_of_offset: None,
+                },
+            ))),
         })),
         ..Default::default()
     };

@@ -38,12 +38,12 @@ const BUCKETS: [(&str, u32); 20] = [
 
 fn bucket(operator: Operator, numbers: &[u32]) -> proto::Expression {
     proto::Expression {
-        kind: Some(expression::Kind::Bucket(proto::BucketPredicate {
+        kind: Some(expression::Kind::Bucket(Box::new(proto::BucketPredicate {
             salt: "spring-test".into(),
             buckets: 100,
             operator: operator.into(),
             numbers: numbers.to_vec(),
-        })),
+        }))),
     }
 }
 

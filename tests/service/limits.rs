@@ -225,12 +225,12 @@ impl Tries {
     }
 
     async fn bucket(&self, salt: usize, buckets: usize) -> Tried {
-        self.count_tree(of(expression::Kind::Bucket(BucketPredicate {
+        self.count_tree(of(expression::Kind::Bucket(Box::new(BucketPredicate {
             salt: "s".repeat(salt),
             buckets: buckets.try_into().unwrap(),
             operator: Operator::Less.into(),
             numbers: vec![1],
-        })))
+        }))))
         .await
     }
 
@@ -314,7 +314,7 @@ impl Tries {
                     values: vec![int(1); size],
                     as_of_offset: None,
                 };
-                self.count_tree(of(expression::Kind::Predicate(predicate)))
+                self.count_tree(of(expression::Kind::Predicate(Box::new(predicate))))
                     .await
             }
             "values_per_request" => {
@@ -325,7 +325,7 @@ impl Tries {
                         values: vec![int(1); values],
                         as_of_offset: None,
                     };
-                    of(expression::Kind::Predicate(predicate))
+                    of(expression::Kind::Predicate(Box::new(predicate)))
                 };
                 let lists = (0..50).map(|_| list(9_999)).chain([list(size - 499_950)]);
                 let lists: Vec<Expression> = lists.collect();

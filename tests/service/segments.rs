@@ -186,12 +186,14 @@ async fn a_segment_is_created_shown_changed_and_deleted() {
 async fn a_definition_can_be_a_tree() {
     let service = service().await;
     let tree = proto::Expression {
-        kind: Some(proto::expression::Kind::Predicate(proto::Predicate {
-            property: "plan".into(),
-            operator: proto::Operator::NotEqual.into(),
-            values: vec![text("pro")],
-            ..proto::Predicate::default()
-        })),
+        kind: Some(proto::expression::Kind::Predicate(Box::new(
+            proto::Predicate {
+                property: "plan".into(),
+                operator: proto::Operator::NotEqual.into(),
+                values: vec![text("pro")],
+                ..proto::Predicate::default()
+            },
+        ))),
     };
     let of_tree = |tree| Segment {
         definition: Some(segment::Definition::Expression(tree)),

@@ -328,7 +328,7 @@ mod tests {
             assert_eq!(filter::parse(text).unwrap(), expression, "{text}");
             let sent = wire::expression(&expression).kind;
             let back = match sent {
-                Some(proto::expression::Kind::Event(back)) => convert(back).unwrap(),
+                Some(proto::expression::Kind::Event(back)) => convert(*back).unwrap(),
                 other => panic!("{other:?}"),
             };
             assert_eq!(back, convert(message).unwrap());

@@ -40,9 +40,9 @@ fn node(
         )),
         Some(Kind::Everyone(proto::Everyone {})) => Ok(Expression::Everyone),
         Some(Kind::Predicate(message)) => {
-            predicate(message, &path.field("predicate")).map(Expression::Predicate)
+            predicate(*message, &path.field("predicate")).map(Expression::Predicate)
         }
-        Some(Kind::Event(message)) => event_predicate(message, &path.field("event"))
+        Some(Kind::Event(message)) => event_predicate(*message, &path.field("event"))
             .map(|predicate| Expression::Event(Box::new(predicate))),
         Some(Kind::Segment(name)) => {
             segment_name(name, &path.field("segment")).map(Expression::Segment)
@@ -373,10 +373,10 @@ mod tests {
     #[test]
     fn long_lists_are_limited() {
         let list = |length| {
-            of(Kind::Predicate(test_of(
+            of(Kind::Predicate(Box::new(test_of(
                 Operator::In,
                 vec![text("x"); length],
-            )))
+            ))))
         };
         assert!(convert(list(10_000)).is_ok());
         let error = convert(list(10_001)).unwrap_err();
@@ -404,21 +404,22 @@ mod tests {
             }))
         };
         let offset = |seconds, nanos| {
-            of(Kind::Predicate(proto::Predicate {
+            of(Kind::Predicate(Box::new(proto::Predicate {
                 as_of_offset: Some(prost_types::Duration { seconds, nanos }),
                 ..test_of(Operator::Less, vec![])
-            }))
+            })))
         };
         let long = "x".repeat(257);
         let bucket = |salt: &str, buckets, operator: Operator, numbers: &[u32]| {
-            of(Kind::Bucket(proto::BucketPredicate {
+            of(Kind::Bucket(Box::new(proto::BucketPredicate {
                 salt: salt.into(),
                 buckets,
                 operator: operator.into(),
                 numbers: numbers.to_vec(),
-            }))
+            })))
         };
-        let of_predicate = |operator, values| of(Kind::Predicate(test_of(operator, values)));
+        let of_predicate =
+            |operator, values| of(Kind::Predicate(Box::new(test_of(operator, values))));
         for (message, expected) in [
             (proto::Expression { kind: None }, ""),
             (of(Kind::AllOf(list_of(vec![]))), ".all_of.expressions"),

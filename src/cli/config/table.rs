@@ -279,7 +279,7 @@ pub(super) static SETTINGS: &[Setting] = &[
         flag: "max-request-bytes",
         variable: "HEADCOUNT_MAX_REQUEST_BYTES",
         help: "Bytes of requests that came in and are not answered yet, over all connections. In memory \
-               they are often 4 times as large, and at worst 40 times.",
+               they are often 4 times as large, and at worst 110 times.",
         kind: Kind::bytes(16 << 20, 64 << 10, 1 << 40, |settings, number| {
             settings.server.request_bytes = size(number);
         }),
