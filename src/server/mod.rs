@@ -13,6 +13,7 @@ mod edge;
 mod framing;
 mod guard;
 mod health;
+mod heartbeat;
 pub mod notify;
 mod observe;
 mod readiness;
@@ -152,6 +153,7 @@ pub async fn run_observed(
         meters: observer.meters(),
     });
     let incoming = Seats::of(connections(listener, tls, closing.clone()), &config);
+    let seats = incoming.count();
     let mut incoming_closing = closing;
     let serving = services(&door, api, &config)?
         .add_service(health_service)
@@ -160,7 +162,7 @@ pub async fn run_observed(
         });
 
     tokio::pin!(serving);
-    let _served = observer.serving(engine, served, admission);
+    let _served = observer.serving(engine, served, admission, seats);
     let ended = tokio::select! {
         ended = &mut serving => Some(ended),
         () = shutdown => None,

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::storage::{Disk, DiskError, DiskFile, DiskLock, DiskOperation, EntryKind, FolderEntry};
 
@@ -89,6 +90,8 @@ struct State {
     capacity: Option<u64>,
     /// Syncs of this kind report success and do nothing.
     ignored_syncs: Option<EntryKind>,
+    /// How long each sync takes.
+    sync_time: Duration,
     locked: Vec<PathBuf>,
 }
 
@@ -155,6 +158,11 @@ impl LyingDisk {
     /// a test of crashes must notice, or it proves nothing. A copy of the disk is honest again.
     pub fn ignore_syncs(&self, of: EntryKind) {
         self.state().ignored_syncs = Some(of);
+    }
+
+    /// Lets each sync take so long from now on. A copy of the disk is fast again.
+    pub fn slow_down(&self, sync_time: Duration) {
+        self.state().sync_time = sync_time;
     }
 
     /// The disk as it is found after the power went out now.
@@ -269,6 +277,13 @@ impl LyingDisk {
         work: impl FnOnce(&mut State) -> io::Result<T>,
     ) -> Result<T, DiskError> {
         let mut state = self.state();
+        if operation == DiskOperation::Sync && !state.sync_time.is_zero() {
+            let sync_time = state.sync_time;
+            // Others may use the disk meanwhile.
+            drop(state);
+            std::thread::sleep(sync_time);
+            state = self.state();
+        }
         let outcome = state.count(operation).and_then(|()| work(&mut state));
         outcome.map_err(|cause| DiskError::new(operation, path, cause))
     }
