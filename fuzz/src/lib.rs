@@ -41,7 +41,7 @@ pub static SERVICE: LazyLock<Service> = LazyLock::new(|| {
     };
     let (closing, closed) = watch::channel(false);
     Service {
-        api: Api::new(engine, closed, 64, Duration::from_secs(60)),
+        api: Api::new(engine, closed, Duration::from_secs(60)),
         runtime,
         _closing: closing,
         _folder: folder,

@@ -118,16 +118,21 @@ impl Notifier {
     /// Waits for something that takes its time, and says so meanwhile: however long it takes, it is
     /// not given up, as long as this process gets round to say so.
     pub async fn patiently<T>(&self, waiting: impl Future<Output = T>) -> T {
-        self.extending(None, waiting).await
+        self.extending(TICK, None, waiting).await
     }
 
     /// The same for the end, which is given two minutes: then the manager is asked for no more time,
     /// and ends a process that its disk keeps waiting.
     pub async fn patiently_to_the_end<T>(&self, waiting: impl Future<Output = T>) -> T {
-        self.extending(Some(LONGEST_END), waiting).await
+        self.extending(TICK, Some(LONGEST_END), waiting).await
     }
 
-    async fn extending<T>(&self, at_most: Option<Duration>, waiting: impl Future<Output = T>) -> T {
+    async fn extending<T>(
+        &self,
+        every: Duration,
+        at_most: Option<Duration>,
+        waiting: impl Future<Output = T>,
+    ) -> T {
         if self.0.is_none() {
             return waiting.await;
         }
@@ -135,7 +140,7 @@ impl Notifier {
         // The last one holds for a while longer.
         let is_over = |at_most: Duration| began.elapsed() + PATIENCE > at_most;
         let extend = format!("EXTEND_TIMEOUT_USEC={}", PATIENCE.as_micros());
-        let mut ticks = tokio::time::interval(TICK);
+        let mut ticks = tokio::time::interval(every);
         tokio::pin!(waiting);
         loop {
             tokio::select! {
@@ -289,35 +294,26 @@ mod tests {
         notifier.stopping("ending", Duration::ZERO).await;
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn more_time_is_asked_for_within_a_bound_at_the_end() {
+    #[tokio::test]
+    async fn more_time_is_asked_for_within_a_bound_if_there_is_one() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notify");
         let manager = UnixDatagram::bind(&path).unwrap();
         manager.set_nonblocking(true).unwrap();
         let notifier = of(&UnixDatagram::unbound().unwrap(), &path);
-        let mut asked = 0;
-        let mut listen = async || {
-            for second in 0..600 {
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                let now = hear(&manager).len();
-                asked += now;
-                assert!(now == 0 || second <= 90, "at {second} s");
-            }
+        let every = Duration::from_millis(50);
+        let first_and_later = async || {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let first = hear(&manager).len();
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            (first, hear(&manager).len())
         };
-        notifier.patiently_to_the_end(listen()).await;
-        assert!(asked >= 15, "{asked}");
-        // A start may take any time.
-        let mut asked = 0;
-        notifier
-            .patiently(async {
-                for _ in 0..600 {
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                    asked += hear(&manager).len();
-                }
-            })
-            .await;
-        assert!(asked >= 110, "{asked}");
+        let bound = PATIENCE + Duration::from_millis(500);
+        let bounded = notifier.extending(every, Some(bound), first_and_later());
+        let (first, later) = bounded.await;
+        assert!(first >= 2 && later == 0, "{first} {later}");
+        let (first, later) = notifier.extending(every, None, first_and_later()).await;
+        assert!(first >= 2 && later >= 2, "{first} {later}");
     }
 
     #[cfg(feature = "testing")]

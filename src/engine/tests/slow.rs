@@ -1,4 +1,4 @@
-//! The engine on a disk that takes its time.
+//! The engine on a disk that takes its time, and what is counted of it.
 
 use super::*;
 
@@ -74,4 +74,45 @@ async fn what_a_snapshot_holds_is_not_unsaved() {
     let statistics = engine.statistics();
     assert_eq!(statistics.unsaved_bytes, 0);
     assert_eq!(statistics.unsaved_for, None);
+}
+
+/// What only grows goes on doing so when the name goes of which the events were.
+#[tokio::test]
+async fn events_that_did_not_count_are_counted_for_good() {
+    let engine = open_on(&LyingDisk::new()).unwrap();
+    let declare = Action::CreateEvent(kept_for("visit", 30));
+    engine
+        .commit(in_population("default", declare))
+        .await
+        .unwrap();
+    let update = did(
+        "u1",
+        100,
+        &[
+            ("visit", 100, Some("a")),
+            ("visit", 100, Some("a")),
+            ("visit", 1, None),
+            ("visit", 190, None),
+        ],
+    );
+    let write = Action::Write(NonEmpty::one(update));
+    engine
+        .commit(in_population("default", write))
+        .await
+        .unwrap();
+    let counted = || {
+        let statistics = engine.statistics();
+        (
+            statistics.duplicates,
+            statistics.too_old,
+            statistics.too_far_ahead,
+        )
+    };
+    assert_eq!(counted(), (1, 1, 1));
+    let delete = Action::DeleteEvent(event_name("visit"));
+    engine
+        .commit(in_population("default", delete))
+        .await
+        .unwrap();
+    assert_eq!(counted(), (1, 1, 1));
 }
