@@ -269,6 +269,14 @@ impl LyingDisk {
         })))
     }
 
+    /// Waits for as long as a sync takes. Others may use the disk meanwhile.
+    fn take_time(&self) {
+        let sync_time = self.state().sync_time;
+        if !sync_time.is_zero() {
+            std::thread::sleep(sync_time);
+        }
+    }
+
     /// Counts an operation and, if it is not to fail, carries it out.
     fn run<T>(
         &self,
@@ -276,14 +284,10 @@ impl LyingDisk {
         path: &Path,
         work: impl FnOnce(&mut State) -> io::Result<T>,
     ) -> Result<T, DiskError> {
-        let mut state = self.state();
-        if operation == DiskOperation::Sync && !state.sync_time.is_zero() {
-            let sync_time = state.sync_time;
-            // Others may use the disk meanwhile.
-            drop(state);
-            std::thread::sleep(sync_time);
-            state = self.state();
+        if operation == DiskOperation::Sync {
+            self.take_time();
         }
+        let mut state = self.state();
         let outcome = state.count(operation).and_then(|()| work(&mut state));
         outcome.map_err(|cause| DiskError::new(operation, path, cause))
     }
@@ -487,6 +491,7 @@ impl DiskFile for LyingFile {
     }
 
     fn sync(&self) -> Result<(), DiskError> {
+        self.disk.take_time();
         let mut state = self.disk.state();
         let outcome = state.count(DiskOperation::Sync);
         let power_is_out = matches!(state.failure, Some((_, Failure::PowerOut)));
