@@ -15,6 +15,7 @@ mod foreign;
 mod framing;
 mod guard;
 mod health;
+mod heartbeat;
 pub mod notify;
 mod observe;
 mod readiness;
@@ -156,6 +157,7 @@ pub async fn run_observed(
         patience: config.unread_timeout,
     });
     let incoming = Seats::of(connections(listener, tls, closing.clone()), &config);
+    let seats = incoming.count();
     let mut incoming_closing = closing;
     let serving = services(&door, api, &config)?
         .add_service(foreign::health(health_service, &admission))
@@ -164,7 +166,7 @@ pub async fn run_observed(
         });
 
     tokio::pin!(serving);
-    let _served = observer.serving(engine, served, admission);
+    let _served = observer.serving(engine, served, admission, seats);
     let ended = tokio::select! {
         ended = &mut serving => Some(ended),
         () = shutdown => None,
