@@ -24,6 +24,7 @@ pub(super) async fn serve(args: ServeArgs, output: Output) -> Result<u8, CliErro
     let Settings {
         listen,
         admin_listen,
+        admin_insecure,
         engine: options,
         server: bounds,
         log_levels,
@@ -52,7 +53,7 @@ pub(super) async fn serve(args: ServeArgs, output: Output) -> Result<u8, CliErro
     });
     #[cfg(feature = "otlp")]
     trace(&observer)?;
-    let admin = admin_listen.map(|address| open_admin_port(address, &observer));
+    let admin = admin_listen.map(|address| open_admin_port(address, admin_insecure, &observer));
     let admin = admin.transpose()?;
     let scheme = if bounds.security.certificate.is_some() {
         "https"
@@ -185,7 +186,16 @@ pub(super) fn check(config: &ServerConfig, address: SocketAddr) -> Result<(), Cl
     server::check(config, address).map_err(|error| CliError::Input(error.to_string()))
 }
 
-fn open_admin_port(address: SocketAddr, observer: &Observer) -> Result<AdminPort, CliError> {
+fn open_admin_port(
+    address: SocketAddr,
+    insecure: bool,
+    observer: &Observer,
+) -> Result<AdminPort, CliError> {
+    if !insecure && !address.ip().to_canonical().is_loopback() {
+        return Err(CliError::Input(format!(
+            "others than this machine can reach {address}, and the admin port asks nobody who they are: let it listen on the loopback, or give --admin-insecure if only those reach it who may"
+        )));
+    }
     let opened = std::net::TcpListener::bind(address)
         .and_then(|listener| AdminPort::open(listener, observer.clone()));
     let port = opened.map_err(|error| {

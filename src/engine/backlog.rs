@@ -257,7 +257,11 @@ mod tests {
                     };
                 }
                 if !batch.is_empty() {
-                    state.learn(batch.len(), self.bytes * batch.len(), end.saturating_sub(now));
+                    state.learn(
+                        batch.len(),
+                        self.bytes * batch.len(),
+                        end.saturating_sub(now),
+                    );
                 }
                 for entered in batch {
                     state.leave(self.bytes);
@@ -285,7 +289,12 @@ mod tests {
     #[test]
     fn a_load_that_can_be_borne_is_borne_whole_however_long_a_sync_takes() {
         for at_random in [false, true] {
-            for sync in [MILLISECOND / 2, 5 * MILLISECOND, 10 * MILLISECOND, 20 * MILLISECOND] {
+            for sync in [
+                MILLISECOND / 2,
+                5 * MILLISECOND,
+                10 * MILLISECOND,
+                20 * MILLISECOND,
+            ] {
                 for (bytes, each, load) in [
                     (100_000, 5 * MILLISECOND, 0.5),
                     (30_000, MILLISECOND / 5, 0.2),

@@ -497,7 +497,10 @@ mod tests {
     fn play_at_random(threads: u32, each: Duration, times: f64) -> Played {
         let mut state = State::new(threads as usize);
         let rate = times * f64::from(threads) / each.as_secs_f64();
-        let (warm, span) = (Duration::from_secs(5), (each * 1_500).max(Duration::from_secs(30)));
+        let (warm, span) = (
+            Duration::from_secs(5),
+            (each * 1_500).max(Duration::from_secs(30)),
+        );
         play(&mut state, &at_random(rate, Duration::ZERO, warm, 3), each);
         play(&mut state, &at_random(rate, 2 * warm, span, 4), each)
     }
@@ -604,9 +607,12 @@ mod tests {
     fn who_comes_at_random_and_too_often_is_answered_fast_or_refused() {
         for threads in [1, 2, 8] {
             for each in [MILLISECOND / 2, 20 * MILLISECOND, 200 * MILLISECOND] {
-                for (times, took, busy) in
-                    [(1.2, 5, 0.85), (1.5, 5, 0.85), (2.0, 4, 0.9), (5.0, 3, 0.95)]
-                {
+                for (times, took, busy) in [
+                    (1.2, 5, 0.85),
+                    (1.5, 5, 0.85),
+                    (2.0, 4, 0.9),
+                    (5.0, 3, 0.95),
+                ] {
                     let played = play_at_random(threads, each, times);
                     let case = format!("{times} times {threads} threads, {each:?} each");
                     let busy_for = played.busy(threads, each, Duration::from_secs(10));

@@ -185,6 +185,17 @@ fn listening_in_the_clear_where_others_reach_it_has_to_be_asked_for() {
     assert_eq!(refused.code, 2, "{refused:?}");
     assert!(refused.err.contains("--insecure"), "{refused:?}");
     assert!(!Path::new(data).exists(), "nothing is opened before");
+    let refused = run(&[
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--admin-listen",
+        "0.0.0.0:0",
+        "--data",
+        data,
+    ]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.err.contains("--admin-insecure"), "{refused:?}");
     let refused = run(&["demo", "--exit", "--listen", "0.0.0.0:0"]);
     assert_eq!(refused.code, 2, "{refused:?}");
     let mut open = command();

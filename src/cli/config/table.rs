@@ -135,6 +135,17 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         section: "server",
+        key: "admin_insecure",
+        flag: "admin-insecure",
+        variable: "HEADCOUNT_ADMIN_INSECURE",
+        help: "Open the admin port also where others than this machine can reach it. It has no TLS, \
+               asks nobody who they are, and tells the names of populations and properties.",
+        kind: Kind::Switch {
+            put: |settings, is_on| settings.admin_insecure = is_on,
+        },
+    },
+    Setting {
+        section: "server",
         key: "insecure",
         flag: "insecure",
         variable: "HEADCOUNT_INSECURE",
