@@ -114,7 +114,7 @@ impl ApiError {
         Self::new(
             Reason::DeadlineExceeded,
             format!(
-                "nothing was read of the stream for {patience:?}, so it was ended; go on from where it was"
+                "nothing was read of the answer for {patience:?}, so it was ended; read on while it is sent, and go on from where a stream was"
             ),
         )
     }

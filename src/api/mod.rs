@@ -51,7 +51,7 @@ pub use methods::{Cost, METHODS, Messages, Method, Role, method};
 pub use notes::{Notes, Shown};
 pub use statistics::Load;
 pub use status::{
-    RpcStatus, not_serving_yet, of_transport, overloaded, reason_name, reason_of, too_slow,
+    RpcStatus, not_serving_yet, of_transport, overloaded, reason_name, reason_of, too_slow, unread,
 };
 
 use crate::engine::{Engine, Turn};

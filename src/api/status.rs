@@ -204,6 +204,12 @@ pub fn too_slow(limit: &'static str, allowed: Duration) -> Status {
     .into()
 }
 
+/// What an answer ends with of which nothing was read for so long.
+#[must_use]
+pub fn unread(patience: Duration) -> Status {
+    ApiError::unread(patience).into()
+}
+
 /// What a call ends with while the store is being opened.
 #[must_use]
 pub fn not_serving_yet() -> Status {

@@ -13,7 +13,7 @@ use super::output::{self, Output};
 use crate::clock::SystemClock;
 use crate::engine::{Engine, EngineOptions};
 use crate::server::notify::Notifier;
-use crate::server::{self, AdminPort, Observer, ServerConfig, telemetry};
+use crate::server::{self, AdminPort, Observer, Phase, ServerConfig, telemetry};
 
 /// The exit code of a service that did not end in order: that of a fault.
 const ENDED_AT_ONCE: i32 = 4;
@@ -24,6 +24,7 @@ pub(super) async fn serve(args: ServeArgs, output: Output) -> Result<u8, CliErro
     let Settings {
         listen,
         admin_listen,
+        admin_insecure,
         engine: options,
         server: bounds,
         log_levels,
@@ -39,15 +40,20 @@ pub(super) async fn serve(args: ServeArgs, output: Output) -> Result<u8, CliErro
     }
     let manager = Notifier::of_environment();
     let mut interruption = std::pin::pin!(interruption()?);
+    hear_hangups()?;
     // The addresses first: a port that is taken is known at once, not after minutes of loading. The
     // admin port answers meanwhile.
     let listener = bind(listen).await?;
     let address = address_of(&listener)?;
     check(&bounds, address)?;
     let observer = Observer::new(bounds.slow_call);
+    tokio::spawn({
+        let observer = observer.clone();
+        async move { observer.beat().await }
+    });
     #[cfg(feature = "otlp")]
     trace(&observer)?;
-    let admin = admin_listen.map(|address| open_admin_port(address, &observer));
+    let admin = admin_listen.map(|address| open_admin_port(address, admin_insecure, &observer));
     let admin = admin.transpose()?;
     let scheme = if bounds.security.certificate.is_some() {
         "https"
@@ -60,24 +66,38 @@ pub(super) async fn serve(args: ServeArgs, output: Output) -> Result<u8, CliErro
         opened = manager.patiently(opening) => opened?,
         // Also where this is the first process of a container, which no signal ends by itself.
         () = &mut interruption => {
-            manager.stopping("told to stop while starting", Duration::ZERO);
+            manager.stopping("told to stop while starting", Duration::ZERO).await;
             return Ok(0);
         }
     };
     tokio::spawn(manager.clone().watch_over(engine.clone()));
-    manager.ready(&format!("serving on {address}"));
     let admin = admin.as_ref().map(AdminPort::address);
-    announce(scheme, address, admin, output)?;
     let end_within = bounds.drain_grace.saturating_add(bounds.drain);
     let told_to_stop = async {
         interruption.await;
-        manager.stopping("ending what is open", end_within);
+        manager.stopping("ending what is open", end_within).await;
     };
-    server::run_observed(engine.clone(), listener, bounds, &observer, told_to_stop)
-        .await
-        .map_err(|error| CliError::Other(error.to_string()))?;
+    let serving = server::run_observed(engine.clone(), listener, bounds, &observer, told_to_stop);
+    tokio::pin!(serving);
+    // Nobody is told before it is true: what protects the service is read once more, and can be gone.
+    let told = async {
+        if observer.readiness().started().await == Phase::Serving {
+            manager.ready(&format!("serving on {address}")).await;
+            announce(scheme, address, admin, output)?;
+        }
+        Ok::<_, CliError>(())
+    };
+    let served = tokio::select! {
+        biased;
+        ended = &mut serving => ended,
+        told = told => {
+            told?;
+            serving.await
+        }
+    };
+    served.map_err(|error| CliError::Other(error.to_string()))?;
     manager.status("closing the log");
-    manager.patiently(engine.shutdown()).await;
+    manager.patiently_to_the_end(engine.shutdown()).await;
     #[cfg(feature = "otlp")]
     observer.end_traces();
     Ok(0)
@@ -166,7 +186,16 @@ pub(super) fn check(config: &ServerConfig, address: SocketAddr) -> Result<(), Cl
     server::check(config, address).map_err(|error| CliError::Input(error.to_string()))
 }
 
-fn open_admin_port(address: SocketAddr, observer: &Observer) -> Result<AdminPort, CliError> {
+fn open_admin_port(
+    address: SocketAddr,
+    insecure: bool,
+    observer: &Observer,
+) -> Result<AdminPort, CliError> {
+    if !insecure && !address.ip().to_canonical().is_loopback() {
+        return Err(CliError::Input(format!(
+            "others than this machine can reach {address}, and the admin port asks nobody who they are: let it listen on the loopback, or give --admin-insecure if only those reach it who may"
+        )));
+    }
     let opened = std::net::TcpListener::bind(address)
         .and_then(|listener| AdminPort::open(listener, observer.clone()));
     let port = opened.map_err(|error| {
@@ -196,6 +225,16 @@ fn announce(
         Some(admin) => output::line(&format!("metrics are on http://{admin}/metrics")),
         None => Ok(()),
     }
+}
+
+/// Makes SIGHUP, which asks for the files to be read again, end nothing from now on, also where there
+/// are none, and before there is anything to read again.
+fn hear_hangups() -> Result<(), CliError> {
+    // Whoever has files listens as well. That it was listened for once is for good.
+    let heard = signal(SignalKind::hangup());
+    heard
+        .map(drop)
+        .map_err(|error| CliError::Other(format!("can't listen for signals: {error}")))
 }
 
 /// Listens from now on for being told to stop: what is returned resolves then. Who says it a second

@@ -5,6 +5,8 @@
 //! one: if the newest is ever damaged, the one before and the log after it hold everything. Only
 //! where a user was erased, and nothing was written after the newest snapshot for as long as the
 //! schedule says, all that is older than it goes: the erased must not stay because nobody writes.
+//! A store that stops does not wait for a snapshot: one that is being written is given up before its
+//! next section, and the log has what it would have held.
 
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -130,6 +132,7 @@ impl Checkpointer {
                     if !paused
                         && self.is_due(now, started)
                         && let Err(error) = self.snapshot()
+                        && !matches!(error, SnapshotError::Stopping)
                     {
                         tracing::error!(%error, "no snapshot could be written");
                         paused_until = Some(Instant::now() + PAUSE);
@@ -215,7 +218,6 @@ impl Checkpointer {
         }
         let (reply, captured) = sync_channel(1);
         let stopping = |_| SnapshotError::Stopping;
-        let log_bytes = self.counters.log_bytes.load(Ordering::Relaxed);
         let began = Instant::now();
         let sent = self.commits.blocking_send(Task::Capture(reply));
         sent.map_err(|_| SnapshotError::Stopping)?;
@@ -232,11 +234,14 @@ impl Checkpointer {
             return Ok(newest);
         }
         let revision = captured.revision;
+        let log_bytes = captured.log_bytes;
         let outcome = self.write(&captured);
         drop(captured);
         let (reader, info) = outcome.inspect_err(|error| {
-            self.counters.meters.snapshot_failed();
-            self.note(error);
+            if let SnapshotError::Disk(error) = error {
+                self.counters.meters.snapshot_failed();
+                self.note(error);
+            }
             self.snapshots.remove_unfinished(revision);
         })?;
         tracing::info!(
@@ -258,7 +263,11 @@ impl Checkpointer {
         Ok(info)
     }
 
-    fn write(&mut self, captured: &Captured) -> Result<(SnapshotReader, SnapshotInfo), DiskError> {
+    /// Gives up between two sections once the store stops.
+    fn write(
+        &mut self,
+        captured: &Captured,
+    ) -> Result<(SnapshotReader, SnapshotInfo), SnapshotError> {
         let created = self.clock.now();
         let previous = self.newest.as_ref().map(|(reader, _)| reader);
         let mut writer = self.snapshots.write(captured.revision, created, previous)?;
@@ -273,6 +282,10 @@ impl Checkpointer {
         writer.add(STORE, &summary.encode())?;
         for (population, capture) in &captured.populations {
             for part in capture.parts() {
+                if self.announcer.state() == State::Stopping {
+                    tracing::info!("a snapshot was given up: the store is stopping");
+                    return Err(SnapshotError::Stopping);
+                }
                 let name = section_name(population, &part.name());
                 let known = previous.filter(|reader| reader.manifest().section(&name).is_some());
                 let unchanged_since = known.map(|reader| reader.manifest().revision);

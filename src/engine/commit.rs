@@ -6,7 +6,7 @@
 //! the log is whole, and the next start replays it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::Instant;
 
@@ -180,6 +180,8 @@ pub(super) enum Task {
 #[derive(Debug)]
 pub(super) struct Captured {
     pub(super) revision: Revision,
+    /// Bytes of the log up to there that the newest snapshot does not hold.
+    pub(super) log_bytes: u64,
     pub(super) limits: Option<StoreLimits>,
     pub(super) populations: Vec<(PopulationName, Capture)>,
 }
@@ -192,6 +194,8 @@ pub(super) struct Counters {
     pub(super) backlog: Backlog,
     /// Bytes of the log that the newest snapshot does not hold.
     pub(super) log_bytes: AtomicU64,
+    /// Whether the thread that writes waits for the disk.
+    pub(super) at_disk: AtomicBool,
     /// The revision of the last erasure of a user, 0 if none is in the log.
     pub(super) last_erasure: AtomicU64,
     /// What is counted for those who look after the service.
@@ -295,7 +299,7 @@ impl Committer {
     }
 
     fn commit(&mut self, batch: &mut Vec<Job>) {
-        let Some((first, bytes)) = self.append(batch) else {
+        let Some((first, bytes)) = self.at_disk(|this| this.append(batch)) else {
             return;
         };
         let before = self.counters.log_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -327,6 +331,14 @@ impl Committer {
         for (answer, outcome) in outcomes {
             let _ = answer.send(outcome);
         }
+    }
+
+    /// Does what waits for the disk, and lets it be seen meanwhile.
+    fn at_disk<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
+        self.counters.at_disk.store(true, Ordering::Relaxed);
+        let done = work(self);
+        self.counters.at_disk.store(false, Ordering::Relaxed);
+        done
     }
 
     /// Makes a batch durable, less what there is no space for; `None` if nothing of it is.
@@ -370,7 +382,7 @@ impl Committer {
     fn capture(&mut self, reply: &SyncSender<Captured>) {
         // So that what the snapshot holds can be trimmed from the log as a whole, which what was
         // erased depends on. Where there is no space for it, the next snapshot does it.
-        if let Err(AppendError::Failed(error)) = self.log.rotate() {
+        if let Err(AppendError::Failed(error)) = self.at_disk(|this| this.log.rotate()) {
             self.announcer.become_(State::ReadOnly {
                 cause: error.to_string(),
             });
@@ -380,6 +392,7 @@ impl Committer {
         // Whoever asked may have gone; then nothing is captured.
         let _ = reply.send(Captured {
             revision: Revision::new(last),
+            log_bytes: self.counters.log_bytes.load(Ordering::Relaxed),
             limits: self.registry.limits(),
             populations: populations
                 .map(|(name, population)| (name, population.begin_capture()))

@@ -30,7 +30,7 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -411,6 +411,12 @@ impl Engine {
         asked.is_ok() && answered.await.is_ok()
     }
 
+    /// Whether the thread that carries commands out waits for the disk at the moment.
+    #[must_use]
+    pub fn waits_for_disk(&self) -> bool {
+        self.0.counters.at_disk.load(Ordering::Relaxed)
+    }
+
     /// The population of a name. `default` always exists.
     #[must_use]
     pub fn population(&self, name: &PopulationName) -> Option<Arc<Population>> {
@@ -589,7 +595,8 @@ impl Engine {
         watches.watch((name, population), names, members, cursor)
     }
 
-    /// Takes no more commands, finishes those that wait, closes the log and frees the data folder.
+    /// Takes no more commands, gives up a snapshot that is being written, finishes the commands that
+    /// wait, closes the log and frees the data folder.
     pub async fn shutdown(&self) {
         self.0.announcer.become_(State::Stopping);
         let mut stopped = self.0.stopped.subscribe();

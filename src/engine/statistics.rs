@@ -11,7 +11,7 @@ use super::checkpoint::SnapshotInfo;
 use super::state::State;
 use super::{Engine, Shared};
 use crate::meter::{Counted, DURATIONS, Histogram, SIZES};
-use crate::model::{PopulationName, Revision};
+use crate::model::{EventFault, PopulationName, Revision};
 use crate::population::{EventInfo, Judged, PropertyInfo};
 
 /// How long what memory is used for holds good, at least.
@@ -29,6 +29,9 @@ pub(super) struct Meters {
     accepted: AtomicU64,
     refused: AtomicU64,
     replayed: AtomicU64,
+    duplicates: AtomicU64,
+    too_old: AtomicU64,
+    too_far_ahead: AtomicU64,
     /// When the first command was made durable that no snapshot holds, in microseconds since the
     /// start. Means nothing while the snapshot holds all of the log.
     unsaved_since: AtomicU64,
@@ -54,6 +57,9 @@ impl Meters {
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             replayed: AtomicU64::new(0),
+            duplicates: AtomicU64::new(0),
+            too_old: AtomicU64::new(0),
+            too_far_ahead: AtomicU64::new(0),
             unsaved_since: AtomicU64::new(0),
             snapshots: AtomicU64::new(0),
             failed_snapshots: AtomicU64::new(0),
@@ -87,6 +93,16 @@ impl Meters {
             (Err(_), false) => &self.refused,
         };
         count.fetch_add(1, Ordering::Relaxed);
+        if let (Ok(changes), false) = (&judged.outcome, judged.replayed) {
+            for refused in &changes.refused_events {
+                let count = match refused.fault {
+                    EventFault::Duplicate => &self.duplicates,
+                    EventFault::TooOld => &self.too_old,
+                    EventFault::TooFarAhead => &self.too_far_ahead,
+                };
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        }
     }
 
     /// A snapshot was written that was begun at some instant: it holds everything before.
@@ -131,6 +147,12 @@ pub struct Statistics {
     pub refused: u64,
     /// How many commands had been sent before.
     pub replayed: u64,
+    /// How many events did not count since the user has one of the same name and id.
+    pub duplicates: u64,
+    /// How many events did not count since they were older than events of their name are kept.
+    pub too_old: u64,
+    /// How many events did not count since they lay too far ahead of when they were received.
+    pub too_far_ahead: u64,
     /// How many commands wait in the queue.
     pub waiting_commands: u64,
     /// How many may wait there.
@@ -231,6 +253,9 @@ impl Engine {
             accepted: read(&meters.accepted),
             refused: read(&meters.refused),
             replayed: read(&meters.replayed),
+            duplicates: read(&meters.duplicates),
+            too_old: read(&meters.too_old),
+            too_far_ahead: read(&meters.too_far_ahead),
             waiting_commands: (commits.max_capacity() - commits.capacity()) as u64,
             waiting_commands_limit: commits.max_capacity() as u64,
             waiting_bytes: counters.waiting_bytes.load(Ordering::Relaxed) as u64,

@@ -3,6 +3,7 @@
 mod backup;
 mod once;
 mod repair;
+mod slow;
 mod verify;
 
 use std::sync::Arc;

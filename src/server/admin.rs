@@ -33,7 +33,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const PAGES: &str = "\
-/livez    whether the process answers
+/livez    whether the threads that serve get round to anything
 /readyz   whether the service is ready
 /metrics  numbers, for Prometheus
 ";
@@ -151,7 +151,11 @@ async fn answer(
     }
     Ok(match request.uri().path() {
         "/" => text(StatusCode::OK, PAGES),
-        "/livez" => text(StatusCode::OK, "alive\n"),
+        "/livez" if observer.is_alive().await => text(StatusCode::OK, "alive\n"),
+        "/livez" => text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "stuck: the threads that serve get round to nothing\n",
+        ),
         "/readyz" => {
             let (is_ready, why) = observer.ready();
             let status = if is_ready {

@@ -44,7 +44,7 @@ pub struct ServerConfig {
     pub keepalive_interval: Duration,
     /// How long it may take to answer.
     pub keepalive_timeout: Duration,
-    /// How long a stream is kept of which its client reads nothing.
+    /// How long a stream or a large answer is kept of which its client reads nothing.
     pub unread_timeout: Duration,
     /// What protects the server.
     pub security: SecurityConfig,

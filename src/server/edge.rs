@@ -8,6 +8,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tonic::Code;
 use tonic::body::Body;
@@ -16,6 +17,7 @@ use tonic::codegen::{Body as HttpBody, BoxFuture, Bytes, Service};
 use tonic::server::NamedService;
 
 use super::admission::{Admission, Place, RequestBody};
+use super::answer;
 use super::guard::{Guard, Term, over};
 use super::observe::{Meters, Observed};
 use super::wire::in_our_words;
@@ -26,6 +28,8 @@ pub(super) struct Door {
     pub(super) guard: Guard,
     pub(super) admission: Arc<Admission>,
     pub(super) meters: Meters,
+    /// How long an answer is kept of which nothing is read.
+    pub(super) patience: Duration,
 }
 
 impl Door {
@@ -77,12 +81,14 @@ where
             }
             Ok((request, place, term)) => {
                 let response = self.inner.call(request);
+                let patience = self.door.patience;
                 Box::pin(async move {
                     let (response, notes) = Notes::of(response).await;
                     observed.note(notes);
                     let response = response?;
                     let response = in_our_words(response.headers()).unwrap_or(response);
-                    Ok(answered(response, method, Held { observed, place }, term))
+                    let held = Held { observed, place };
+                    Ok(answered(response, method, held, term, patience).await)
                 })
             }
         }
@@ -103,12 +109,13 @@ impl Held {
     }
 }
 
-/// Lets go of what is held once the answer has ended: now, unless it is a stream.
-fn answered(
+/// Lets go of what is held once the answer has ended: now, unless it is a stream, or large.
+async fn answered(
     mut response: Response<Body>,
     method: Option<&'static Method>,
     held: Held,
     term: Option<Term>,
+    patience: Duration,
 ) -> Response<Body> {
     let refused = response.headers().get("grpc-status");
     if let Some(refused) = refused {
@@ -126,8 +133,9 @@ fn answered(
         });
     }
     // Behind the one message of such an answer there is nothing but this.
-    held.end(Code::Ok, Some(response.headers_mut()));
-    response
+    let Held { observed, place } = held;
+    observed.end(Code::Ok, Some(response.headers_mut()));
+    answer::keep(response, place, patience).await
 }
 
 /// The answers of a stream, and what the call holds.

@@ -6,13 +6,16 @@
 
 mod admin;
 mod admission;
+mod answer;
 mod arrival;
 mod config;
 mod connection;
 mod edge;
+mod foreign;
 mod framing;
 mod guard;
 mod health;
+mod heartbeat;
 pub mod notify;
 mod observe;
 mod readiness;
@@ -57,6 +60,7 @@ use admission::{Admission, Fullness};
 use arrival::Arriving;
 use connection::connections;
 use edge::{Door, Edge};
+use foreign::{Few, REFLECTION};
 use guard::Guard;
 use health::Health;
 use seats::Seats;
@@ -150,17 +154,19 @@ pub async fn run_observed(
         guard,
         admission: Arc::clone(&admission),
         meters: observer.meters(),
+        patience: config.unread_timeout,
     });
     let incoming = Seats::of(connections(listener, tls, closing.clone()), &config);
+    let seats = incoming.count();
     let mut incoming_closing = closing;
     let serving = services(&door, api, &config)?
-        .add_service(health_service)
+        .add_service(foreign::health(health_service, &admission))
         .serve_with_incoming_shutdown(incoming, async move {
             let _ = incoming_closing.wait_for(|closing| *closing).await;
         });
 
     tokio::pin!(serving);
-    let _served = observer.serving(engine, served, admission);
+    let _served = observer.serving(engine, served, admission, seats);
     let ended = tokio::select! {
         ended = &mut serving => Some(ended),
         () = shutdown => None,
@@ -221,8 +227,20 @@ fn services(door: &Arc<Door>, api: Api, config: &ServerConfig) -> Result<Router,
         .http2_keepalive_interval(Some(config.keepalive_interval))
         .http2_keepalive_timeout(Some(config.keepalive_timeout))
         .http2_max_header_list_size(HEADER_BYTES)
-        .add_service(behind(door, reflection().build_v1()?))
-        .add_service(behind(door, reflection().build_v1alpha()?))
+        .add_service(behind(
+            door,
+            Few::new(
+                limited!(reflection().build_v1()?, foreign::REQUEST_BYTES),
+                REFLECTION,
+            ),
+        ))
+        .add_service(behind(
+            door,
+            Few::new(
+                limited!(reflection().build_v1alpha()?, foreign::REQUEST_BYTES),
+                REFLECTION,
+            ),
+        ))
         .add_service(behind(
             door,
             limited!(IngestServiceServer::new(api.clone()), config.write_bytes),

@@ -11,6 +11,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -70,10 +71,44 @@ fn files(_needed: u64) -> Option<u64> {
     None
 }
 
+/// How many seats there are, and are taken. Clones count the same seats.
+#[derive(Clone, Debug)]
+pub(super) struct SeatCount {
+    free: Arc<Semaphore>,
+    limit: usize,
+    refused: Arc<AtomicU64>,
+}
+
+impl SeatCount {
+    fn new(limit: usize) -> Self {
+        let limit = limit.min(Semaphore::MAX_PERMITS);
+        Self {
+            free: Arc::new(Semaphore::new(limit)),
+            limit,
+            refused: Arc::default(),
+        }
+    }
+
+    /// How many connections have a seat.
+    pub(super) fn taken(&self) -> u64 {
+        self.limit.saturating_sub(self.free.available_permits()) as u64
+    }
+
+    /// How many there may be.
+    pub(super) fn limit(&self) -> u64 {
+        self.limit as u64
+    }
+
+    /// How many connections were not let in since the start.
+    pub(super) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+}
+
 /// The connections that come in, as far as there are seats for them.
 pub(super) struct Seats<S> {
     incoming: S,
-    free: Arc<Semaphore>,
+    count: SeatCount,
     /// How long a connection may take to begin.
     patience: Duration,
     /// Until when nothing is accepted.
@@ -88,11 +123,16 @@ impl<S> Seats<S> {
         Self::new(incoming, most, config.handshake_timeout)
     }
 
+    /// What counts them.
+    pub(super) fn count(&self) -> SeatCount {
+        self.count.clone()
+    }
+
     /// Lets in so many connections at once, which may take so long to begin.
     fn new(incoming: S, most: usize, patience: Duration) -> Self {
         Self {
             incoming,
-            free: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
+            count: SeatCount::new(most),
             patience,
             pause: None,
             refused: Refused {
@@ -119,7 +159,7 @@ where
             match ready!(Pin::new(&mut this.incoming).poll_next(context)) {
                 None => return Poll::Ready(None),
                 Some(Ok(io)) => {
-                    if let Ok(seat) = Arc::clone(&this.free).try_acquire_owned() {
+                    if let Ok(seat) = Arc::clone(&this.count.free).try_acquire_owned() {
                         return Poll::Ready(Some(Ok(Seated {
                             io,
                             beginning: Some(Beginning {
@@ -130,9 +170,11 @@ where
                         })));
                     }
                     drop(io);
+                    this.count.refused.fetch_add(1, Ordering::Relaxed);
                     this.refused.tell("all seats are taken");
                 }
                 Some(Err(error)) => {
+                    this.count.refused.fetch_add(1, Ordering::Relaxed);
                     this.refused.tell(&error.to_string());
                     this.pause = Some(Box::pin(sleep(PAUSE)));
                 }
@@ -262,9 +304,10 @@ mod tests {
         let seated = connections.next().await.unwrap().unwrap();
         assert!(connections.next().await.is_none(), "there is one seat");
         assert_eq!(refused.read(&mut [0; 8]).await.unwrap(), 0, "it is closed");
-        assert_eq!(connections.free.available_permits(), 0);
+        let count = connections.count();
+        assert_eq!((count.taken(), count.limit(), count.refused()), (1, 1, 1));
         drop(seated);
-        assert_eq!(connections.free.available_permits(), 1);
+        assert_eq!((count.taken(), count.refused()), (0, 1));
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::future::Ready;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,8 +18,10 @@ use tonic::codegen::http::{Request, Response};
 use tonic::server::NamedService;
 use tonic::transport::Server;
 
+use super::admission::Admission;
 use super::config::ServerConfig;
 use super::connection::connections;
+use super::foreign;
 use super::health::Health;
 use super::seats::Seats;
 use super::security::Security;
@@ -55,12 +58,13 @@ pub async fn run_until(
         connections(listener, security.tls.clone(), closing.clone()),
         config,
     );
+    let admission = Arc::new(Admission::new(config));
     let serving = Server::builder()
         .max_concurrent_streams(config.streams_per_connection)
         .http2_keepalive_interval(Some(config.keepalive_interval))
         .http2_keepalive_timeout(Some(config.keepalive_timeout))
         .http2_max_header_list_size(HEADER_BYTES)
-        .add_service(health_service)
+        .add_service(foreign::health(health_service, &admission))
         .add_service(NotYet::<IngestServiceServer<Api>>::new())
         .add_service(NotYet::<QueryServiceServer<Api>>::new())
         .add_service(NotYet::<UserServiceServer<Api>>::new())

@@ -1,7 +1,10 @@
-//! Logs of the process. Nothing is logged per request, and never a user id or the value of a
-//! property.
+//! Logs of the process: where they go, and in which form.
+//!
+//! Invariant: no line holds a user id or the value of a property; of a panic, whose text may quote
+//! anything, there is no more than where it was.
 
 use std::io::IsTerminal;
+use std::panic::PanicHookInfo;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::{LevelFilter, ParseError};
@@ -53,7 +56,7 @@ fn levels(filter: &str) -> Result<EnvFilter, TelemetryError> {
     })
 }
 
-/// Writes the logs of this process to standard error from now on.
+/// Writes the logs of this process to standard error from now on, panics among them.
 ///
 /// # Errors
 /// [`TelemetryError`] if the filter can't be read, or logs are set up already.
@@ -69,5 +72,57 @@ pub fn start(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
         LogFormat::Text => registry.with(lines).try_init()?,
         LogFormat::Json => registry.with(lines.json()).try_init()?,
     }
+    std::panic::set_hook(Box::new(panicked));
     Ok(())
+}
+
+/// Tells where a thread panicked, and not what it said.
+fn panicked(panic: &PanicHookInfo<'_>) {
+    let location = panic.location().map(ToString::to_string);
+    tracing::error!(
+        location = location.unwrap_or_default(),
+        thread = std::thread::current().name().unwrap_or_default(),
+        "a thread panicked: a fault of the program"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn of_a_panic_only_the_place_is_told() {
+        let lines = Lines::default();
+        let written = lines.clone();
+        let log = tracing_subscriber::fmt()
+            .json()
+            .with_writer(move || written.clone())
+            .finish();
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(panicked));
+        let outcome = tracing::subscriber::with_default(log, || {
+            std::panic::catch_unwind(|| panic!("the plan of ann@example.com"))
+        });
+        std::panic::set_hook(before);
+        assert!(outcome.is_err());
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert!(text.contains("src/server/telemetry.rs:"), "{text}");
+        assert!(text.contains("\"level\":\"ERROR\""), "{text}");
+        assert!(!text.contains("ann@example.com"), "{text}");
+    }
 }

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::storage::{Disk, DiskError, DiskFile, DiskLock, DiskOperation, EntryKind, FolderEntry};
 
@@ -89,6 +90,8 @@ struct State {
     capacity: Option<u64>,
     /// Syncs of this kind report success and do nothing.
     ignored_syncs: Option<EntryKind>,
+    /// How long each sync takes.
+    sync_time: Duration,
     locked: Vec<PathBuf>,
 }
 
@@ -155,6 +158,11 @@ impl LyingDisk {
     /// a test of crashes must notice, or it proves nothing. A copy of the disk is honest again.
     pub fn ignore_syncs(&self, of: EntryKind) {
         self.state().ignored_syncs = Some(of);
+    }
+
+    /// Lets each sync take so long from now on. A copy of the disk is fast again.
+    pub fn slow_down(&self, sync_time: Duration) {
+        self.state().sync_time = sync_time;
     }
 
     /// The disk as it is found after the power went out now.
@@ -261,6 +269,14 @@ impl LyingDisk {
         })))
     }
 
+    /// Waits for as long as a sync takes. Others may use the disk meanwhile.
+    fn take_time(&self) {
+        let sync_time = self.state().sync_time;
+        if !sync_time.is_zero() {
+            std::thread::sleep(sync_time);
+        }
+    }
+
     /// Counts an operation and, if it is not to fail, carries it out.
     fn run<T>(
         &self,
@@ -268,6 +284,9 @@ impl LyingDisk {
         path: &Path,
         work: impl FnOnce(&mut State) -> io::Result<T>,
     ) -> Result<T, DiskError> {
+        if operation == DiskOperation::Sync {
+            self.take_time();
+        }
         let mut state = self.state();
         let outcome = state.count(operation).and_then(|()| work(&mut state));
         outcome.map_err(|cause| DiskError::new(operation, path, cause))
@@ -472,6 +491,7 @@ impl DiskFile for LyingFile {
     }
 
     fn sync(&self) -> Result<(), DiskError> {
+        self.disk.take_time();
         let mut state = self.disk.state();
         let outcome = state.count(DiskOperation::Sync);
         let power_is_out = matches!(state.failure, Some((_, Failure::PowerOut)));

@@ -185,6 +185,17 @@ fn listening_in_the_clear_where_others_reach_it_has_to_be_asked_for() {
     assert_eq!(refused.code, 2, "{refused:?}");
     assert!(refused.err.contains("--insecure"), "{refused:?}");
     assert!(!Path::new(data).exists(), "nothing is opened before");
+    let refused = run(&[
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--admin-listen",
+        "0.0.0.0:0",
+        "--data",
+        data,
+    ]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.err.contains("--admin-insecure"), "{refused:?}");
     let refused = run(&["demo", "--exit", "--listen", "0.0.0.0:0"]);
     assert_eq!(refused.code, 2, "{refused:?}");
     let mut open = command();
@@ -231,26 +242,106 @@ fn mistakes_in_the_files_are_told_before_anything_is_opened() {
     assert!(error.contains("there is no certificate in it"), "{error}");
 }
 
-#[test]
-fn commands_speak_tls_and_trust_what_they_are_told_to() {
-    let files = Files::new();
-    let mut params = CertificateParams::new(Vec::default()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().unwrap();
-    let ca = files.put("ca.pem", &params.self_signed(&key).unwrap().pem());
-    let issuer = Issuer::new(params, key);
-    let signed = |names: &[&str], file: &str| {
-        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let params = CertificateParams::new(names).unwrap();
+/// One who signs certificates, and the file of its own.
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    file: String,
+}
+
+impl Authority {
+    fn new(files: &Files) -> Self {
+        let mut params = CertificateParams::new(Vec::default()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &issuer).unwrap();
+        let file = files.put("ca.pem", &params.self_signed(&key).unwrap().pem());
+        let issuer = Issuer::new(params, key);
+        Self { issuer, file }
+    }
+
+    /// The files of a certificate for a name, and of its key.
+    fn signed(&self, files: &Files, name: &str, file: &str) -> [String; 2] {
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
         [
             files.put(&format!("{file}.pem"), &certificate.pem()),
             files.put(&format!("{file}.key"), &key.serialize_pem()),
         ]
+    }
+}
+
+#[test]
+fn a_bench_shows_its_token_over_tls() {
+    let files = Files::new();
+    let authority = Authority::new(&files);
+    let [certificate, key] = authority.signed(&files, "127.0.0.1", "server");
+    let (owner, owners) = token(&["owner", "--admin", "*"]);
+    let (writer, writers) = token(&["writer", "--read", "*", "--write", "*"]);
+    let (reader, readers) = token(&["reader", "--read", "*"]);
+    let entries = format!("{owners}\n{writers}\n{readers}");
+    let tokens = files.put("tokens.toml", &entries);
+    let service = Service::start_with(
+        &files.data(),
+        &[
+            "--tokens",
+            &tokens,
+            "--tls-certificate",
+            &certificate,
+            "--tls-key",
+            &key,
+        ],
+    );
+    let bench = |token: &str, arguments: &[&str]| {
+        let bench = ["--ca", &authority.file, "--output", "json", "bench"];
+        let mut command = service.command(&[&bench, arguments].concat());
+        ended(command.env("HEADCOUNT_TOKEN", token))
     };
-    let [certificate, key] = signed(&["127.0.0.1"], "server");
-    let [own, own_key] = signed(&["somebody"], "client");
+    let prepare = ["--prepare", "--users", "200", "--calls", "100"];
+    // Nothing is written for those who may not do all of it.
+    for caller in [&reader, &writer] {
+        let refused = bench(caller, &prepare);
+        assert_eq!((refused.code, refused.out.as_str()), (2, ""), "{refused:?}");
+        assert!(refused.err.contains("the role "), "{refused:?}");
+        assert!(!refused.err.contains("hct_"), "{refused:?}");
+        let checked = bench(&reader, &["--profile", "checks"]);
+        assert!(
+            checked.code == 2 && checked.err.contains("no users of a bench"),
+            "{checked:?}"
+        );
+    }
+    let made = bench(&owner, &prepare);
+    assert_eq!(made.code, 0, "{made:?}");
+    assert_eq!(made.json()["all"]["answered"], 100);
+    assert_eq!(made.json()["watch"]["lost"], 0);
+    for (caller, profile) in [(&reader, "checks"), (&writer, "writes"), (&writer, "watch")] {
+        let asked = bench(caller, &["--profile", profile, "--calls", "50"]);
+        assert_eq!(asked.code, 0, "{asked:?}");
+        assert_eq!(asked.json()["all"]["answered"], 50);
+    }
+    // Who may not write is told of each write.
+    let denied = bench(&reader, &["--profile", "writes", "--calls", "20"]);
+    assert_eq!(denied.code, 1, "{denied:?}");
+    let json = denied.json();
+    assert_eq!(json["all"]["failed"], 20);
+    assert_eq!(json["all"]["answered_per_second"], 0.0);
+    let errors = json["operations"]["write"]["errors"].as_object().unwrap();
+    assert!(
+        errors
+            .keys()
+            .all(|error| error.starts_with("PermissionDenied"))
+    );
+    let nobody = bench("", &prepare);
+    assert_eq!(nobody.code, 2, "{nobody:?}");
+    service.kill();
+}
+
+#[test]
+fn commands_speak_tls_and_trust_what_they_are_told_to() {
+    let files = Files::new();
+    let authority = Authority::new(&files);
+    let ca = authority.file.clone();
+    let [certificate, key] = authority.signed(&files, "127.0.0.1", "server");
+    let [own, own_key] = authority.signed(&files, "somebody", "client");
     let arguments = [
         "--tls-certificate",
         &certificate,

@@ -308,6 +308,34 @@ fn a_service_that_stands_still_is_slow_in_an_open_loop() {
 }
 
 #[test]
+fn rates_are_not_of_the_time_that_the_last_calls_are_waited_for() {
+    let (_folder, service) = prepared("50");
+    let load = ["--profile", "checks", "--duration", "2s", "--warmup", "0s"];
+    let child = service
+        .command(&[&["--output", "json", "bench"], &load[..]].concat())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(1_500));
+    service.signal("STOP");
+    std::thread::sleep(Duration::from_secs(4));
+    service.signal("CONT");
+    let ended: Ended = child.wait_with_output().unwrap().into();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let json = ended.json();
+    assert!(
+        number(&json, "/all/latency_us/max") > 2_000_000,
+        "a call was answered after the end: {json}"
+    );
+    assert_eq!(json["seconds"].as_f64(), Some(2.0));
+    let answered = json["all"]["answered_per_second"].as_f64().unwrap() * 2.0;
+    #[expect(clippy::cast_precision_loss, reason = "few")]
+    let all = number(&json, "/all/answered") as f64;
+    assert!(answered > 0.0 && answered < all, "{json}");
+}
+
+#[test]
 fn refusals_are_no_failures() {
     let folder = tempfile::tempdir().unwrap();
     let arguments = ["--max-queries", "1"];
@@ -332,6 +360,29 @@ fn refusals_are_no_failures() {
     assert_eq!(number(counts, "/failed"), 0);
     assert_eq!(number(counts, "/answered") + refused, 3_000);
     assert!(number(counts, "/refused_latency_us/p50") > 0);
+    // What is refused makes no service fast.
+    let seconds = json["seconds"].as_f64().unwrap();
+    let in_all = |rate: &str| counts[rate].as_f64().unwrap() * seconds;
+    let answered = number(counts, "/answered");
+    #[expect(clippy::cast_precision_loss, reason = "few")]
+    let answered = answered as f64;
+    assert!(
+        (in_all("answered_per_second") - answered).abs() < 0.5,
+        "{json}"
+    );
+    assert!((in_all("asked_per_second") - 3_000.0).abs() < 0.5, "{json}");
+    let columns = |arguments: &[&str]| {
+        let shown = service.ask(&[&["bench", "--profile", "counts"], arguments].concat());
+        let heads = shown.out.lines().find(|line| line.starts_with("call "));
+        let heads = heads.unwrap_or_else(|| panic!("{shown:?}")).to_owned();
+        (heads.contains("answered/s"), heads.contains("asked/s"))
+    };
+    assert_eq!(
+        columns(&["--calls", "3", "--in-flight", "1"]),
+        (true, false)
+    );
+    let wrong = ["--filter", "nobody_has_it = 1", "--calls", "3"];
+    assert_eq!(columns(&wrong), (true, true));
 }
 
 #[test]
@@ -452,6 +503,14 @@ fn what_makes_no_sense_is_said_at_once() {
         (&["--duration", "0s"], "--duration 0s counts nothing"),
         (&["--duration", "8d"], "7d"),
         (&["--timeout", "0s"], "--timeout"),
+        (
+            &["--calls", "18446744073709551615", "--rate", "0.001"],
+            "--calls",
+        ),
+        (
+            &["--calls", "1000", "--rate", "0.001"],
+            "--calls 1000 at --rate 0.001 take more than 7d",
+        ),
         (&["--mix", "reads=1"], "reads=1"),
         (&["--calls", "1", "--duration", "1s"], "cannot be used with"),
         (&["--histogram", "/nowhere/at/all"], "/nowhere/at/all"),
@@ -501,6 +560,43 @@ fn an_interrupted_bench_reports_what_it_has() {
     assert_eq!(json["interrupted"], true);
     assert!(number(&json, "/all/calls") > 0);
     assert!(json["seconds"].as_f64().unwrap() < 30.0);
+}
+
+#[test]
+fn what_was_due_before_an_interruption_is_sent_or_counted_as_not_sent() {
+    let (_folder, service) = prepared("50");
+    let load = ["--profile", "checks", "--duration", "60s", "--warmup", "0s"];
+    // One call at a time: while it hangs, the others that are due wait.
+    let open = ["--rate", "200", "--in-flight", "1"];
+    let child = service
+        .command(&[&["--output", "json", "bench"], &load[..], &open].concat())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(1_500));
+    service.signal("STOP");
+    std::thread::sleep(Duration::from_secs(1));
+    let killed = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(killed.unwrap().success());
+    std::thread::sleep(Duration::from_secs(2));
+    service.signal("CONT");
+    let ended: Ended = child.wait_with_output().unwrap().into();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let json = ended.json();
+    let (due, unsent) = (
+        number(&json, "/schedule/due"),
+        number(&json, "/schedule/unsent"),
+    );
+    assert_eq!(number(&json, "/all/calls") + unsent, due, "{json}");
+    assert!(unsent >= 100, "a second of them, about: {json}");
+    // Not those of the two seconds that the last call was waited for.
+    let seconds = json["seconds"].as_f64().unwrap();
+    #[expect(clippy::cast_precision_loss, reason = "few")]
+    let due = due as f64;
+    assert!((due - seconds * 200.0).abs() <= 1.0, "{json}");
 }
 
 #[test]

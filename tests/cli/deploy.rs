@@ -71,6 +71,7 @@ fn the_unit_fits_the_program() {
     let data = variables.iter().find(|(name, _)| *name == "HEADCOUNT_DATA");
     let state = format!("/var/lib/{}", the_one(&unit, "StateDirectory="));
     assert_eq!(data.unwrap().1, state);
+    assert_eq!(the_one(&unit, "ExecReload="), "kill -HUP $MAINPID");
     // Where the comment says it is.
     assert!(unit.contains("deploy/headcount.sysusers"));
     let user = deployed("headcount.sysusers");
@@ -152,7 +153,7 @@ fn the_container_fits_the_program() {
     let check = the_one(&file, "HEALTHCHECK ").split_once("CMD ").unwrap().1;
     let check: Vec<String> = serde_json::from_str(check).unwrap();
     let program = list("ENTRYPOINT ").remove(0);
-    assert_eq!(check, [program.as_str(), "health"]);
+    assert_eq!(check, [program.as_str(), "health", "live"]);
     // Which asks where it is served by default.
     let help = Ended::from(command().args(["health", "--help"]).output().unwrap());
     assert!(help.out.contains(&format!("127.0.0.1:{port}]")), "{help:?}");
@@ -185,6 +186,14 @@ fn the_pod_fits_the_program() {
     assert_eq!(format!("{}:{}", run_as.0, run_as.1), user);
     let data = variables.iter().find(|(name, _)| *name == "HEADCOUNT_DATA");
     assert!(Path::new(data.unwrap().1).starts_with(the_one(&file, "mountPath: ")));
-    // The name is that of src/server/health.rs, which tests of the life cycle ask for.
-    assert_eq!(the_one(&file, "service: "), "live");
+    // On the port of which clients can't take all connections, and neither by the health of writes.
+    let admin = variables
+        .iter()
+        .find(|(name, _)| *name == "HEADCOUNT_ADMIN_LISTEN");
+    let port = admin.unwrap().1.rsplit(':').next().unwrap();
+    let named = lines.windows(2).find(|pair| pair[0] == "- name: admin");
+    assert_eq!(named.unwrap()[1], format!("containerPort: {port}"));
+    assert_eq!(after(&file, "path: "), ["/readyz", "/livez"]);
+    assert_eq!(after(&file, "port: "), ["7171", "admin", "admin"]);
+    assert!(after(&file, "grpc:").is_empty());
 }

@@ -282,3 +282,15 @@ async fn readiness_goes_before_service() {
     let service = Service::start(&data);
     assert_eq!(service.count("TRUE"), 1);
 }
+
+/// A hangup asks for files to be read again, of which there are none here.
+#[test]
+fn a_hangup_ends_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut service = Service::start(&folder.path().join("data"));
+    service.signal("HUP");
+    assert_eq!(service.ended_within(Duration::from_millis(500)), None);
+    assert_eq!(service.ask(&["health"]).code, 0);
+    service.signal("HUP");
+    assert_eq!(service.terminate(), 0);
+}

@@ -177,14 +177,26 @@ fn a_service_that_starts_says_so() {
     assert_eq!((health.code, health.out.as_str()), (1, "not serving\n"));
     let live = run(&["--server", &server, "health", "live"]);
     assert_eq!((live.code, live.out.as_str()), (0, "serving\n"));
-    for question in [&["count", "TRUE"][..], &["populations"], &["segments"]] {
+    for question in [
+        &["count", "TRUE"][..],
+        &["populations"],
+        &["segments"],
+        &["bench", "--prepare"],
+        &["bench", "--profile", "checks"],
+    ] {
         let asked = run(&[&["--server", server.as_str()], question].concat());
         assert_eq!(asked.code, 3, "{asked:?}");
         assert!(asked.err.contains("the service is starting"), "{asked:?}");
     }
     assert!(!manager.heard("READY=1"));
-    // It can be told to stop meanwhile.
+    // There is nothing to read again, and nothing ends by being asked to.
     let id = service.0.id().to_string();
+    let hung_up = Command::new("kill").args(["-s", "HUP", &id]).status();
+    assert!(hung_up.unwrap().success());
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(service.0.try_wait().unwrap(), None);
+    assert_eq!(run(&["--server", &server, "health", "live"]).code, 0);
+    // It can be told to stop meanwhile.
     assert!(Command::new("kill").arg(id).status().unwrap().success());
     manager.hears("STOPPING=1");
     assert_eq!(service.0.wait().unwrap().code(), Some(0));

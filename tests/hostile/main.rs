@@ -8,6 +8,7 @@ mod bombs;
 mod call;
 mod elements;
 mod floods;
+mod foreign;
 mod half_open;
 mod lies;
 mod many;

@@ -4,16 +4,19 @@ use std::time::Instant;
 
 use h2::SendStream;
 use h2::client::{ResponseFuture, SendRequest};
+use headcount::api::RpcStatus;
+use headcount::proto::query_service_client::QueryServiceClient;
 use headcount::proto::segment_service_client::SegmentServiceClient;
 use headcount::proto::{
-    BackupRequest, ExportMembersRequest, Selection, StreamMembersRequest, WatchSegmentsRequest,
-    selection, stream_members_request,
+    BackupRequest, ExportMembersRequest, ListMembersRequest, Selection, StreamMembersRequest,
+    WatchSegmentsRequest, list_members_request, selection, stream_members_request,
 };
 use prost::bytes::Bytes;
 use tonic::Code;
+use tonic_types::StatusExt;
 
 use crate::call;
-use crate::process::{SEGMENT, SOON, Server};
+use crate::process::{SEGMENT, SOON, Server, USERS};
 
 const WATCH: &str = "/headcount.v1.SegmentService/WatchSegments";
 const ARGUMENTS: [&str; 2] = ["--unread-timeout", "1s"];
@@ -109,5 +112,67 @@ async fn a_seat_is_not_kept_for_who_does_not_read() {
     };
     server
         .withstands("watchers that do not read", 96, attack)
+        .await;
+}
+
+/// Each answer is half a megabyte. No more of them are kept than there may be queries, and those that
+/// nobody reads go in time, so that honest queries are answered again while the calls are still open.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_answers_that_nobody_reads() {
+    const PLACES: usize = 40;
+    const CALLS: usize = 400;
+    let server = Server::start(&[&ARGUMENTS[..], &["--max-queries", "40"]].concat()).await;
+    let everyone = ListMembersRequest {
+        selection: Some(list_members_request::Selection::Filter("TRUE".into())),
+        page_size: 10_000,
+        ..ListMembersRequest::default()
+    };
+    let attack = async {
+        // Of some nothing can be sent, of the others some bytes.
+        let mut calls = Vec::new();
+        for window in [0, 100] {
+            let connection = call::connect(server.address, window).await;
+            let path = "/headcount.v1.QueryService/ListMembers";
+            let message = call::message(&everyone);
+            calls.extend(unread(&connection, path, message, CALLS / 2).await);
+        }
+        let (mut answered, mut refused) = (Vec::new(), 0);
+        for (response, body) in calls {
+            let response = tokio::time::timeout(SOON, response).await.unwrap().unwrap();
+            match RpcStatus::from_header_map(response.headers()) {
+                None => answered.push((response, body)),
+                Some(status) => {
+                    let details = status.get_error_details();
+                    let info = details.error_info().unwrap();
+                    assert_eq!(info.reason, "OVERLOADED");
+                    let limit = info.metadata["limit"].as_str();
+                    assert!(["max_queries", "query_wait"].contains(&limit), "{limit}");
+                    refused += 1;
+                }
+            }
+        }
+        assert!(refused > 0, "each of {CALLS} had one of {PLACES} places");
+        assert!(!answered.is_empty());
+        let mut client = QueryServiceClient::new(server.channel.clone());
+        let client = &mut client;
+        let began = Instant::now();
+        let mut honest = 0;
+        while honest < 2 * PLACES {
+            match client.list_members(everyone.clone()).await {
+                Ok(answer) => {
+                    assert_eq!(answer.into_inner().user_ids.len(), USERS);
+                    honest += 1;
+                }
+                Err(status) => {
+                    assert_eq!(status.code(), Code::ResourceExhausted);
+                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                }
+            }
+            assert!(began.elapsed() < 2 * SOON, "no place is free");
+        }
+        drop(answered);
+    };
+    server
+        .withstands("large answers that nobody reads", 128, attack)
         .await;
 }

@@ -274,6 +274,12 @@ async fn metrics_tell_what_happened() {
         ("headcount_ready", &[], 1.0),
         ("headcount_state", &[("state", "serving")], 1.0),
         ("headcount_state", &[("state", "full")], 0.0),
+        ("headcount_connections_refused_total", &[], 0.0),
+        (
+            "headcount_refused_events_total",
+            &[("cause", "duplicate")],
+            0.0,
+        ),
         ("headcount_commands_total", &[("outcome", "accepted")], 2.0),
         ("headcount_queue_commands", &[], 0.0),
         ("headcount_queue_bytes", &[], 0.0),

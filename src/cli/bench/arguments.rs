@@ -17,6 +17,8 @@ const OUTSTANDING: u32 = 1_000;
 const DURATION: Duration = Duration::from_secs(10);
 const WARM_UP: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_hours(7 * 24);
+/// More calls than a week of them takes.
+const MOST_CALLS: u64 = 1_000_000_000_000;
 const HIGHEST_RATE: f64 = 1e6;
 const LOWEST_RATE: f64 = 0.001;
 
@@ -60,7 +62,7 @@ pub(in crate::cli) struct BenchArgs {
     #[arg(long, conflicts_with = "calls")]
     warmup: Option<Span>,
     /// Send so many calls instead, and count all.
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=MOST_CALLS))]
     calls: Option<u64>,
     /// How long a call may take.
     #[arg(long, default_value = "10s")]
@@ -139,6 +141,13 @@ impl BenchArgs {
         if let Some(rate) = self.rate.filter(|rate| !rates.contains(rate)) {
             return Err(CliError::Input(format!(
                 "--rate {rate} is out of range: from {LOWEST_RATE} to {HIGHEST_RATE} calls a second"
+            )));
+        }
+        if let (Some(calls), Some(rate)) = (self.calls, self.rate)
+            && Plan::due(rate, calls) > LONGEST
+        {
+            return Err(CliError::Input(format!(
+                "--calls {calls} at --rate {rate} take more than 7d"
             )));
         }
         if self.calls.is_some() {

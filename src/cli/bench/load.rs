@@ -25,7 +25,7 @@ use super::mix::{Mix, Operation};
 use super::moves::{Mover, Watchers};
 use super::requests::{self, Encoded};
 use super::schedule::{Schedule, Turn};
-use super::tally::{Outcome, Tally};
+use super::tally::{Counts, Outcome, Tally};
 use crate::cli::client::{Channel, Client, innermost};
 use crate::proto::{UserUpdate, WriteStreamRequest, WriteStreamResponse};
 
@@ -145,7 +145,8 @@ impl Sender {
         while let Some(turn) = schedule.turn().await {
             let operation = self.work.mix.pick(self.work.seed, turn.number);
             let ended = timeout(self.work.patience, self.send(operation, turn)).await;
-            let time = turn.due.elapsed();
+            let now = Instant::now();
+            let time = now.saturating_duration_since(turn.due);
             let (outcome, is_broken) = match ended {
                 Ok(Ok(())) => (Outcome::Answered, false),
                 Ok(Err(unanswered)) => (unanswered.outcome, unanswered.is_broken),
@@ -158,11 +159,11 @@ impl Sender {
                     self.mover.unsure();
                 }
             }
-            if turn.counts {
-                let tally = &notes[connection];
-                let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-                tally.record(operation, outcome, time);
-            }
+            let counts = Counts {
+                call: turn.counts,
+                rate: schedule.is_counted(now),
+            };
+            note(&notes[connection], operation, outcome, time, counts);
             if is_broken {
                 tokio::time::sleep(PAUSE).await;
             }
@@ -253,6 +254,17 @@ impl Sender {
             }),
         }
     }
+}
+
+fn note(
+    tally: &Mutex<Tally>,
+    operation: Operation,
+    outcome: Outcome,
+    time: Duration,
+    counts: Counts,
+) {
+    let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+    tally.record(operation, outcome, time, counts);
 }
 
 fn failed(code: Code, reason: &str, message: &str) -> Outcome {

@@ -232,9 +232,9 @@ fn progress(schedule: &Schedule, notes: &Notes) {
         output::note("warming up");
         return;
     }
-    let rate = report::rate(all.calls(), counted);
+    let rate = report::rate(all.answered_within, counted);
     output::note(&format!(
-        "{:>5} s  {:>10} calls  {:>9} a second  99 % within {}  {} refused, {} failed",
+        "{:>5} s  {:>10} calls  {:>9} answered a second  99 % within {}  {} refused, {} failed",
         counted.as_secs(),
         grouped(all.calls()),
         grouped(rate),

@@ -70,8 +70,9 @@ pub(super) async fn users(
     }
     let own = if args.prepare {
         let count = args.users.unwrap_or(DEFAULT);
-        make(client, args.seed, count).await?;
+        // First, so that who may not do it finds out before the rest is done.
         declare(client).await?;
+        make(client, args.seed, count).await?;
         save_segments(client).await?;
         census.own.max(count)
     } else {
@@ -208,14 +209,17 @@ async fn write(
             cause: "it ended the stream of writes".into(),
         })?;
         if let Some(error) = answer.error {
-            return Err(CliError::Input(format!(
-                "the users of the bench were refused: {}",
-                error.message
-            )));
+            return Err(refusal(error.code, &error.message));
         }
         written += users;
         tell(written);
     }
+}
+
+/// What was written was refused on the stream; whether it can be tried again is in the code.
+fn refusal(code: i32, message: &str) -> CliError {
+    let message = format!("the users of the bench were refused: {message}");
+    CliError::from(Status::new(code.into(), message))
 }
 
 /// Declares what filters ask of and few users might not have.
@@ -288,4 +292,24 @@ fn reason(status: &Status) -> String {
         .error_info()
         .map(|info| info.reason.clone())
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_on_the_stream_ends_as_one_of_a_call_does() {
+        for (code, exit_code) in [
+            (Code::InvalidArgument, 2),
+            (Code::PermissionDenied, 2),
+            (Code::Unavailable, 3),
+            (Code::ResourceExhausted, 3),
+        ] {
+            let error = refusal(code.into(), "said");
+            assert_eq!(error.exit_code(), exit_code, "{code:?}");
+            let shown = error.to_string();
+            assert_eq!(shown, "the users of the bench were refused: said");
+        }
+    }
 }

@@ -32,7 +32,7 @@ pub(super) struct Report<'a> {
     pub(super) plan: Plan,
     pub(super) senders: u64,
     pub(super) users: u64,
-    /// How long calls were counted.
+    /// How long answers were counted for rates.
     pub(super) counted: Duration,
     pub(super) is_interrupted: bool,
     pub(super) tally: Tally,
@@ -153,28 +153,26 @@ impl Report<'_> {
     }
 
     fn table(&self) -> String {
-        let mut table = Table::new(&[
-            "call",
-            ">calls",
-            ">a second",
-            ">refused",
-            ">failed",
-            ">least",
-            ">mean",
-            ">50 %",
-            ">90 %",
-            ">99 %",
-            ">99.9 %",
-            ">most",
+        let all = self.tally.all();
+        let is_all_answered = all.answered_within == all.ended_within;
+        let mut columns = vec!["call", ">calls", ">answered/s"];
+        if !is_all_answered {
+            columns.push(">asked/s");
+        }
+        columns.extend([
+            ">refused", ">failed", ">least", ">mean", ">50 %", ">90 %", ">99 %", ">99.9 %", ">most",
         ]);
+        let mut table = Table::new(&columns);
         let mut row = |name: &str, kind: &OfKind| {
             let mut cells = vec![
                 name.to_owned(),
                 grouped(kind.calls()),
-                grouped(rate(kind.calls(), self.counted)),
-                grouped(kind.refused),
-                grouped(kind.failures()),
+                grouped(rate(kind.answered_within, self.counted)),
             ];
+            if !is_all_answered {
+                cells.push(grouped(rate(kind.ended_within, self.counted)));
+            }
+            cells.extend([grouped(kind.refused), grouped(kind.failures())]);
             cells.extend(times_row(&kind.times));
             table.row(cells);
         };
@@ -182,17 +180,14 @@ impl Report<'_> {
             row(operation.name(), kind);
         }
         if self.kinds().count() > 1 {
-            row("all", &self.tally.all());
+            row("all", &all);
         }
         if let Some(watched) = &self.watched {
             let told = watched.times.histogram().len();
-            let mut cells = vec![
-                TOLD.to_owned(),
-                grouped(told),
-                grouped(rate(told, self.counted)),
-                String::new(),
-                grouped(watched.lost),
-            ];
+            let mut cells = vec![TOLD.to_owned(), grouped(told)];
+            // No rates, which are those of the moves; and nothing is refused.
+            cells.resize(columns.len() - times_columns() - 1, String::new());
+            cells.push(grouped(watched.lost));
             cells.extend(times_row(&watched.times));
             table.row(cells);
         }
@@ -201,7 +196,7 @@ impl Report<'_> {
 
     /// What else there is to know.
     fn notes(&self, text: &mut String) {
-        let writes = self.tally.of(Operation::Write).answered();
+        let writes = self.tally.of(Operation::Write).answered_within;
         if self.args.batch > 1 && writes > 0 {
             let users = writes * self.args.batch;
             let _ = write!(
@@ -230,9 +225,14 @@ impl Report<'_> {
                 );
             }
             if kept.unsent > 0 {
+                let why = if self.is_interrupted {
+                    "were due and not sent yet when the bench was interrupted: they are not in the times above"
+                } else {
+                    "were not sent in time: the service, or this client, is slower than the rate, and the times above are those of the others"
+                };
                 let _ = write!(
                     text,
-                    "\n{} of {} calls were not sent in time: the service, or this client, is slower than the rate, and the times above are those of the others",
+                    "\n{} of {} calls {why}",
                     grouped(kept.unsent),
                     grouped(kept.due)
                 );
@@ -300,7 +300,8 @@ impl Report<'_> {
             "refused": kind.refused,
             "failed": kind.failures(),
             "errors": errors,
-            "per_second": per_second(kind.calls(), self.counted),
+            "answered_per_second": per_second(kind.answered_within, self.counted),
+            "asked_per_second": per_second(kind.ended_within, self.counted),
             "latency_us": latency_json(&kind.times),
             "refused_latency_us": latency_json(&kind.refused_times),
             "histogram": bins_json(&kind.times),
@@ -392,10 +393,15 @@ fn mean(histogram: &Histogram<u64>) -> u64 {
     histogram.mean().round() as u64
 }
 
+/// Columns that the times of a row take.
+fn times_columns() -> usize {
+    QUANTILES.len() + 3
+}
+
 fn times_row(times: &Times) -> Vec<String> {
     let histogram = times.histogram();
     if histogram.is_empty() {
-        return vec!["-".into(); QUANTILES.len() + 3];
+        return vec!["-".into(); times_columns()];
     }
     let mut cells = vec![short(histogram.min()), short(mean(histogram))];
     for (_, quantile) in QUANTILES {
@@ -418,21 +424,27 @@ fn latency_json(times: &Times) -> Value {
     json
 }
 
-/// How many times there are from one round number to below the next: 1, 2, 5, 10 and so on.
+/// How many times there are from one round number to below the next: 1, 2, 5, 10 and so on. From 50 ms on such
+/// numbers lie inside cells of the histogram; all of a cell counts as its highest time, as in the percentiles.
 fn bins(histogram: &Histogram<u64>) -> Vec<(u64, u64, u64)> {
     let mut bins = Vec::new();
-    let (mut from, mut decade, mut step) = (0_u64, 1_u64, 0_usize);
-    while !histogram.is_empty() && from <= histogram.max() {
-        let to = [1, 2, 5][step] * decade;
-        let count = histogram.count_between(from, to - 1);
-        if count > 0 || !bins.is_empty() {
-            bins.push((from, to, count));
+    let (mut from, mut to, mut count) = (0_u64, 1_u64, 0_u64);
+    let (mut decade, mut step) = (1_u64, 0_usize);
+    for cell in histogram.iter_recorded() {
+        while cell.value_iterated_to() >= to {
+            if count > 0 || !bins.is_empty() {
+                bins.push((from, to, count));
+            }
+            step = (step + 1) % 3;
+            if step == 0 {
+                decade = decade.saturating_mul(10);
+            }
+            (from, to, count) = (to, [1, 2, 5][step] * decade, 0);
         }
-        from = to;
-        step = (step + 1) % 3;
-        if step == 0 {
-            decade = decade.saturating_mul(10);
-        }
+        count += cell.count_at_value();
+    }
+    if count > 0 {
+        bins.push((from, to, count));
     }
     bins
 }
@@ -554,6 +566,32 @@ mod tests {
             (edge(20), edge(5_000), edge(2_000_000)),
             ("20 us".into(), "5 ms".into(), "2 s".into())
         );
+    }
+
+    /// Round times from 50 ms on lie inside cells.
+    #[test]
+    fn a_time_beside_a_round_one_is_in_one_bin() {
+        let mut all = Vec::new();
+        for decade in [10_000, 100_000, 1_000_000, 10_000_000] {
+            for round in [1, 2, 5].map(|step| step * decade) {
+                for time in [round - 1, round, round + 1] {
+                    let bins = bins(times(&[time]).histogram());
+                    assert_eq!(bins.len(), 1, "{time}: {bins:?}");
+                    let (from, to, count) = bins[0];
+                    assert_eq!(count, 1, "{time}");
+                    assert!(time < to, "{time}: {bins:?}");
+                    // What is just below can be in the same cell, and is then taken for the round one.
+                    assert!(time >= from || (time, from) == (round - 1, round), "{time}");
+                    all.push(time);
+                }
+            }
+        }
+        let bins = bins(times(&all).histogram());
+        let in_bins: u64 = bins.iter().map(|(_, _, count)| count).sum();
+        assert_eq!(in_bins, all.len() as u64);
+        assert!(bins.is_sorted_by(|one, next| one.1 == next.0));
+        let fifty = super::bins(times(&[49_983, 50_000, 50_001, 50_016]).histogram());
+        assert_eq!(fifty, [(20_000, 50_000, 1), (50_000, 100_000, 3)]);
     }
 
     #[test]

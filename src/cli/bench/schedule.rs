@@ -5,7 +5,8 @@
 //! a service that stands still makes all calls slow that were due meanwhile, not just those that it
 //! held in its hands (coordinated omission).
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
@@ -41,7 +42,7 @@ impl Plan {
     }
 
     /// How long after the start the call with this number is due in an open loop.
-    fn due(rate: f64, number: u64) -> Duration {
+    pub(super) fn due(rate: f64, number: u64) -> Duration {
         #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 calls")]
         Duration::try_from_secs_f64(number as f64 / rate).unwrap_or(Duration::MAX)
     }
@@ -51,8 +52,14 @@ impl Plan {
         match (self.calls, self.rate) {
             (Some(_), None) => None,
             (None, None) => Some(self.duration),
-            (_, Some(rate)) => Some(Self::due(rate, self.planned()) + GRACE),
+            (_, Some(rate)) => Some(Self::due(rate, self.planned()).saturating_add(GRACE)),
         }
+    }
+
+    /// How long after the start answers do not count for rates any more; what so many calls take is known
+    /// only when they are over.
+    fn counted_until(&self) -> Option<Duration> {
+        self.calls.is_none().then_some(self.duration)
     }
 }
 
@@ -85,7 +92,7 @@ pub(super) struct Schedule {
     start: Instant,
     planned: u64,
     next: AtomicU64,
-    stopped: AtomicBool,
+    stopped: OnceLock<Instant>,
     /// One permit for each call that is due.
     released: Semaphore,
     late: AtomicU64,
@@ -114,7 +121,7 @@ impl Schedule {
             start: Instant::now(),
             planned: plan.planned(),
             next: AtomicU64::new(0),
-            stopped: AtomicBool::new(false),
+            stopped: OnceLock::new(),
             released: Semaphore::new(0),
             late: AtomicU64::new(0),
             latest_micros: AtomicU64::new(0),
@@ -122,14 +129,33 @@ impl Schedule {
         }
     }
 
-    /// How long calls have been counted.
+    /// How long answers have been counted for rates, up to the end: not while the last calls are waited for.
     pub(super) fn counted(&self) -> Duration {
-        self.start.elapsed().saturating_sub(self.plan.warm_up)
+        self.counted_at(Instant::now())
+    }
+
+    fn counted_at(&self, now: Instant) -> Duration {
+        let until = self.stopped.get().map_or(now, |stopped| now.min(*stopped));
+        let elapsed = until.saturating_duration_since(self.start);
+        let end = self.plan.counted_until().unwrap_or(Duration::MAX);
+        elapsed.min(end).saturating_sub(self.plan.warm_up)
+    }
+
+    /// Whether what ends now counts for rates.
+    pub(super) fn is_counted(&self, now: Instant) -> bool {
+        let elapsed = now.saturating_duration_since(self.start);
+        let is_over = self.plan.counted_until().is_some_and(|end| elapsed > end);
+        let is_stopped = self.stopped.get().is_some_and(|stopped| now > *stopped);
+        elapsed >= self.plan.warm_up && !is_over && !is_stopped
     }
 
     /// Sends nothing any more.
     pub(super) fn stop(&self) {
-        self.stopped.store(true, Relaxed);
+        self.stopped.get_or_init(Instant::now);
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.get().is_some()
     }
 
     /// The next call, once it is due; nothing once there is none.
@@ -137,7 +163,7 @@ impl Schedule {
         loop {
             if let Some(rate) = self.plan.rate {
                 self.released.acquire().await.ok()?.forget();
-                if self.stopped.load(Relaxed) {
+                if self.is_stopped() {
                     return None;
                 }
                 let number = self.take()?;
@@ -157,7 +183,7 @@ impl Schedule {
                 return Some(self.turn_of(number, due));
             }
             let now = Instant::now();
-            if self.stopped.load(Relaxed) || self.is_over(now) {
+            if self.is_stopped() || self.is_over(now) {
                 return None;
             }
             let number = self.take()?;
@@ -191,7 +217,7 @@ impl Schedule {
             return;
         };
         let mut released = 0;
-        while released < self.planned && !self.stopped.load(Relaxed) {
+        while released < self.planned && !self.is_stopped() {
             let elapsed = self.start.elapsed();
             let due = calls_within(rate, elapsed).min(self.planned);
             if due > released {
@@ -205,20 +231,19 @@ impl Schedule {
         self.released.add_permits(waiting);
     }
 
-    /// How well the schedule was kept; nothing of a closed loop.
+    /// How well the schedule was kept; nothing of a closed loop. After an interruption, what was due until then.
     pub(super) fn kept(&self) -> Option<Kept> {
         let rate = self.plan.rate?;
-        let unsent = self.unsent.load(Relaxed);
-        let due = if self.stopped.load(Relaxed) {
-            calls_within(rate, self.start.elapsed()).min(self.planned)
-        } else {
-            self.planned
-        };
+        let taken = self.next.load(Relaxed).min(self.planned);
+        let due = self.stopped.get().map_or(self.planned, |stopped| {
+            let time = stopped.saturating_duration_since(self.start);
+            calls_within(rate, time).clamp(taken, self.planned)
+        });
         Some(Kept {
             due,
             late: self.late.load(Relaxed),
             latest: Duration::from_micros(self.latest_micros.load(Relaxed)),
-            unsent,
+            unsent: self.unsent.load(Relaxed) + (due - taken),
         })
     }
 }
@@ -302,6 +327,62 @@ mod tests {
             kept.late >= 28 && kept.latest >= Duration::from_millis(29),
             "{kept:?}"
         );
+    }
+
+    #[test]
+    fn rates_are_of_the_time_that_is_counted() {
+        let second = Duration::from_secs(1);
+        let warm = |plan| {
+            Schedule::new(Plan {
+                warm_up: second,
+                ..plan
+            })
+        };
+        let schedule = warm(plan(None, None, 11 * second));
+        let counted = |seconds| {
+            let now = schedule.start + seconds * second;
+            (schedule.counted_at(now), schedule.is_counted(now))
+        };
+        assert_eq!(counted(0), (Duration::ZERO, false), "the warm-up");
+        assert_eq!(counted(4), (3 * second, true));
+        assert_eq!(counted(11), (10 * second, true));
+        // One call that hangs does not make the others slower.
+        assert_eq!(counted(21), (10 * second, false));
+        // Of so many calls, the last one is one of them.
+        let calls = Schedule::new(plan(None, Some(9), Duration::ZERO));
+        let now = calls.start + 21 * second;
+        assert!(calls.is_counted(now));
+        assert_eq!(calls.counted_at(now), 21 * second);
+    }
+
+    #[tokio::test]
+    async fn after_an_interruption_nothing_is_due_any_more() {
+        let schedule = Schedule {
+            start: Instant::now().checked_sub(Duration::from_secs(2)).unwrap(),
+            ..Schedule::new(plan(Some(10.0), None, Duration::from_mins(1)))
+        };
+        schedule.released.add_permits(20);
+        for number in 0..5 {
+            assert_eq!(schedule.turn().await.unwrap().number, number);
+        }
+        schedule.stop();
+        let stopped = *schedule.stopped.get().unwrap();
+        assert!(schedule.turn().await.is_none());
+        std::thread::sleep(Duration::from_millis(250));
+        schedule.stop();
+        assert_eq!(schedule.stopped.get(), Some(&stopped), "the first time");
+        let kept = schedule.kept().unwrap();
+        let due = calls_within(10.0, stopped - schedule.start);
+        assert_eq!((kept.due, kept.unsent), (due, due - 5));
+        let later = stopped + Duration::from_secs(9);
+        assert_eq!(schedule.counted_at(later), stopped - schedule.start);
+        assert!(!schedule.is_counted(later));
+    }
+
+    #[test]
+    fn an_end_that_no_clock_reaches_is_no_fault() {
+        let end = plan(Some(0.001), Some(u64::MAX), Duration::ZERO).end();
+        assert_eq!(end, Some(Duration::MAX));
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! What became of calls, and how long they took.
 //!
-//! Invariant: a call is counted once, as answered, refused or failed; only what was answered is among the times.
+//! Invariants: a call is counted once, as answered, refused or failed; only what was answered is among the times.
+//! Rates are those of what ended within the time that counts, whenever it was sent.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -62,9 +63,22 @@ pub(super) struct Failure {
     pub(super) first: String,
 }
 
+/// What is counted of a call that ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counts {
+    /// It was sent when calls were counted already.
+    pub(super) call: bool,
+    /// It ended within the time that rates are of.
+    pub(super) rate: bool,
+}
+
 /// The calls of one kind.
 #[derive(Clone, Debug, Default)]
 pub(super) struct OfKind {
+    /// Answers within the time that rates are of.
+    pub(super) answered_within: u64,
+    /// The same of calls that ended in whatever way.
+    pub(super) ended_within: u64,
     pub(super) times: Times,
     pub(super) refused: u64,
     pub(super) refused_times: Times,
@@ -72,7 +86,14 @@ pub(super) struct OfKind {
 }
 
 impl OfKind {
-    pub(super) fn record(&mut self, outcome: Outcome, time: Duration) {
+    pub(super) fn record(&mut self, outcome: Outcome, time: Duration, counts: Counts) {
+        if counts.rate {
+            self.ended_within += 1;
+            self.answered_within += u64::from(outcome == Outcome::Answered);
+        }
+        if !counts.call {
+            return;
+        }
         match outcome {
             Outcome::Answered => self.times.record(time),
             Outcome::Refused => {
@@ -84,6 +105,8 @@ impl OfKind {
     }
 
     pub(super) fn add(&mut self, other: &Self) {
+        self.answered_within += other.answered_within;
+        self.ended_within += other.ended_within;
         self.times.add(&other.times);
         self.refused += other.refused;
         self.refused_times.add(&other.refused_times);
@@ -124,8 +147,14 @@ impl Tally {
         &self.kinds[operation.place()]
     }
 
-    pub(super) fn record(&mut self, operation: Operation, outcome: Outcome, time: Duration) {
-        self.kinds[operation.place()].record(outcome, time);
+    pub(super) fn record(
+        &mut self,
+        operation: Operation,
+        outcome: Outcome,
+        time: Duration,
+        counts: Counts,
+    ) {
+        self.kinds[operation.place()].record(outcome, time, counts);
     }
 
     pub(super) fn add(&mut self, other: &Self) {
@@ -148,23 +177,49 @@ impl Tally {
 mod tests {
     use super::*;
 
+    const COUNTS: Counts = Counts {
+        call: true,
+        rate: true,
+    };
+
+    #[test]
+    fn rates_are_of_what_ended_in_time() {
+        let mut kind = OfKind::default();
+        let millis = Duration::from_millis;
+        // Sent in the warm-up, and answered after it.
+        let early = Counts {
+            call: false,
+            rate: true,
+        };
+        kind.record(Outcome::Answered, millis(5), early);
+        // Sent in time, and answered after the end.
+        let late = Counts {
+            call: true,
+            rate: false,
+        };
+        kind.record(Outcome::Answered, millis(9_000), late);
+        kind.record(Outcome::Refused, millis(1), COUNTS);
+        kind.record(Outcome::Answered, millis(1), COUNTS);
+        assert_eq!((kind.answered_within, kind.ended_within), (2, 3));
+        assert_eq!((kind.answered(), kind.calls()), (2, 3));
+        assert!(kind.times.histogram().max() >= 9_000_000);
+        let mut all = OfKind::default();
+        all.add(&kind);
+        all.add(&kind);
+        assert_eq!((all.answered_within, all.ended_within), (4, 6));
+    }
+
     #[test]
     fn a_call_is_counted_once() {
         let (mut one, mut other) = (Tally::default(), Tally::default());
         let millis = Duration::from_millis;
-        one.record(Operation::Check, Outcome::Answered, millis(1));
-        other.record(Operation::Check, Outcome::Answered, millis(3_600_000));
-        other.record(Operation::Check, Outcome::Refused, millis(2));
-        other.record(
-            Operation::Count,
-            Outcome::Failed("broken".into(), "a pipe".into()),
-            millis(9),
-        );
-        one.record(
-            Operation::Count,
-            Outcome::Failed("broken".into(), "a pipe".into()),
-            millis(9),
-        );
+        let broken = || Outcome::Failed("broken".into(), "a pipe".into());
+        one.record(Operation::Check, Outcome::Answered, millis(1), COUNTS);
+        let hour = millis(3_600_000);
+        other.record(Operation::Check, Outcome::Answered, hour, COUNTS);
+        other.record(Operation::Check, Outcome::Refused, millis(2), COUNTS);
+        other.record(Operation::Count, broken(), millis(9), COUNTS);
+        one.record(Operation::Count, broken(), millis(9), COUNTS);
         one.add(&other);
         let checks = one.of(Operation::Check);
         assert_eq!(

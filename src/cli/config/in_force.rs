@@ -154,6 +154,7 @@ fn nothing_said() -> Settings {
     Settings {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         admin_listen: None,
+        admin_insecure: false,
         engine: EngineOptions::new(PathBuf::new()),
         server: ServerConfig::default(),
         log_levels: String::new(),

@@ -23,6 +23,7 @@ pub(in crate::cli) struct Settings {
     pub(in crate::cli) listen: SocketAddr,
     /// Nothing, if there is to be no admin port.
     pub(in crate::cli) admin_listen: Option<SocketAddr>,
+    pub(in crate::cli) admin_insecure: bool,
     pub(in crate::cli) engine: EngineOptions,
     pub(in crate::cli) server: ServerConfig,
     pub(in crate::cli) log_levels: String,

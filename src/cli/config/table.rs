@@ -135,6 +135,17 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         section: "server",
+        key: "admin_insecure",
+        flag: "admin-insecure",
+        variable: "HEADCOUNT_ADMIN_INSECURE",
+        help: "Open the admin port also where others than this machine can reach it. It has no TLS, \
+               asks nobody who they are, and tells the names of populations and properties.",
+        kind: Kind::Switch {
+            put: |settings, is_on| settings.admin_insecure = is_on,
+        },
+    },
+    Setting {
+        section: "server",
         key: "insecure",
         flag: "insecure",
         variable: "HEADCOUNT_INSECURE",
@@ -376,8 +387,8 @@ pub(super) static SETTINGS: &[Setting] = &[
         key: "unread_timeout",
         flag: "unread-timeout",
         variable: "HEADCOUNT_UNREAD_TIMEOUT",
-        help: "How long a stream is kept of which its client reads nothing; five times as long for a \
-               backup.",
+        help: "How long a stream or a large answer is kept of which its client reads nothing; five times \
+               as long for a backup.",
         kind: Kind::Span {
             default: 60,
             least: 1,

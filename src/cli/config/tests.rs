@@ -110,6 +110,7 @@ fn the_defaults_are_those_of_the_rooms() {
     let wanted = Settings {
         listen: "127.0.0.1:7171".parse().unwrap(),
         admin_listen: None,
+        admin_insecure: false,
         engine: EngineOptions::new("headcount-data"),
         server: ServerConfig::default(),
         log_levels: "info".into(),

@@ -68,7 +68,14 @@ pub(super) struct Admission {
 pub(super) struct Place {
     /// Nothing for a call of a method that does not exist, which is refused by its name.
     _room: Option<Arc<Room>>,
-    _bytes: Option<Arc<Taken>>,
+    bytes: Option<Arc<Taken>>,
+}
+
+impl Place {
+    /// Gives back what the request took, of which nothing is left once the answer is known.
+    pub(super) fn answered(&mut self) {
+        self.bytes = None;
+    }
 }
 
 /// How full a room is.
@@ -122,13 +129,11 @@ impl Admission {
             let taken = Arc::new(taken);
             (Share::OfCall(Arc::clone(&taken)), Some(taken))
         };
-        let is_stream = method.is_some_and(|method| method.messages == Messages::Stream);
+        // All other streams have one request, which is to come whole as that of any call.
+        let is_stream = method.is_some_and(|method| Kind::of(method) == Kind::WriteStreams);
         let request =
             request.map(|body| RequestBody::new(body, share, is_stream, self.body_timeout));
-        let place = Place {
-            _room: room,
-            _bytes: bytes,
-        };
+        let place = Place { _room: room, bytes };
         Ok((request, place))
     }
 

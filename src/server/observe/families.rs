@@ -9,6 +9,7 @@ use super::process::Process;
 use super::text::{Format, Kind, Metric, Writer, float};
 use super::{Shared, Store};
 use crate::engine::{Memory, PopulationStatistics, State, Statistics};
+use crate::server::seats::SeatCount;
 
 /// Populations that are told of by name, at most.
 const POPULATIONS: usize = 100;
@@ -43,6 +44,7 @@ pub(super) fn metrics(
     let mut writer = Writer::new(format);
     calls(&mut writer, shared);
     rooms(&mut writer, store);
+    connections(&mut writer, store);
     writer.by(
         &gauge(
             "headcount_build_info",
@@ -182,6 +184,31 @@ fn rooms(writer: &mut Writer, store: Option<&Store>) {
     );
 }
 
+fn connections(writer: &mut Writer, store: Option<&Store>) {
+    let seats = store.map(|store| &store.seats);
+    for (name, help, value) in [
+        (
+            "headcount_connections",
+            "Connections of clients that are open",
+            seats.map(SeatCount::taken),
+        ),
+        (
+            "headcount_connections_limit",
+            "How many connections there may be: limits.connections, or fewer where the process may not open as many files",
+            seats.map(SeatCount::limit),
+        ),
+    ] {
+        writer.single(&gauge(name, help), value.map(float));
+    }
+    writer.single(
+        &counter(
+            "headcount_connections_refused_total",
+            "Connections that were not let in: there were too many, or the system refused them",
+        ),
+        seats.map(SeatCount::refused).map(float),
+    );
+}
+
 fn state(writer: &mut Writer, store: Option<&Statistics>) {
     let now = match store.map(|store| &store.state) {
         None => "",
@@ -223,6 +250,21 @@ fn writes(writer: &mut Writer, store: Option<&Statistics>) {
         ),
         "outcome",
         outcomes.into_iter().flatten(),
+    );
+    let causes = store.map(|store| {
+        [
+            ("duplicate", float(store.duplicates)),
+            ("too_old", float(store.too_old)),
+            ("too_far_ahead", float(store.too_far_ahead)),
+        ]
+    });
+    writer.by(
+        &counter(
+            "headcount_refused_events_total",
+            "Events of accepted writes that did not count, by cause: duplicate, too_old, too_far_ahead",
+        ),
+        "cause",
+        causes.into_iter().flatten(),
     );
     let number = |read: fn(&Statistics) -> u64| store.map(|store| float(read(store)));
     for (name, help, value) in [
@@ -414,9 +456,6 @@ struct Sums {
     properties: u64,
     event_names: u64,
     events: u64,
-    duplicates: u64,
-    too_old: u64,
-    too_far_ahead: u64,
 }
 
 impl Sums {
@@ -431,9 +470,6 @@ impl Sums {
         };
         for event in &population.events {
             sums.events += event.events;
-            sums.duplicates += event.duplicates;
-            sums.too_old += event.too_old;
-            sums.too_far_ahead += event.too_far_ahead;
         }
         sums
     }
@@ -446,9 +482,6 @@ impl Sums {
             properties: self.properties + other.properties,
             event_names: self.event_names + other.event_names,
             events: self.events + other.events,
-            duplicates: self.duplicates + other.duplicates,
-            too_old: self.too_old + other.too_old,
-            too_far_ahead: self.too_far_ahead + other.too_far_ahead,
         }
     }
 }
@@ -480,20 +513,6 @@ fn of_populations(writer: &mut Writer, populations: &[PopulationStatistics]) {
     for (name, help, read) in gauges {
         let samples = sums.iter().map(|(name, sums)| (name, float(read(sums))));
         writer.by(&gauge(name, help), "population", samples);
-    }
-    writer.metric(&counter(
-        "headcount_refused_events_total",
-        "Events that did not count, by cause: duplicate, too_old, too_far_ahead",
-    ));
-    for (name, sums) in &sums {
-        for (cause, count) in [
-            ("duplicate", sums.duplicates),
-            ("too_old", sums.too_old),
-            ("too_far_ahead", sums.too_far_ahead),
-        ] {
-            let labels = [("population", *name), ("cause", cause)];
-            writer.sample(&labels, float(count));
-        }
     }
 }
 

@@ -24,12 +24,15 @@ use crate::api::{Api, Messages, Method, Notes, reason_name, reason_of};
 use crate::clock::{Clock, SystemClock};
 use crate::engine::{Engine, State};
 use crate::model::Timestamp;
+use crate::proto::ErrorReason;
 use calls::Calls;
 use context::CallContext;
 use quota::Quota;
 
 use super::admission::Admission;
+use super::heartbeat::Heartbeat;
 use super::readiness::{Phase, Readiness};
+use super::seats::SeatCount;
 
 #[cfg(feature = "otlp")]
 pub use spans::SpansError;
@@ -46,6 +49,7 @@ struct Store {
     engine: Engine,
     api: Api,
     admission: Arc<Admission>,
+    seats: SeatCount,
 }
 
 /// What is seen of a service from outside. A cheap handle, which is there before the store is.
@@ -55,6 +59,7 @@ pub struct Observer(Arc<Shared>);
 struct Shared {
     calls: Calls,
     readiness: Readiness,
+    heartbeat: Heartbeat,
     store: Mutex<Option<Store>>,
     started: Timestamp,
     slow_call: Option<Duration>,
@@ -72,6 +77,7 @@ impl Observer {
         Self(Arc::new(Shared {
             calls: Calls::new(),
             readiness: Readiness::default(),
+            heartbeat: Heartbeat::new(),
             store: Mutex::default(),
             started: SystemClock.now(),
             slow_call,
@@ -110,17 +116,30 @@ impl Observer {
         &self.0.readiness
     }
 
+    /// Says each second that the runtime of the caller, which is to be the one that serves, gets round
+    /// to something; does not end.
+    pub async fn beat(&self) {
+        self.0.heartbeat.beat().await;
+    }
+
+    /// Whether the runtime that serves gets round to anything. To be asked on another one.
+    pub(super) async fn is_alive(&self) -> bool {
+        self.0.heartbeat.is_alive().await
+    }
+
     /// A store is served from now on, for as long as what is returned exists.
     pub(super) fn serving(
         &self,
         engine: Engine,
         api: Api,
         admission: Arc<Admission>,
+        seats: SeatCount,
     ) -> Served<'_> {
         *self.lock() = Some(Store {
             engine,
             api,
             admission,
+            seats,
         });
         self.0.readiness.serving();
         Served(self)
@@ -223,6 +242,8 @@ impl Observed {
             return;
         }
         self.is_ended = true;
+        let panicked = code == Code::Cancelled && std::thread::panicking();
+        let code = if panicked { Code::Internal } else { code };
         let took = self.begun.elapsed();
         let shared = Arc::clone(&self.shared);
         shared.calls.end(self.row, code, took);
@@ -235,7 +256,7 @@ impl Observed {
         #[cfg(feature = "otlp")]
         let is_told = is_told || self.is_traced();
         if code != Code::Ok || is_slow || is_told {
-            self.tell(&shared, (code, took, is_slow), headers);
+            self.tell(&shared, (code, took, is_slow), panicked, headers);
         }
     }
 
@@ -250,14 +271,19 @@ impl Observed {
         &mut self,
         shared: &Shared,
         (code, took, is_slow): (Code, Duration, bool),
+        panicked: bool,
         headers: Option<&mut HeaderMap>,
     ) {
         let mut reason = "";
         let id = self.context.request_id();
         if code != Code::Ok {
-            let known = headers.as_deref().and_then(reason_of);
+            let known = match &headers {
+                None if panicked => Some(ErrorReason::Internal),
+                None => None,
+                Some(headers) => reason_of(headers),
+            };
             // Who gave up was not refused.
-            if headers.is_some() {
+            if headers.is_some() || panicked {
                 shared.calls.refused(known);
             }
             reason = known.map_or("", reason_name);
@@ -319,7 +345,7 @@ impl Observed {
 
 impl Drop for Observed {
     fn drop(&mut self) {
-        // Given up by the client before there was an answer.
+        // Given up by the client before there was an answer, or ended by a panic.
         self.count(Code::Cancelled, None);
     }
 }
@@ -384,6 +410,21 @@ mod tests {
         assert!(metrics.contains(in_flight), "{metrics}");
         // Nobody was refused.
         assert!(metrics.contains("headcount_errors_total{reason=\"UNSPECIFIED\"} 0\n"));
+    }
+
+    #[test]
+    fn a_call_that_panics_is_a_fault() {
+        let observer = Observer::new(None);
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _call = call(&observer);
+            panic!("as a handler may");
+        }));
+        assert!(panicked.is_err());
+        let metrics = observer.metrics(Format::Prometheus);
+        let count = "rpc_server_call_duration_seconds_count{rpc_system_name=\"grpc\",rpc_method=\"headcount.v1.QueryService/Count\",rpc_response_status_code=\"INTERNAL\"} 1\n";
+        assert!(metrics.contains(count), "{metrics}");
+        assert!(metrics.contains("headcount_errors_total{reason=\"INTERNAL\"} 1\n"));
+        assert!(!metrics.contains("CANCELLED"), "{metrics}");
     }
 
     #[test]

@@ -55,12 +55,14 @@ impl Quota {
         let taken = self
             .used
             .try_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                let lines = if used >> 32 == second {
+                // Who looked at the clock before others did counts with them.
+                let current = second.max(used >> 32);
+                let lines = if used >> 32 == current {
                     used & u64::from(u32::MAX)
                 } else {
                     0
                 };
-                (lines < self.per_second).then_some((second << 32) | (lines + 1))
+                (lines < self.per_second).then_some((current << 32) | (lines + 1))
             });
         taken.is_ok()
     }
@@ -78,6 +80,9 @@ mod tests {
         assert_eq!(taken(0), 0);
         assert_eq!(taken(1), 3);
         assert_eq!(taken(9), 3);
+        // A thread that was late.
+        assert_eq!(taken(8), 0);
+        assert_eq!(taken(9), 0);
     }
 
     #[test]
