@@ -1,15 +1,12 @@
 //! The server in a process of its own, under a limit of memory where that can be had.
 
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tempfile::TempDir;
 use tonic::transport::Channel;
-
-/// How long a start may take.
-const START: Duration = Duration::from_secs(30);
 
 pub struct Server {
     child: Child,
@@ -26,6 +23,48 @@ pub struct Memory {
     pub most: u64,
 }
 
+/// Processors of the server and of the clients, so that neither's work makes the other one late.
+pub struct Cores {
+    server: CpuSet,
+    client: CpuSet,
+}
+
+impl Cores {
+    /// Halves those that there are, and keeps this thread and those that it starts to one half.
+    /// `None` where there is only one, or where that may not be done.
+    pub fn halve() -> Option<Self> {
+        let all = sched_getaffinity(None).ok()?;
+        let numbers: Vec<_> = (0..CpuSet::MAX_CPU).filter(|&n| all.is_set(n)).collect();
+        let (server, client) = numbers.split_at(numbers.len() / 2);
+        if server.is_empty() {
+            return None;
+        }
+        let cores = Self {
+            server: set_of(server),
+            client: set_of(client),
+        };
+        sched_setaffinity(None, &cores.client).ok()?;
+        Some(cores)
+    }
+
+    /// How many the server has, and how many the clients.
+    pub fn counts(&self) -> (u32, u32) {
+        (self.server.count(), self.client.count())
+    }
+}
+
+fn set_of(numbers: &[usize]) -> CpuSet {
+    let mut set = CpuSet::new();
+    for &number in numbers {
+        set.set(number);
+    }
+    set
+}
+
+fn keep_to(cores: &CpuSet) {
+    sched_setaffinity(None, cores).expect("a thread may be kept to its processors");
+}
+
 /// Puts a process into a group of its own with a limit; `None` where that may not be done.
 fn limit(process: u32, bytes: u64) -> Option<PathBuf> {
     let group = PathBuf::from(format!("/sys/fs/cgroup/headcount-overload-{process}"));
@@ -40,43 +79,43 @@ fn limit(process: u32, bytes: u64) -> Option<PathBuf> {
 }
 
 impl Server {
-    pub async fn start(memory: u64) -> Self {
+    /// Starts it, on processors of its own where there are some; returns when it serves.
+    pub fn start(memory: u64, cores: Option<&Cores>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let port = {
-            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-            listener.local_addr().expect("an address").port()
-        };
-        let child = Command::new(env!("CARGO_BIN_EXE_headcount"))
+        // A process begins with the processors of the thread that starts it.
+        if let Some(cores) = cores {
+            keep_to(&cores.server);
+        }
+        let mut child = Command::new(env!("CARGO_BIN_EXE_headcount"))
             .args(["serve", "--log", "warn", "--data"])
             .arg(folder.path().join("data"))
-            .args(["--listen", &format!("127.0.0.1:{port}")])
+            .args(["--listen", "127.0.0.1:0"])
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .spawn()
             .expect("the server starts");
+        if let Some(cores) = cores {
+            keep_to(&cores.client);
+        }
         let group = limit(child.id(), memory);
-        let server = Self {
+        // Who connects before this line is told that the server starts.
+        let said = BufReader::new(child.stdout.take().expect("its output"));
+        let address = said
+            .lines()
+            .map_while(Result::ok)
+            .find_map(|line| line.strip_prefix("serving on ").map(str::to_owned));
+        Self {
             child,
-            address: format!("http://127.0.0.1:{port}"),
+            address: address.expect("the server serves before it ends"),
             group,
             limit: memory,
             _folder: folder,
-        };
-        let begun = Instant::now();
-        while server.try_connect().await.is_err() {
-            assert!(begun.elapsed() < START, "the server does not start");
-            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        server
-    }
-
-    async fn try_connect(&self) -> Result<Channel, tonic::transport::Error> {
-        let channel = Channel::from_shared(self.address.clone()).expect("an address");
-        channel.connect().await
     }
 
     pub async fn connect(&self) -> Channel {
-        self.try_connect().await.expect("a connection")
+        let channel = Channel::from_shared(self.address.clone()).expect("an address");
+        channel.connect().await.expect("a connection")
     }
 
     /// How memory is limited.

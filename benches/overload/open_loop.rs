@@ -17,11 +17,18 @@ const OPEN: usize = 10_000;
 /// In the closed loop, who is refused asks again after this.
 const PAUSE: Duration = Duration::from_millis(2);
 /// How many ask at once in the closed loop.
-const ASKING: [u64; 3] = [2, 8, 32];
+const ASKING: [u64; 5] = [2, 8, 32, 128, 512];
 
-/// What became of the calls of one load.
+/// How long after the end of a load it is waited for calls that were sent.
+const LATE: Duration = Duration::from_secs(30);
+
+/// What became of the calls of one load. Answers and refusals are those that came in the time that is
+/// counted, by the clock.
 #[derive(Default)]
 pub struct Counted {
+    /// How many were to be sent in that time, and how many of them the client could not send in it.
+    pub planned_calls: u64,
+    pub unsent: u64,
     /// How long those took that were answered, from when they were sent.
     pub sent: Times,
     /// From when they were to be sent.
@@ -67,51 +74,103 @@ pub async fn capacity(work: &Arc<Work>, kind: Kind, span: Duration, wrong: &mut 
     most
 }
 
-/// Asks so many times a second, whether those before are answered or not.
+/// Times between calls that come at random, from a fixed seed.
+struct Gaps {
+    random: u64,
+    rate: f64,
+}
+
+impl Gaps {
+    fn next(&mut self) -> Duration {
+        // SplitMix64 (Steele, Lea, Flood 2014).
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = self.random;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bits ^= bits >> 31;
+        let part = (bits >> 11) as f64 / (1_u64 << 53) as f64;
+        Duration::from_secs_f64(-(1.0 - part).ln() / self.rate)
+    }
+}
+
+/// Asks so many times a second at random moments, whether those before are answered or not.
 pub async fn at_rate(work: &Arc<Work>, kind: Kind, rate: f64, span: Duration) -> Counted {
     let mut calls = JoinSet::new();
-    let mut counted = Counted::default();
     let began = Instant::now();
-    let mut asked = 0_u64;
-    loop {
-        let planned = began + Duration::from_secs_f64(asked as f64 / rate);
-        if planned >= began + WARM + span {
-            break;
+    let (from, until) = (began + WARM, began + WARM + span);
+    let mut counted = Counted::default();
+    let note = |counted: &mut Counted, ended: Call| {
+        if ended.at >= from && ended.at <= until {
+            counted.note(ended);
+        } else if matches!(ended.ended, Ended::Wrong) {
+            counted.wrong += 1;
         }
+    };
+    let mut gaps = Gaps { random: 7, rate };
+    let mut planned = began + gaps.next();
+    while planned < until {
         sleep_until(planned).await;
         while calls.len() >= OPEN
             && let Some(ended) = calls.join_next().await
         {
-            counted.note(ended.expect("a call that ends"));
+            note(&mut counted, ended.expect("a call that ends"));
         }
+        if Instant::now() >= until {
+            break;
+        }
+        counted.planned_calls += u64::from(planned >= from);
         let work = Arc::clone(work);
-        let is_warm = planned >= began + WARM;
         calls.spawn(async move {
             let sent = Instant::now();
             let ended = work.ask(kind, next()).await;
-            (is_warm, ended, sent.elapsed(), planned.elapsed())
+            Call {
+                planned,
+                sent,
+                at: Instant::now(),
+                ended,
+            }
         });
         while let Some(ended) = calls.try_join_next() {
-            counted.note(ended.expect("a call that ends"));
+            note(&mut counted, ended.expect("a call that ends"));
         }
-        asked += 1;
+        planned += gaps.next();
     }
-    while let Some(ended) = calls.join_next().await {
-        counted.note(ended.expect("a call that ends"));
+    while planned < until {
+        counted.planned_calls += u64::from(planned >= from);
+        counted.unsent += u64::from(planned >= from);
+        planned += gaps.next();
+    }
+    // What is done after the end is not counted, but has to be right; and the next load begins on a
+    // server that has nothing to do.
+    let rest = async {
+        while let Some(ended) = calls.join_next().await {
+            note(&mut counted, ended.expect("a call that ends"));
+        }
+    };
+    if tokio::time::timeout(LATE, rest).await.is_err() {
+        println!("{}: calls that have no answer after {LATE:?}", kind.name());
+        counted.wrong += calls.len() as u64;
     }
     counted
 }
 
+/// A call that ended.
+struct Call {
+    planned: Instant,
+    sent: Instant,
+    at: Instant,
+    ended: Ended,
+}
+
 impl Counted {
-    fn note(&mut self, (is_warm, ended, sent, planned): (bool, Ended, Duration, Duration)) {
-        match ended {
+    fn note(&mut self, call: Call) {
+        match call.ended {
             Ended::Wrong => self.wrong += 1,
-            Ended::Answered if is_warm => {
-                self.sent.push(sent);
-                self.planned.push(planned);
+            Ended::Answered => {
+                self.sent.push(call.at - call.sent);
+                self.planned.push(call.at - call.planned);
             }
-            Ended::Refused if is_warm => self.refused.push(sent),
-            Ended::Answered | Ended::Refused => {}
+            Ended::Refused => self.refused.push(call.at - call.sent),
         }
     }
 }

@@ -92,7 +92,7 @@ impl State {
     /// can be done: so many times as much as that.
     fn standing(&self, load: f64) -> f64 {
         let (least, more) = SLACK;
-        let slack = least + more / load.max(1.0).powi(2);
+        let slack = least + more / load.max(1.0).powi(3);
         SHORT.as_secs_f64().max(self.alone * slack) + SYNCS * self.sync()
     }
 
@@ -310,7 +310,7 @@ mod tests {
                     assert_eq!(played.refused, 0, "{bytes} bytes, {load}, {sync:?}");
                     let least = 9.0 * writes.rate * 0.8;
                     assert!(played.took.len() as f64 >= least, "{bytes} bytes, {sync:?}");
-                    let most = (each + sync).mul_f64(3.0 / (1.0 - load)).max(10 * each);
+                    let most = (each + sync).mul_f64(3.0 / (1.0 - load)).max(20 * each);
                     assert!(played.p99() <= most, "{:?} of {most:?}", played.p99());
                 }
             }

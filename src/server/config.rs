@@ -67,7 +67,7 @@ impl Default for ServerConfig {
             connections: 4_096,
             handshake_timeout: Duration::from_secs(10),
             streams_per_connection: 1_024,
-            checks: 4_096,
+            checks: 512,
             queries: 1_024,
             writes: 4_096,
             other_calls: 256,

@@ -36,7 +36,7 @@ pub(crate) struct Service {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) observer: Observer,
     pub(crate) address: SocketAddr,
-    engine: Engine,
+    pub(crate) engine: Engine,
     stop: oneshot::Sender<()>,
     running: JoinHandle<Result<(), ServerError>>,
     /// Removed when the test ends.

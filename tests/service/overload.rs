@@ -436,23 +436,129 @@ async fn who_sends_slowly_holds_nothing_for_ever() {
     service.stop().await;
 }
 
-#[tokio::test]
-async fn a_burst_of_counts_is_answered_whole() {
+/// The only query thread, at work until it is released.
+struct Busy {
+    release: std::sync::mpsc::Sender<()>,
+    work: JoinHandle<()>,
+}
+
+/// Lets a service learn that queries take some milliseconds, and then holds its thread.
+async fn hold_queries(service: &Service) -> Busy {
+    let engine = service.engine.clone();
+    for _ in 0..200 {
+        let mut turn = engine.enter_query().unwrap();
+        let work = move || {
+            turn.begin().unwrap();
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        engine.query(work).await.unwrap();
+    }
+    let (release, released) = std::sync::mpsc::channel();
+    let work = tokio::spawn(async move {
+        let work = move || assert!(released.recv().is_ok());
+        engine.query(work).await.unwrap();
+    });
+    Busy { release, work }
+}
+
+/// Sends so many counts at once.
+fn count_at_once(service: &Service, calls: i64) -> Vec<JoinHandle<Result<(), RpcStatus>>> {
+    let call = |number: i64| {
+        let mut client = service.query();
+        let least = number % 100;
+        tokio::spawn(async move {
+            let request = crate::harness::counting(&format!("age >= {least} AND NOT age = -1"));
+            let answer = client.count(request).await?;
+            assert_eq!(i64::try_from(answer.into_inner().count), Ok(100 - least));
+            Ok(())
+        })
+    };
+    (0..calls).map(call).collect()
+}
+
+#[track_caller]
+fn expect_long_line(refused: Result<(), RpcStatus>, least: Duration) {
+    let status = expect_error(refused, Code::ResourceExhausted, "OVERLOADED", None);
+    assert_eq!(fact(&status, "limit"), "query_wait");
+    let retry = status.get_details_retry_info().expect("a delay");
+    let delay = retry.retry_delay.expect("a delay");
+    assert!(
+        delay >= least && delay <= Duration::from_secs(1),
+        "{delay:?}"
+    );
+}
+
+async fn with_ages() -> Service {
     let service = Service::start().await;
     let updates = (0..100).map(|number| set(&format!("u{number}"), &[("age", int(number))]));
     service.write(updates.collect()).await;
-    let mut calls = Vec::new();
-    for number in 0..128 {
-        let mut client = service.query();
-        let least = number % 100;
-        calls.push(tokio::spawn(async move {
-            let request = crate::harness::counting(&format!("age >= {least} AND NOT age = -1"));
-            let answer = client.count(request).await.unwrap();
-            assert_eq!(answer.into_inner().count, 100 - least);
-        }));
-    }
+    service
+}
+
+#[tokio::test]
+async fn a_burst_of_counts_is_answered_whole() {
+    let service = with_ages().await;
+    let busy = hold_queries(&service).await;
+    let calls = count_at_once(&service, 128);
+    // All wait, which takes some hundred milliseconds by what queries took so far.
+    let all_wait = tokio::time::timeout(Duration::from_secs(30), async {
+        while service.engine.queries() < 128 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    all_wait.await.expect("none is refused");
+    busy.release.send(()).unwrap();
+    busy.work.await.unwrap();
     for call in calls {
-        call.await.unwrap();
+        call.await.unwrap().unwrap();
     }
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn queries_beyond_a_burst_are_refused_until_those_before_are_done() {
+    let service = with_ages().await;
+    let busy = hold_queries(&service).await;
+    let mut calls = count_at_once(&service, 400);
+    // Those that are refused are so while the others wait.
+    let refused = tokio::time::timeout(Duration::from_secs(30), async {
+        while calls.iter().filter(|call| call.is_finished()).count() < 400 - 128 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        calls
+            .extract_if(.., |call| call.is_finished())
+            .collect::<Vec<_>>()
+    });
+    let refused = refused.await.expect("refusals");
+    assert_eq!((refused.len(), calls.len()), (400 - 128, 128));
+    for call in refused {
+        // As long as 128 take that take 2 ms or more each.
+        expect_long_line(call.await.unwrap(), Duration::from_millis(200));
+    }
+    // What does not wait for the thread is served meanwhile.
+    let updates = vec![set("u0", &[("plan", text("pro"))])];
+    service.write(updates).await;
+    busy.release.send(()).unwrap();
+    busy.work.await.unwrap();
+    for call in calls {
+        // Those that waited for too long are refused as well.
+        if let Err(refusal) = call.await.unwrap() {
+            expect_long_line(Err(refusal), Duration::from_millis(10));
+        }
+    }
+    // Before long, a burst is answered whole again.
+    let recovers = tokio::time::timeout(Duration::from_secs(30), async {
+        loop {
+            let mut answered = 0;
+            for call in count_at_once(&service, 64) {
+                answered += usize::from(call.await.unwrap().is_ok());
+            }
+            if answered == 64 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    recovers.await.expect("a burst that is answered");
     service.stop().await;
 }

@@ -192,9 +192,11 @@ pub(super) static SETTINGS: &[Setting] = &[
         key: "max_checks",
         flag: "max-checks",
         variable: "HEADCOUNT_MAX_CHECKS",
-        help: "Checks under way at once, over all connections; more are refused at once.",
+        help: "Checks under way at once, over all connections; more are refused at once. A check takes \
+               microseconds of a processor: more of them would only wait for each other, for longer \
+               than they take.",
         kind: Kind::Number {
-            default: 4_096,
+            default: 512,
             least: 1,
             most: 65_536,
             unit: "checks",
