@@ -78,9 +78,7 @@ where
             Ok((request, place, term)) => {
                 let response = self.inner.call(request);
                 Box::pin(async move {
-                    let (response, notes) = Notes::of(response).await;
-                    observed.note(notes);
-                    let response = response?;
+                    let response = Notes::of(response, observed.notes()).await?;
                     let response = in_our_words(response.headers()).unwrap_or(response);
                     Ok(answered(response, method, Held { observed, place }, term))
                 })
