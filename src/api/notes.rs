@@ -62,11 +62,11 @@ pub struct Shown {
 }
 
 impl Notes {
-    /// Serves a call, and returns what was noted meanwhile.
-    pub async fn of<F: Future>(call: F) -> (F::Output, Self) {
+    /// Serves a call, and keeps what was noted meanwhile, also if it is given up before its end.
+    pub async fn of<F: Future>(call: F, kept: &mut Self) -> F::Output {
         let noted = async {
-            let output = call.await;
-            (output, NOTES.with(RefCell::take))
+            let _kept = Kept(kept);
+            call.await
         };
         NOTES.scope(RefCell::default(), noted).await
     }
@@ -96,6 +96,18 @@ impl Notes {
             }
         }
         shown
+    }
+}
+
+/// Takes what was noted when it is dropped, which has to be where it was noted.
+struct Kept<'a>(&'a mut Notes);
+
+impl Drop for Kept<'_> {
+    fn drop(&mut self) {
+        // A future that was never begun has noted nothing.
+        if let Ok(notes) = NOTES.try_with(RefCell::take) {
+            *self.0 = notes;
+        }
     }
 }
 
@@ -157,4 +169,29 @@ pub(super) fn selection(selection: &Arc<Prepared>) {
             notes.selection = Some(Arc::clone(selection));
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_noted_is_kept_whether_the_call_ends_or_is_given_up() {
+        let noting = || note(|notes| notes.selections += 1);
+        let mut kept = Notes::default();
+        let answer = Notes::of(async { noting() }, &mut kept);
+        answer.await;
+        assert_eq!(kept.selections, 1);
+        let endless = async {
+            noting();
+            noting();
+            std::future::pending::<()>().await;
+        };
+        let given_up = Notes::of(endless, &mut kept);
+        let given_up = tokio::time::timeout(Duration::from_millis(10), given_up);
+        assert!(given_up.await.is_err());
+        assert_eq!(kept.selections, 2);
+    }
 }

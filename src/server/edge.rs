@@ -83,9 +83,7 @@ where
                 let response = self.inner.call(request);
                 let patience = self.door.patience;
                 Box::pin(async move {
-                    let (response, notes) = Notes::of(response).await;
-                    observed.note(notes);
-                    let response = response?;
+                    let response = Notes::of(response, observed.notes()).await?;
                     let response = in_our_words(response.headers()).unwrap_or(response);
                     let held = Held { observed, place };
                     Ok(answered(response, method, held, term, patience).await)

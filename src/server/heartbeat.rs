@@ -39,7 +39,7 @@ impl Heartbeat {
         beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             beats.tick().await;
-            let now = self.millis(self.started.elapsed()).max(1);
+            let now = millis(self.started.elapsed()).max(1);
             self.last.store(now, Ordering::Relaxed);
         }
     }
@@ -60,12 +60,12 @@ impl Heartbeat {
 
     fn is_alive_at(&self, now: Duration) -> bool {
         let last = self.last.load(Ordering::Relaxed);
-        last == 0 || self.millis(now).saturating_sub(last) < self.millis(PATIENCE)
+        last == 0 || millis(now).saturating_sub(last) < millis(PATIENCE)
     }
+}
 
-    fn millis(&self, duration: Duration) -> u64 {
-        u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-    }
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

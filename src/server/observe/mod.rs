@@ -208,7 +208,7 @@ impl Meters {
             row,
             context: CallContext::of(request.headers()),
             begun: Instant::now(),
-            notes: None,
+            notes: Notes::default(),
             is_ended: false,
         }
     }
@@ -221,14 +221,14 @@ pub(super) struct Observed {
     row: usize,
     context: CallContext,
     begun: Instant,
-    notes: Option<Notes>,
+    notes: Notes,
     is_ended: bool,
 }
 
 impl Observed {
-    /// Keeps what was noted while the call was served.
-    pub(super) fn note(&mut self, notes: Notes) {
-        self.notes = Some(notes);
+    /// Where what is noted while the call is served is kept.
+    pub(super) fn notes(&mut self) -> &mut Notes {
+        &mut self.notes
     }
 
     /// Notes that the call has ended, and puts into the headers or trailers of its answer by which id
@@ -321,8 +321,7 @@ impl Observed {
         let store = shared.store.lock().unwrap_or_else(PoisonError::into_inner);
         let api = store.as_ref().map(|store| store.api.clone());
         drop(store);
-        let noted = self.notes.as_ref().zip(api);
-        let shown = noted.map(|(notes, api)| notes.shown(&api));
+        let shown = api.map(|api| self.notes.shown(&api));
         let shown = shown.unwrap_or_default();
         tracing::warn!(
             target: "headcount::calls",
