@@ -101,7 +101,7 @@ pub async fn at_rate(work: &Arc<Work>, kind: Kind, rate: f64, span: Duration) ->
     let mut counted = Counted::default();
     let note = |counted: &mut Counted, ended: Call| {
         if ended.at >= from && ended.at <= until {
-            counted.note(ended);
+            counted.note(&ended);
         } else if matches!(ended.ended, Ended::Wrong) {
             counted.wrong += 1;
         }
@@ -163,7 +163,7 @@ struct Call {
 }
 
 impl Counted {
-    fn note(&mut self, call: Call) {
+    fn note(&mut self, call: &Call) {
         match call.ended {
             Ended::Wrong => self.wrong += 1,
             Ended::Answered => {

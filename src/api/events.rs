@@ -1,5 +1,7 @@
 //! What is declared and known of events: the part of the schema that is about them.
 
+use std::sync::Arc;
+
 use super::Api;
 use super::convert::{self, CATALOG_PAGE, Path};
 use super::deadline::Deadline;
@@ -68,7 +70,7 @@ impl Api {
         let revision = self.applied();
         let now = self.engine.now();
         let message = self
-            .step(deadline, move |stop| {
+            .small_step(deadline, move |stop| {
                 let info = population.event(&event).ok_or_else(|| {
                     ApiError::event_not_found(&event, &population.catalog().near_events(&event))
                         .at("name")
@@ -97,18 +99,29 @@ impl Api {
             ));
         }
         let population = self.population(&name)?;
+        // What may be waited for, or take too long, comes before the change.
+        let permit = Arc::new(super::permit(&self.small_steps, deadline).await?);
+        let (counted, event, now) = (
+            Arc::clone(&population),
+            declaration.name.clone(),
+            self.engine.now(),
+        );
+        let count = move |stop: &Stop| users(&counted, &event, now, stop);
+        let users_before = self.step_with(Arc::clone(&permit), deadline, count).await?;
         let action = Action::UpdateEvent(declaration.clone());
         let committed = self.commit_event(name, action, deadline).await;
         let committed = committed.map_err(|error| of_event(error, &population, "event.name"))?;
         let now = self.engine.now();
-        let message = self
-            .step(deadline, move |stop| {
-                // Who deletes them meanwhile leaves what was declared.
-                let info = population.event(&declaration.name);
-                let info = info.unwrap_or_else(|| without_events(declaration));
-                told(&population, &info, now, stop)
-            })
-            .await?;
+        // Who deletes them meanwhile leaves what was declared.
+        let info = population.event(&declaration.name);
+        let info = info.unwrap_or_else(|| without_events(declaration));
+        let known = convert::event_info_message(&info, users_before);
+        let message = self.step_with(permit, deadline, move |stop| {
+            told(&population, &info, now, stop)
+        });
+        // The change was made, so that nothing else may be said of it any more: how many users there
+        // were just before is known whatever there is to do.
+        let message = message.await.unwrap_or(known);
         Ok(UpdateEventResponse {
             event: Some(message),
             revision: self.revision(committed.revision),
@@ -151,7 +164,7 @@ impl Api {
         let revision = self.applied();
         let now = self.engine.now();
         let (events, has_more) = self
-            .step(deadline, move |stop| {
+            .small_step(deadline, move |stop| {
                 let mut listed = population.events();
                 listed.retain(|info| {
                     after

@@ -42,8 +42,8 @@ mod write_stream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio::sync::watch::Receiver;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use access::{Caller, EVERYWHERE, Grants, Term, over, unauthenticated};
 pub use codec::Codec;
@@ -69,6 +69,9 @@ use token::Tokens;
 /// backup, is waited for longer, and the request is held in memory meanwhile.
 const REVISION_WAIT: Duration = Duration::from_secs(5);
 
+/// How many small steps wait for a thread or run on one at once.
+const SMALL_STEPS: usize = 2;
+
 /// All services of one store.
 #[derive(Clone)]
 pub struct Api {
@@ -78,8 +81,10 @@ pub struct Api {
     checkers: Arc<segments::Checkers>,
     exports: Arc<exports::Exports>,
     closing: Receiver<bool>,
-    /// A permit for each step that waits for a thread or runs on one.
+    /// A permit for each step of something long that waits for a thread or runs on one.
     steps: Arc<Semaphore>,
+    /// The same for what is small, so that it does not wait behind thousands of such steps.
+    small_steps: Arc<Semaphore>,
     /// How long a stream is kept of which nothing is read.
     patience: Duration,
 }
@@ -98,6 +103,7 @@ impl Api {
             engine,
             closing,
             steps: Arc::new(Semaphore::new(steps)),
+            small_steps: Arc::new(Semaphore::new(SMALL_STEPS)),
             patience,
         }
     }
@@ -184,20 +190,35 @@ impl Api {
         self.run(turn, deadline, work).await
     }
 
-    /// Runs a step of something that was begun already, or work that is small and seldom, on the
-    /// query threads. It is never refused, but waits until few others like it run, so that however
-    /// many there are, most of the threads are for queries.
+    /// Runs a step of something that was begun already on the query threads. It is never refused,
+    /// but waits until few others like it run, so that however many there are, most of the threads
+    /// are for queries.
     async fn step<T: Send + 'static>(
         &self,
         deadline: Deadline,
         work: impl FnOnce(&Stop) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<T, ApiError> {
-        let permit = async {
-            let permit = Arc::clone(&self.steps).acquire_owned().await;
-            // Nobody closes it.
-            permit.map_err(|_| ApiError::stopping())
-        };
-        let permit = deadline.bound(permit).await?;
+        let permit = permit(&self.steps, deadline).await?;
+        self.step_with(permit, deadline, work).await
+    }
+
+    /// Runs work that is small and seldom in the same way, but for the steps of what is long.
+    async fn small_step<T: Send + 'static>(
+        &self,
+        deadline: Deadline,
+        work: impl FnOnce(&Stop) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let permit = permit(&self.small_steps, deadline).await?;
+        self.step_with(permit, deadline, work).await
+    }
+
+    /// Runs a step that has its permit.
+    async fn step_with<T: Send + 'static>(
+        &self,
+        permit: impl Send + 'static,
+        deadline: Deadline,
+        work: impl FnOnce(&Stop) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
         let turn = self.engine.join_queries();
         let work = move |stop: &Stop| {
             let _permit = permit;
@@ -229,6 +250,19 @@ impl Api {
         drop(guard);
         result
     }
+}
+
+/// Waits for the permit of a step.
+async fn permit(
+    steps: &Arc<Semaphore>,
+    deadline: Deadline,
+) -> Result<OwnedSemaphorePermit, ApiError> {
+    let permit = async {
+        let permit = Arc::clone(steps).acquire_owned().await;
+        // Nobody closes it.
+        permit.map_err(|_| ApiError::stopping())
+    };
+    deadline.bound(permit).await
 }
 
 /// Stops an evaluation whose caller is gone.

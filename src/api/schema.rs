@@ -98,7 +98,7 @@ impl SchemaService for Api {
         let population = self.population(&name)?;
         let revision = self.applied();
         let message = self
-            .step(deadline, move |_| {
+            .small_step(deadline, move |_| {
                 let info = population.property(&property).ok_or_else(|| {
                     ApiError::property_not_found(&property, &population.catalog().near(&property))
                         .at("name")
@@ -132,7 +132,7 @@ impl SchemaService for Api {
         let revision = self.applied();
         let users = population.user_count();
         let mut listed = self
-            .step(deadline, move |_| {
+            .small_step(deadline, move |_| {
                 let mut listed = population.properties();
                 listed.retain(|info| {
                     after

@@ -156,7 +156,7 @@ impl SegmentService for Api {
         let revision = self.applied();
         let api = self.clone();
         let segment = self
-            .step(deadline, move |_| {
+            .small_step(deadline, move |_| {
                 let saved = find(&population, &segment, "name")?;
                 Ok(api.with_history(&population, &saved))
             })
@@ -187,7 +187,7 @@ impl SegmentService for Api {
         let revision = self.applied();
         let api = self.clone();
         let (segments, has_more) = self
-            .step(deadline, move |_| {
+            .small_step(deadline, move |_| {
                 Ok(api.page(&population, after.as_ref(), size))
             })
             .await?;
@@ -433,7 +433,7 @@ impl Api {
     ) -> Result<(), ApiError> {
         let (population, segment) = (Arc::clone(population), segment.clone());
         let as_of = self.engine.as_of();
-        let bound = self.step(deadline, move |_| {
+        let bound = self.small_step(deadline, move |_| {
             match query::bind(&population, &definition, as_of) {
                 // How large it may be, which is no more than can be asked, is for the population to say.
                 Ok(_) | Err(BindError::TooLarge { .. }) => Ok(()),

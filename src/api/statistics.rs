@@ -49,7 +49,7 @@ pub(super) async fn statistics(
     let load = api.load();
     let own = api.clone();
     // What memory is used for may take long to find out.
-    let gathered = api.evaluate(deadline, move |_| {
+    let gathered = api.small_step(deadline, move |_| {
         let memory = own.engine.memory();
         Ok((own.engine.population_statistics(), memory))
     });

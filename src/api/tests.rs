@@ -89,3 +89,88 @@ async fn steps_leave_threads_for_queries_and_wait_no_longer_than_their_deadline(
     drop(permit);
     assert_eq!(api.step(never(), |_| Ok(8)).await.unwrap(), 8);
 }
+
+#[tokio::test]
+async fn what_is_small_does_not_wait_behind_the_steps_of_what_is_long() {
+    let folder = tempfile::tempdir().unwrap();
+    let api = services(&folder);
+    let _long = Arc::clone(&api.steps).acquire_owned().await.unwrap();
+    assert_eq!(api.small_step(never(), |_| Ok(7)).await.unwrap(), 7);
+    let small = api.small_steps.clone();
+    let _small = small.acquire_many_owned(2).await.unwrap();
+    let late = api.small_step(within("30m"), |_| Ok(())).await;
+    assert_eq!(late.unwrap_err().reason, Reason::DeadlineExceeded);
+}
+
+/// A change of events that was made is acknowledged, whatever there is to do.
+#[tokio::test]
+async fn a_change_that_was_made_is_not_said_to_be_late() {
+    let folder = tempfile::tempdir().unwrap();
+    let api = services(&folder);
+    let retention = |days: i64| crate::proto::EventDeclaration {
+        name: "visit".into(),
+        retention: Some(prost_types::Duration {
+            seconds: days * 86_400,
+            nanos: 0,
+        }),
+        ..crate::proto::EventDeclaration::default()
+    };
+    let create = crate::proto::CreateEventRequest {
+        event: Some(retention(10)),
+        ..crate::proto::CreateEventRequest::default()
+    };
+    api.event_created(create, never()).await.unwrap();
+    let update = |days| crate::proto::UpdateEventRequest {
+        event: Some(retention(days)),
+        ..crate::proto::UpdateEventRequest::default()
+    };
+    // While no step can begin, nothing is changed.
+    let before = api.engine.applied();
+    let busy = api.small_steps.clone().acquire_many_owned(2).await.unwrap();
+    let late = api.event_updated(update(20), within("30m")).await;
+    assert_eq!(late.unwrap_err().reason, Reason::DeadlineExceeded);
+    assert_eq!(api.engine.applied(), before);
+    drop(busy);
+    let updated = api.event_updated(update(30), never()).await.unwrap();
+    let event = updated.event.unwrap();
+    assert_eq!(event.retention, retention(30).retention);
+    assert_eq!(event.users, 0);
+}
+
+/// While the only thread is at work, of what is called off or late nothing is left.
+#[tokio::test]
+async fn a_query_that_waits_is_forgotten_at_once_with_all_it_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let api = services(&folder);
+    let (told, mut heard) = mpsc::channel(2);
+    let one = api.clone();
+    let running = tokio::spawn(async move { one.evaluate(never(), endless(told)).await });
+    assert_eq!(heard.recv().await, Some("began"));
+    let request = Arc::new(());
+    let holding = |deadline| {
+        let (api, held) = (api.clone(), Arc::clone(&request));
+        async move {
+            let work = move |_: &Stop| {
+                drop(held);
+                Ok(())
+            };
+            api.evaluate(deadline, work).await
+        }
+    };
+    let called_off = tokio::spawn(holding(never()));
+    while api.engine.queries() < 2 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(Arc::strong_count(&request), 2);
+    called_off.abort();
+    assert!(called_off.await.unwrap_err().is_cancelled());
+    assert_eq!(Arc::strong_count(&request), 1);
+    assert_eq!(api.engine.queries(), 1);
+    let late = holding(within("30m")).await;
+    assert_eq!(late.unwrap_err().reason, Reason::DeadlineExceeded);
+    assert_eq!(Arc::strong_count(&request), 1);
+    assert_eq!(api.engine.queries(), 1);
+    assert_eq!(api.engine.statistics().waiting_queries, 0);
+    running.abort();
+    assert_eq!(heard.recv().await, Some("stopped"));
+}

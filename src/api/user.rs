@@ -57,7 +57,7 @@ impl UserService for Api {
         };
         let response = if has_events {
             // One user can have done very much.
-            self.evaluate(deadline, move |_| look()).await?
+            self.small_step(deadline, move |_| look()).await?
         } else {
             look()?
         };

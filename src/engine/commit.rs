@@ -16,6 +16,7 @@ use super::Announcer;
 use super::backlog::Backlog;
 use super::line::Crowded;
 use super::registry::Registry;
+use super::room::{Rooms, Taken};
 use super::state::State;
 use super::statistics::Meters;
 use super::watch::Watches;
@@ -27,8 +28,6 @@ use crate::storage::{AppendError, DataFolder, LogWriter};
 const BATCH_COMMANDS: usize = 4_096;
 /// How many bytes are made durable by one sync, give or take the last command.
 const BATCH_BYTES: usize = 4 << 20;
-/// How many bytes of commands may wait.
-const WAITING_BYTES: usize = 64 << 20;
 
 /// A command that was accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,29 +124,27 @@ pub(super) struct Waiting {
     bytes: usize,
     /// Whether it came by itself, and not on a stream.
     alone: bool,
+    _taken: Taken,
 }
 
 impl Waiting {
-    /// Counts so many bytes; or refuses, if too many wait already. A command never waits for others
-    /// to be smaller: if it is the only one, it is taken.
-    pub(super) fn begin(counters: &Arc<Counters>, bytes: usize) -> Result<Self, Crowded> {
-        let before = counters.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let waiting = Self {
+    /// Counts the bytes of a batch of a stream that has room.
+    pub(super) fn begin(counters: &Arc<Counters>, bytes: usize, taken: Taken) -> Self {
+        counters.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        Self {
             counters: Arc::clone(counters),
             bytes,
             alone: false,
-        };
-        if before == 0 || before.saturating_add(bytes) <= WAITING_BYTES {
-            Ok(waiting)
-        } else {
-            Err(counters.backlog.crowded())
+            _taken: taken,
         }
     }
 
-    /// The same for a command that did not come on a stream, which is refused also where it would
-    /// wait for too long.
+    /// The same for a command that did not come on a stream, which is refused where there is no
+    /// room, and where it would wait for too long.
     pub(super) fn begin_alone(counters: &Arc<Counters>, bytes: usize) -> Result<Self, Crowded> {
-        let mut waiting = Self::begin(counters, bytes)?;
+        let taken = counters.rooms.single(bytes);
+        let taken = taken.ok_or_else(|| counters.backlog.crowded())?;
+        let mut waiting = Self::begin(counters, bytes, taken);
         counters.backlog.enter(bytes)?;
         waiting.alone = true;
         Ok(waiting)
@@ -192,6 +189,7 @@ pub(super) struct Counters {
     /// Bytes of the commands that wait.
     pub(super) waiting_bytes: AtomicUsize,
     pub(super) backlog: Backlog,
+    pub(super) rooms: Rooms,
     /// Bytes of the log that the newest snapshot does not hold.
     pub(super) log_bytes: AtomicU64,
     /// Whether the thread that writes waits for the disk.

@@ -633,7 +633,7 @@ mod tests {
         ] {
             let mut arrivals = Vec::new();
             for (seed, (rate, each)) in [(1, light), (2, heavy)] {
-                let moments = at_random(rate, Duration::ZERO, Duration::from_secs(60), seed);
+                let moments = at_random(rate, Duration::ZERO, Duration::from_mins(1), seed);
                 arrivals.extend(moments.into_iter().map(|moment| (moment, each)));
             }
             arrivals.sort_unstable();

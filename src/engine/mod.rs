@@ -19,6 +19,7 @@ mod record_segment;
 mod recover;
 mod registry;
 mod repair;
+mod room;
 mod state;
 mod statistics;
 #[cfg(all(test, feature = "testing"))]
@@ -67,10 +68,9 @@ use registry::Registry;
 use statistics::Meters;
 use watch::{Received, Watches};
 
-/// How many commands may wait in the queue; more wait with their senders.
-const WAITING_COMMANDS: usize = 4_096;
-/// How long a command may wait to be taken into the queue.
-const QUEUE_WAIT: Duration = Duration::from_secs(2);
+/// How much may wait in the queue of the commit thread: all commands that have room, and what else it
+/// is asked, so that who has room never waits for the queue.
+const QUEUE: usize = room::COMMANDS + 64;
 
 /// How the engine is run.
 #[derive(Clone, Debug)]
@@ -274,7 +274,7 @@ impl Engine {
         let pool = QueryPool::start(options.query_threads)?;
         let line = Arc::new(Line::new(pool.threads()));
         let store_id = data.store_id();
-        let (commits, commit_queue) = mpsc::channel(WAITING_COMMANDS);
+        let (commits, commit_queue) = mpsc::channel(QUEUE);
         let (checkpoints, requests) = sync_channel(16);
         let snapshot_interval = options.snapshot_interval.and_then(span_of);
         let checkpointer = Checkpointer {
@@ -349,7 +349,11 @@ impl Engine {
     /// # Errors
     /// [`CommitError`] says why it was not.
     pub async fn commit(&self, command: Command) -> Result<Committed, CommitError> {
-        let (job, outcome) = self.job(command, Waiting::begin_alone)?;
+        self.takes(&command)?;
+        let payload = record::encode(&command);
+        let waiting = Waiting::begin_alone(&self.0.counters, payload.len());
+        let waiting = waiting.map_err(CommitError::Overloaded)?;
+        let (job, outcome) = job(payload, command, waiting);
         let sent = self.0.commits.try_send(Task::Commit(job));
         sent.map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => self.overloaded(),
@@ -359,44 +363,35 @@ impl Engine {
     }
 
     /// Puts a command of a stream into the queue and returns before it is carried out. Commands that
-    /// one caller submits one after another are carried out in this order. While the queue is full
-    /// it waits, so that who sends a stream is slowed down.
+    /// one caller submits one after another are carried out in this order. While too much of streams
+    /// waits it waits as well, so that who sends a stream is slowed down.
     ///
     /// # Errors
     /// [`CommitError`] if the queue does not take it.
     pub async fn submit(&self, command: Command) -> Result<Submitted, CommitError> {
-        let (job, outcome) = self.job(command, Waiting::begin)?;
-        let sent = self.0.commits.send_timeout(Task::Commit(job), QUEUE_WAIT);
-        sent.await.map_err(|error| match error {
-            mpsc::error::SendTimeoutError::Timeout(_) => self.overloaded(),
-            mpsc::error::SendTimeoutError::Closed(_) => CommitError::Stopping,
-        })?;
+        let counters = &self.0.counters;
+        self.takes(&command)?;
+        let payload = record::encode(&command);
+        let taken = counters.rooms.batch(payload.len()).await;
+        let taken = taken.ok_or(CommitError::Stopping)?;
+        // It may have waited.
+        self.takes(&command)?;
+        let waiting = Waiting::begin(counters, payload.len(), taken);
+        let (job, outcome) = job(payload, command, waiting);
+        let sent = self.0.commits.send(Task::Commit(job)).await;
+        sent.map_err(|_| CommitError::Stopping)?;
         Ok(outcome)
     }
 
-    /// Makes what is put into the queue, if there is room for it.
-    fn job(
-        &self,
-        command: Command,
-        begin: impl FnOnce(&Arc<Counters>, usize) -> Result<Waiting, Crowded>,
-    ) -> Result<(Job, Submitted), CommitError> {
+    /// Whether the store takes a command at the moment.
+    fn takes(&self, command: &Command) -> Result<(), CommitError> {
         match self.state() {
-            State::Serving => {}
-            State::Full { .. } if is_erasure(&command) => {}
-            State::Full { cause } => return Err(CommitError::Full { cause }),
-            State::ReadOnly { cause } => return Err(CommitError::ReadOnly { cause }),
-            State::Stopping => return Err(CommitError::Stopping),
+            State::Serving => Ok(()),
+            State::Full { .. } if is_erasure(command) => Ok(()),
+            State::Full { cause } => Err(CommitError::Full { cause }),
+            State::ReadOnly { cause } => Err(CommitError::ReadOnly { cause }),
+            State::Stopping => Err(CommitError::Stopping),
         }
-        let payload = record::encode(&command);
-        let waiting = begin(&self.0.counters, payload.len()).map_err(CommitError::Overloaded)?;
-        let (answer, outcome) = oneshot::channel();
-        let job = Job {
-            payload,
-            command,
-            answer,
-            waiting,
-        };
-        Ok((job, Submitted(outcome)))
     }
 
     fn overloaded(&self) -> CommitError {
@@ -651,6 +646,18 @@ impl Threads {
         let _ = self.commits.blocking_send(Task::Stop);
         let _ = self.commit.join();
     }
+}
+
+/// What is put into the queue.
+fn job(payload: Vec<u8>, command: Command, waiting: Waiting) -> (Job, Submitted) {
+    let (answer, outcome) = oneshot::channel();
+    let job = Job {
+        payload,
+        command,
+        answer,
+        waiting,
+    };
+    (job, Submitted(outcome))
 }
 
 /// Has it in the log by which limits commands are judged from now on, so that a later start judges by

@@ -1,10 +1,11 @@
 //! The threads that evaluate queries, so that none is evaluated on a thread that serves requests.
 //!
-//! Invariant: a panic in a query is that query's error and nobody else's.
+//! Invariants: a panic in a query is that query's error and nobody else's; of a query that nobody waits
+//! for any more nothing is kept until a thread is free.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
@@ -62,6 +63,23 @@ impl Drop for One {
     }
 }
 
+/// Work that waits for a thread, and is forgotten with all that it holds when this is dropped before.
+struct Wanted<W>(Arc<Mutex<Option<W>>>);
+
+impl<W> Drop for Wanted<W> {
+    fn drop(&mut self) {
+        drop(take(&self.0));
+    }
+}
+
+/// Takes work out, so that it is dropped or done without the lock.
+fn take<W>(waiting: &Mutex<Option<W>>) -> Option<W> {
+    waiting
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take()
+}
+
 impl QueryPool {
     /// Starts the threads; as many as there are processors if `threads` is 0.
     pub(super) fn start(threads: usize) -> Result<Self, PoolError> {
@@ -95,14 +113,15 @@ impl QueryPool {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, QueryFailed> {
         let (sender, receiver) = oneshot::channel();
-        let waiting = One::of(&self.waiting);
+        let wanted = Wanted(Arc::new(Mutex::new(Some((work, One::of(&self.waiting))))));
+        let waiting = Arc::clone(&wanted.0);
         let running = Arc::clone(&self.running);
         self.threads.spawn_fifo(move || {
-            drop(waiting);
-            let _running = One::of(&running);
-            if sender.is_closed() {
+            let Some((work, one)) = take(&waiting) else {
                 return;
-            }
+            };
+            drop(one);
+            let _running = One::of(&running);
             // Queries change nothing, so that nothing is left half done behind a panic.
             let result = catch_unwind(AssertUnwindSafe(work));
             // Nobody may wait any more.

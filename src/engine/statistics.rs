@@ -4,7 +4,7 @@
 //! is looked for on the thread of whoever asks, a shard at a time, and no more often than it is worth.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use super::checkpoint::SnapshotInfo;
@@ -223,7 +223,43 @@ pub struct Memory {
 
 /// What memory was used for when it was measured last.
 #[derive(Debug, Default)]
-pub(super) struct Measured(Mutex<Option<Measurement>>);
+pub(super) struct Measured {
+    last: Mutex<Option<Measurement>>,
+    /// Held by who measures.
+    measuring: Mutex<()>,
+}
+
+impl Measured {
+    /// What was measured last, or what is measured now, if that does not hold good any more. Who
+    /// asks while another measures does not wait: there may be as many as there are threads.
+    fn get(&self, measure: impl FnOnce() -> Vec<Memory>) -> Arc<Vec<Memory>> {
+        let began = Instant::now();
+        let last = self.last().clone();
+        if let Some(last) = last.as_ref().filter(|last| began < last.good_until) {
+            return Arc::clone(&last.memory);
+        }
+        let _measuring = match self.measuring.try_lock() {
+            Ok(measuring) => measuring,
+            // Nothing is half done behind a panic.
+            Err(TryLockError::Poisoned(error)) => error.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                return last.map(|last| last.memory).unwrap_or_default();
+            }
+        };
+        let memory = Arc::new(measure());
+        let now = Instant::now();
+        let pause = now.duration_since(began).saturating_mul(MEASURING_PART);
+        *self.last() = Some(Measurement {
+            memory: Arc::clone(&memory),
+            good_until: now + pause.max(MEASURED_FOR),
+        });
+        memory
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<Measurement>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 #[derive(Clone, Debug)]
 struct Measurement {
@@ -292,31 +328,53 @@ impl Engine {
 
     /// What memory is used for. Looks at all shards, one after the other, which may take long and
     /// is not done more often than every 30 seconds, or for more than a hundredth of the time: in
-    /// between, what was found last is told again. Who asks meanwhile waits.
+    /// between, and while it is done, what was found last is told again; at first that is nothing.
     #[must_use]
     pub fn memory(&self) -> Arc<Vec<Memory>> {
-        let known = &self.0.memory.0;
-        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-        let began = Instant::now();
-        if let Some(known) = known.as_ref().filter(|known| began < known.good_until) {
-            return Arc::clone(&known.memory);
+        self.0.memory.get(|| {
+            let populations = self.populations().into_iter();
+            let memory = populations.map(|(name, population)| Memory {
+                population: name,
+                parts: population
+                    .memory()
+                    .into_iter()
+                    .map(|(part, bytes)| (part, bytes as u64))
+                    .collect(),
+            });
+            memory.collect()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(bytes: u64) -> Vec<Memory> {
+        let memory = Memory {
+            population: PopulationName::default(),
+            parts: vec![("all", bytes)],
+        };
+        vec![memory]
+    }
+
+    #[test]
+    fn nobody_waits_for_who_measures() {
+        let measured = Measured::default();
+        let bytes = |memory: &[Memory]| memory.first().map(|memory| memory.parts[0].1);
+        let outer = measured.get(|| {
+            assert_eq!(bytes(&measured.get(|| found(2))), None, "nothing is known");
+            found(1)
+        });
+        assert_eq!(bytes(&outer), Some(1));
+        assert_eq!(bytes(&measured.get(|| found(3))), Some(1), "it holds good");
+        if let Some(last) = measured.last().as_mut() {
+            last.good_until = Instant::now();
         }
-        let populations = self.populations().into_iter();
-        let memory = populations.map(|(name, population)| Memory {
-            population: name,
-            parts: population
-                .memory()
-                .into_iter()
-                .map(|(part, bytes)| (part, bytes as u64))
-                .collect(),
+        let outer = measured.get(|| {
+            assert_eq!(bytes(&measured.get(|| found(4))), Some(1), "the last one");
+            found(5)
         });
-        let memory = Arc::new(memory.collect::<Vec<_>>());
-        let now = Instant::now();
-        let pause = now.duration_since(began).saturating_mul(MEASURING_PART);
-        *known = Some(Measurement {
-            memory: Arc::clone(&memory),
-            good_until: now + pause.max(MEASURED_FOR),
-        });
-        memory
+        assert_eq!(bytes(&outer), Some(5));
     }
 }

@@ -3,6 +3,7 @@
 mod backup;
 mod once;
 mod repair;
+mod rooms;
 mod slow;
 mod verify;
 

@@ -2,14 +2,14 @@
 //!
 //! Invariant: of each message so many bytes are counted as are held of it, but for the first
 //! [`SMALL`], which the number of calls bounds; and each has so long to arrive, so that no sender
-//! holds what it takes for ever.
+//! holds what it takes for ever. Time in which the service itself does not read is none of the sender's.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http_body::{Frame, SizeHint};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep, sleep};
 use tonic::body::Body;
 use tonic::codegen::{Body as HttpBody, Bytes};
 
@@ -20,6 +20,9 @@ use crate::api::{RpcStatus, overloaded, too_slow};
 /// A message of no more bytes is not counted: a check, which is smaller, pays nothing.
 const SMALL: usize = 1_024;
 
+/// How often who waits for a message is woken while it waits, in the time that the message has.
+const LOOKS: u32 = 16;
+
 /// The body of a request.
 pub(crate) struct RequestBody {
     body: Body,
@@ -29,8 +32,16 @@ pub(crate) struct RequestBody {
     /// Where messages end; one message ends with its call.
     messages: Option<Framing>,
     timeout: Duration,
-    /// Runs while somebody waits for the rest of a message.
-    timer: Option<Pin<Box<Sleep>>>,
+    /// Nothing where a message came whole.
+    wait: Option<Wait>,
+}
+
+/// How long the rest of a message is awaited. Who waits looks again every so often, so that a longer
+/// time in which nobody looked is one in which nobody read.
+struct Wait {
+    waited: Duration,
+    looked: Instant,
+    timer: Pin<Box<Sleep>>,
 }
 
 impl RequestBody {
@@ -41,7 +52,7 @@ impl RequestBody {
             arrived: 0,
             messages: is_stream.then(Framing::default),
             timeout,
-            timer: None,
+            wait: None,
         }
     }
 
@@ -58,7 +69,7 @@ impl RequestBody {
                 0
             });
             // The next message has its own time.
-            self.timer = None;
+            self.wait = None;
         }
     }
 
@@ -78,6 +89,25 @@ impl RequestBody {
         } else {
             Err(overloaded(LIMIT, self.share.budget().most()))
         }
+    }
+
+    /// Notes that somebody waits for the rest of a message. Resolves when that took too long.
+    fn wait(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let look = self.timeout / LOOKS;
+        let wait = self.wait.get_or_insert_with(|| Wait {
+            waited: Duration::ZERO,
+            looked: Instant::now(),
+            timer: Box::pin(sleep(look)),
+        });
+        let now = Instant::now();
+        wait.waited += now.duration_since(wait.looked).min(look);
+        wait.looked = now;
+        if wait.waited >= self.timeout {
+            return Poll::Ready(());
+        }
+        // A message has at least so long, so that this is over only where that is next to nothing.
+        wait.timer.as_mut().reset(now + look);
+        wait.timer.as_mut().poll(context)
     }
 
     /// Whether a message is awaited, or its rest. Between two messages a stream may be silent.
@@ -103,12 +133,7 @@ impl HttpBody for RequestBody {
             }
             Poll::Pending if this.awaits_message() => {
                 let timeout = this.timeout;
-                let timer = this
-                    .timer
-                    .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
-                timer
-                    .as_mut()
-                    .poll(context)
+                this.wait(context)
                     .map(|()| Some(Err(too_slow("body_timeout", timeout))))
             }
             other @ (Poll::Ready(_) | Poll::Pending) => other,
@@ -228,6 +253,46 @@ mod tests {
         sender.try_send(message(100)[..50].to_vec()).unwrap();
         next(&mut stream).await.unwrap().unwrap();
         let slow = next(&mut stream).await.unwrap().unwrap_err();
+        assert_eq!(slow.code(), tonic::Code::DeadlineExceeded);
+    }
+
+    #[tokio::test]
+    async fn while_the_service_does_not_read_the_time_of_a_message_stands_still() {
+        let budget = Arc::new(Budget::new(1 << 20));
+        let (sender, mut stream) = body(&budget, true);
+        let whole = message(100);
+        sender.try_send(whole[..50].to_vec()).unwrap();
+        next(&mut stream).await.unwrap().unwrap();
+        // Somebody waits for the rest, and does something else then.
+        for _ in 0..3 {
+            let waiting = std::future::poll_fn(|context| {
+                Poll::Ready(stream.as_mut().poll_frame(context).is_pending())
+            });
+            assert!(waiting.await);
+            sleep(Duration::from_millis(100)).await;
+        }
+        sender.try_send(whole[50..80].to_vec()).unwrap();
+        assert_eq!(next(&mut stream).await.unwrap().unwrap(), 30);
+        // Who sends bit by bit is too slow all the same.
+        let trickle = async {
+            for byte in &whole[80..] {
+                sleep(Duration::from_millis(10)).await;
+                if sender.send(vec![*byte]).await.is_err() {
+                    return;
+                }
+            }
+        };
+        let reading = async {
+            loop {
+                if let Err(slow) = next(&mut stream).await.unwrap() {
+                    return slow;
+                }
+            }
+        };
+        let slow = tokio::select! {
+            slow = reading => slow,
+            () = trickle => panic!("all of it was taken"),
+        };
         assert_eq!(slow.code(), tonic::Code::DeadlineExceeded);
     }
 }
