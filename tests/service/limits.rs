@@ -5,7 +5,6 @@
 use headcount::api::RpcStatus;
 use headcount::engine::EngineOptions;
 use headcount::model::{Limit, StoreLimits, limit};
-use headcount::proto::segment_service_client::SegmentServiceClient;
 use headcount::proto::{
     self, AddSegmentMembersRequest, BatchCheckRequest, BatchCountRequest, BreakdownRequest,
     BucketPredicate, CheckRequest, CompareRequest, CountRequest, CreateSegmentRequest, Event,
@@ -18,7 +17,6 @@ use headcount::server::ServerConfig;
 use headcount::storage::{Disk, RealDisk};
 use std::sync::Arc;
 use tonic::Code;
-use tonic::transport::Channel;
 use tonic_types::StatusExt;
 
 use crate::harness::{NOW, Service, instant, int, map, set, text, user, value};
