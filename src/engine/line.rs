@@ -645,7 +645,7 @@ mod tests {
 
     #[test]
     fn after_an_overload_who_comes_at_random_is_answered_again() {
-        for threads in [2, 8] {
+        for threads in [2_u32, 8] {
             let each = 20 * MILLISECOND;
             let rate = f64::from(threads) / each.as_secs_f64();
             let mut state = State::new(threads as usize);
