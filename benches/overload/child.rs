@@ -87,7 +87,7 @@ impl Server {
             keep_to(&cores.server);
         }
         let mut child = Command::new(env!("CARGO_BIN_EXE_headcount"))
-            .args(["serve", "--log", "warn", "--data"])
+            .args(["serve", "--log", "error", "--data"])
             .arg(folder.path().join("data"))
             .args(["--listen", "127.0.0.1:0"])
             .stdin(Stdio::null())

@@ -13,7 +13,7 @@ use crate::work::{Ended, Kind, Work};
 /// Of each load this is not counted, until what is full is full.
 const WARM: Duration = Duration::from_secs(1);
 /// Calls of a client that are not answered: beyond that it waits, and says so by the plan.
-const OPEN: usize = 10_000;
+const OPEN: usize = 2_000;
 /// In the closed loop, who is refused asks again after this.
 const PAUSE: Duration = Duration::from_millis(2);
 /// How many ask at once in the closed loop.

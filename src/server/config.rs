@@ -69,7 +69,7 @@ impl Default for ServerConfig {
             streams_per_connection: 1_024,
             checks: 512,
             queries: 1_024,
-            writes: 4_096,
+            writes: 512,
             other_calls: 256,
             read_streams: 1_024,
             write_streams: 256,

@@ -226,9 +226,10 @@ pub(super) static SETTINGS: &[Setting] = &[
         key: "max_writes",
         flag: "max-writes",
         variable: "HEADCOUNT_MAX_WRITES",
-        help: "Writes under way at once, over all connections; more are refused at once.",
+        help: "Writes under way at once, over all connections; more are refused at once. They share what \
+               serves them: where each has hundreds of users, more of them would only wait for each other.",
         kind: Kind::Number {
-            default: 4_096,
+            default: 512,
             least: 1,
             most: 65_536,
             unit: "writes",
