@@ -2,7 +2,7 @@
 //! are, and that the process is alive (the protocol of `sd_notify`, of systemd and others).
 //!
 //! Invariant: nothing here fails the service. That it serves and that it ends is said again for
-//! [`INSISTENCE`] where the manager is too busy to hear it; any other message that does not arrive is
+//! `INSISTENCE` where the manager is too busy to hear it; any other message that does not arrive is
 //! lost, and nothing waits for it. Without `NOTIFY_SOCKET` nothing happens.
 
 use std::env;
